@@ -1,0 +1,69 @@
+"""microgpt: the 200-line GPT on a scalar autograd core in C, the same run as pure Python, bit for bit."""
+
+from .config import PRESETS, Config
+from .data import embedded_names, read_documents
+from .errors import (
+    BusyTapeError,
+    ClosedTapeError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    ForeignValueError,
+    MicrogptError,
+    OverwrittenError,
+    ShapeError,
+    StaleValueError,
+    TapeError,
+    WrongThreadError,
+)
+from .model import GPT, SCALARS, SPANS
+from .parameters import initial_parameters, parameter_count, parameters_sha256
+from .sampling import sample
+from .tape import Tape, default_tape
+from .tokenizer import Tokenizer
+from .training import Adam, Step, train
+from .value import Value
+from .vector import Matrix, Vector, attention, linear, relu, relu_squared, rmsnorm, softmax
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GPT",
+    "PRESETS",
+    "SCALARS",
+    "SPANS",
+    "Adam",
+    "BusyTapeError",
+    "ClosedTapeError",
+    "Config",
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "ForeignValueError",
+    "Matrix",
+    "MicrogptError",
+    "OverwrittenError",
+    "ShapeError",
+    "StaleValueError",
+    "Step",
+    "Tape",
+    "TapeError",
+    "Tokenizer",
+    "Value",
+    "Vector",
+    "WrongThreadError",
+    "attention",
+    "default_tape",
+    "embedded_names",
+    "initial_parameters",
+    "linear",
+    "parameter_count",
+    "parameters_sha256",
+    "read_documents",
+    "relu",
+    "relu_squared",
+    "rmsnorm",
+    "sample",
+    "softmax",
+    "train",
+]

@@ -1,0 +1,31 @@
+"""Builds the compiled core, microgpt._core, with cffi in API mode. setup.py names this file; nothing imports it.
+
+The declarations are the marked part of csrc/microgpt.h, so the binding cannot drift from the header.
+"""
+
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+SOURCES = ["tape.c", "operations.c", "statements.c", "sweep.c", "adam.c"]
+BEGIN, END = "/* [cffi begin] */", "/* [cffi end] */"
+
+# Every addition rounds by itself (no fused multiply-add), and ** stays a call of the C library's pow, as in CPython.
+COMPILE_ARGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-builtin-pow", "-fvisibility=hidden"]
+
+root = Path(__file__).resolve().parent.parent
+header = (root / "csrc" / "microgpt.h").read_text(encoding="utf-8")
+
+ffibuilder = FFI()
+ffibuilder.cdef(header[header.index(BEGIN) : header.index(END)])
+ffibuilder.set_source(
+    "microgpt._core",
+    '#include "microgpt.h"',
+    sources=[f"csrc/{name}" for name in SOURCES],
+    include_dirs=["csrc"],
+    depends=["csrc/microgpt.h", "csrc/tape.h"],
+    extra_compile_args=COMPILE_ARGS,
+    libraries=[] if sys.platform == "win32" else ["m"],
+    py_limited_api=True,
+)

@@ -1,0 +1,72 @@
+"""The exceptions of microgpt.
+
+    MicrogptError
+    |-- TapeError                 (RuntimeError)  the tape cannot do what was asked
+    |   |-- StaleValueError                       the value was forgotten by a rewind
+    |   |-- ForeignValueError                     the value is of another tape
+    |   |-- OverwrittenError                      an operand was written before the sweep needed it
+    |   |-- WrongThreadError                      the tape belongs to another thread
+    |   |-- BusyTapeError                         the tape is in the middle of a call
+    |   `-- ClosedTapeError                       the tape is closed
+    |-- ShapeError                (ValueError)    sizes that do not fit together
+    |-- ConfigError               (ValueError)    a setting that cannot work
+    |-- DataError                 (ValueError)    a file of documents that cannot be used
+    `-- DivergedError             (ArithmeticError)  training reached a loss that is not a finite number
+
+Arithmetic raises what Python's floats raise: ValueError, OverflowError, ZeroDivisionError. No memory is a MemoryError.
+"""
+
+
+class MicrogptError(Exception):
+    """Base of all exceptions that microgpt defines."""
+
+
+class TapeError(MicrogptError, RuntimeError):
+    """The tape cannot do what was asked."""
+
+
+class StaleValueError(TapeError):
+    """The value is no longer on its tape: it was recorded after a mark that the tape was rewound to."""
+
+
+class ForeignValueError(TapeError):
+    """Values of two tapes were used in one operation."""
+
+
+class OverwrittenError(TapeError):
+    """The data of an operand was written between recording and backward(), so a span statement's partials are gone."""
+
+
+class WrongThreadError(TapeError):
+    """The tape belongs to another thread."""
+
+
+class BusyTapeError(TapeError):
+    """The tape is in the middle of a call in another thread."""
+
+
+class ClosedTapeError(TapeError):
+    """The tape is closed."""
+
+
+class ShapeError(MicrogptError, ValueError):
+    """Sizes do not fit together."""
+
+
+class ConfigError(MicrogptError, ValueError):
+    """A setting cannot work; the message names it."""
+
+
+class DataError(MicrogptError, ValueError):
+    """A file of documents cannot be used; the message names the file, and the line if there is one."""
+
+
+class DivergedError(MicrogptError, ArithmeticError):
+    """Training reached a loss that is not a finite number.
+
+    `step` is the number of the step, counted from 1; the parameters are those before it.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step

@@ -1,0 +1,127 @@
+"""The course's block 5, the architecture: `gpt`, from a token and its position to logits over what comes next.
+
+The code is written once, over a set of operations on vectors: the span operations of the core, or the course's own
+functions on lists of scalar Values. Both compute the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import scalar, vector
+from .config import Config
+from .parameters import StateDict
+from .value import Value
+
+Cache = list[list[Any]]  # for each layer, the keys (or values) of the positions so far
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What `gpt` and the loss are written over. X is a vector of lanes: a Vector, or a list of Values."""
+
+    add: Callable[[Any, Any], Any]  # X, X -> X
+    divide: Callable[[Any, float], Any]  # X, number -> X
+    linear: Callable[[Any, Any], Any]  # X, matrix -> X
+    rmsnorm: Callable[[Any], Any]  # X -> X
+    softmax: Callable[[Any], Any]  # X -> X
+    attention: Callable[[Any, Sequence[Any], Sequence[Any], int], Any]  # query, keys, values, n_head -> X
+    relu: Callable[[Any], Any]  # X -> X
+    relu_squared: Callable[[Any], Any]  # X -> X
+    surprisal: Callable[[Value], Value]  # -log(p)
+    mean: Callable[[Sequence[Value]], Value]
+    data: Callable[[Any], list[float]]  # the numbers of X
+    matrix: Callable[[vector.Matrix], Any]  # a parameter matrix as `linear` and indexing want it
+
+
+SPANS = Operations(
+    add=lambda a, b: a + b,
+    divide=lambda x, k: x / k,
+    linear=vector.linear,
+    rmsnorm=vector.rmsnorm,
+    softmax=vector.softmax,
+    attention=vector.attention,
+    relu=vector.relu,
+    relu_squared=vector.relu_squared,
+    surprisal=vector.surprisal,
+    mean=vector.mean,
+    data=lambda x: x.data,
+    matrix=lambda w: w,
+)
+
+SCALARS = Operations(
+    add=scalar.add,
+    divide=scalar.divide,
+    linear=scalar.linear,
+    rmsnorm=scalar.rmsnorm,
+    softmax=scalar.softmax,
+    attention=scalar.attention,
+    relu=scalar.relu,
+    relu_squared=scalar.relu_squared,
+    surprisal=scalar.surprisal,
+    mean=scalar.mean,
+    data=lambda x: [xi.data for xi in x],
+    matrix=lambda w: [list(row) for row in w],
+)
+
+
+class GPT:
+    """A model: its settings, its parameters, and the operations that compute it."""
+
+    __slots__ = ("_activation", "_matrices", "config", "operations", "state_dict")
+
+    def __init__(self, config: Config, state_dict: StateDict, operations: Operations = SPANS) -> None:
+        self.config = config
+        self.state_dict = state_dict
+        self.operations = operations
+        self._activation = operations.relu if config.activation == "relu" else operations.relu_squared
+        self._matrices: Mapping[str, Any] = {name: operations.matrix(w) for name, w in state_dict.items()}
+
+    def empty_cache(self) -> Cache:
+        """Keys, or values, of no positions."""
+        return [[] for _ in range(self.config.n_layer)]
+
+    def gpt(self, token_id: int, pos_id: int, keys: Cache, values: Cache) -> Any:
+        """The logits, one a token, for what follows token_id at position pos_id < block_size.
+
+        Appends this position's keys and values to the caches, which hold those of the positions before.
+        """
+        op, w = self.operations, self._matrices
+        x = op.add(w["wte"][token_id], w["wpe"][pos_id])  # joint token and position embedding
+        x = op.rmsnorm(x)
+        for i in range(self.config.n_layer):
+            # 1) Multi-head attention block
+            x_residual = x
+            x = op.rmsnorm(x)
+            q = op.linear(x, w[f"layer{i}.attn_wq"])
+            keys[i].append(op.linear(x, w[f"layer{i}.attn_wk"]))
+            values[i].append(op.linear(x, w[f"layer{i}.attn_wv"]))
+            x = op.attention(q, keys[i], values[i], self.config.n_head)
+            x = op.linear(x, w[f"layer{i}.attn_wo"])
+            x = op.add(x, x_residual)
+            # 2) MLP block
+            x_residual = x
+            x = op.rmsnorm(x)
+            x = op.linear(x, w[f"layer{i}.mlp_fc1"])
+            x = self._activation(x)
+            x = op.linear(x, w[f"layer{i}.mlp_fc2"])
+            x = op.add(x, x_residual)
+        return op.linear(x, w["lm_head"])
+
+    def loss(self, tokens: Sequence[int]) -> Value:
+        """The mean over positions of -log(probability of the next token), for at most block_size predictions."""
+        n = min(self.config.block_size, len(tokens) - 1)
+        keys, values = self.empty_cache(), self.empty_cache()
+        losses = []
+        for pos_id in range(n):
+            token_id, target_id = tokens[pos_id], tokens[pos_id + 1]
+            probs = self.operations.softmax(self.gpt(token_id, pos_id, keys, values))
+            losses.append(self.operations.surprisal(probs[target_id]))
+        return self.operations.mean(losses)
+
+    def probabilities(self, token_id: int, pos_id: int, keys: Cache, values: Cache, temperature: float) -> list[float]:
+        """How probable each token is to follow, at a temperature."""
+        op = self.operations
+        return op.data(op.softmax(op.divide(self.gpt(token_id, pos_id, keys, values), temperature)))

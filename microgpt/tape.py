@@ -1,0 +1,221 @@
+"""The tape: where values are recorded. The only module that imports the compiled core.
+
+A tape is a list of recorded operations in C (see csrc/microgpt.h). Every thread has a default tape, which `Value(3.0)`
+uses; `with Tape():` makes another one the default inside the block. A tape belongs to one thread at a time.
+
+Nobody has to free anything: when a tape has grown, it asks Python which Values still exist, and uses the storage of
+what they do not need again (see `collect`). A loop that wants to give back all that it recorded at once takes a `mark`
+and calls `rewind`.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import errors
+
+try:
+    from ._core import ffi, lib
+except ImportError as error:
+    raise ImportError(
+        "microgpt's C core is not built for this Python; in a checkout, run: pip install -e ."
+    ) from error
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+NONE: int = lib.MG_NONE
+COLLECT_FROM = 1 << 18  # slots; a smaller tape (11 MB) is not worth a collection
+
+_EXCEPTIONS: dict[int, type[Exception]] = {
+    lib.MG_NO_MEMORY: MemoryError,
+    lib.MG_STALE: errors.StaleValueError,
+    lib.MG_WRONG_THREAD: errors.WrongThreadError,
+    lib.MG_CLOSED: errors.ClosedTapeError,
+    lib.MG_BUSY: errors.BusyTapeError,
+    lib.MG_SHAPE: errors.ShapeError,
+    lib.MG_OPERATION: errors.TapeError,
+    lib.MG_OVERWRITTEN: errors.OverwrittenError,
+    lib.MG_DOMAIN: ValueError,
+    lib.MG_RANGE: OverflowError,
+    lib.MG_POWER_RANGE: OverflowError,
+    lib.MG_POWER_ZERO: ZeroDivisionError,
+    lib.MG_POWER_COMPLEX: ValueError,
+    lib.MG_DIVISION: ZeroDivisionError,
+}
+
+
+def check(status: int) -> None:
+    """Raise the exception that belongs to a status of the core, if it is not MG_OK."""
+    if status != lib.MG_OK:
+        raise _EXCEPTIONS[status](ffi.string(lib.mg_status_text(status)).decode())
+
+
+class Memory(NamedTuple):
+    """What a tape holds: slots in use (one is a value with its gradient, operands and partials), slots allocated, and
+    bytes allocated in all."""
+
+    slots: int
+    capacity: int
+    bytes: int
+
+
+class Handle:
+    """What keeps lanes alive: `_size` lanes of a tape, from the id `_node` on. Base of Value and of the span classes.
+
+    A tape finds the handles that exist by asking Python's garbage collector for instances of this class. `_tape` is set
+    last, so that a handle with a tape is complete.
+    """
+
+    __slots__ = ("__weakref__", "_node", "_tape")
+
+    _node: int
+    _size: int
+    _tape: Tape
+
+
+class Tape:
+    """A list of recorded operations, with the numbers and the gradients of their results.
+
+    `pointer` is the core's tape, for the modules that record on it. An id above `limit` calls for attention: it is NONE,
+    the id of nothing, or the tape has grown so much that it is time to collect.
+    """
+
+    __slots__ = ("__weakref__", "_collect_at", "_handles", "_outer", "_seen", "labels", "limit", "pointer")
+
+    def __init__(self) -> None:
+        tape = lib.mg_tape_new()
+        if tape == ffi.NULL:
+            raise MemoryError("no memory for a tape")
+        self.pointer: Any = ffi.gc(tape, lib.mg_tape_free)
+        self.limit = lib.mg_tape_mark(tape) + COLLECT_FROM
+        self.labels: dict[int, str] = {}
+        self._collect_at = COLLECT_FROM
+        self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
+        self._seen = 0
+        self._outer: list[Tape] = []
+
+    def __repr__(self) -> str:
+        memory = self.memory()
+        return f"<Tape: {memory.slots} slots in use, {memory.bytes} bytes>"
+
+    def __enter__(self) -> Tape:
+        """Make this the thread's default tape until the block ends."""
+        self._outer.append(default_tape())
+        _local.tape = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _local.tape = self._outer.pop()
+
+    def mark(self) -> int:
+        """This moment, for `rewind`."""
+        return lib.mg_tape_mark(self.pointer)
+
+    def rewind(self, mark: int) -> None:
+        """Forget everything recorded since the mark. A Value made since then raises StaleValueError when it is used."""
+        check(lib.mg_tape_rewind(self.pointer, mark))
+
+    def collect(self) -> None:
+        """Forget everything that no existing Value was computed from.
+
+        A tape does this by itself when it has doubled since the last time. Values that `gc.freeze()` has hidden from
+        Python's garbage collector cannot be seen, so while there are frozen objects nothing is forgotten.
+        """
+        if gc.get_freeze_count():
+            return
+        handles = self._existing()
+        roots, sizes = [handle._node for handle in handles], [handle._size for handle in handles]
+        check(lib.mg_tape_collect(self.pointer, roots, sizes, len(roots)))
+
+    def memory(self) -> Memory:
+        """What the tape holds now."""
+        memory = lib.mg_tape_memory(self.pointer)
+        return Memory(memory.slots, memory.capacity, memory.bytes)
+
+    def adopt(self) -> None:
+        """Take the tape over for the calling thread. The thread that owned it must not be inside a call on it."""
+        check(lib.mg_tape_adopt(self.pointer))
+
+    def close(self) -> None:
+        """Free the tape's storage now. Its Values raise ClosedTapeError from then on."""
+        check(lib.mg_tape_close(self.pointer))
+
+    # ---- for value.py and vector.py
+
+    def attend(self, node: int, other: Handle | None = None) -> None:
+        """Raise the error that the core left behind if there is no node; else collect if it is time to.
+
+        `other` is the second operand, which may be of another tape.
+        """
+        if node == NONE:
+            self.raise_status(other)
+        if self.memory().slots >= self._collect_at:
+            self.collect()
+            self._collect_at = max(COLLECT_FROM, 2 * self.memory().slots)
+        self.limit = node + max(self._collect_at - self.memory().slots, COLLECT_FROM // 4)
+
+    def raise_status(self, other: Handle | None = None) -> None:
+        """Raise the error that the core left behind, if any, and clear it."""
+        status = lib.mg_tape_take_status(self.pointer)
+        if status == lib.MG_STALE and other is not None and other._tape is not self:
+            raise errors.ForeignValueError("the two values are of different tapes: record them on one, in `with tape:`")
+        check(status)
+
+    def find(self, node: int, lane: bool) -> Handle | None:
+        """The handle of one lane, if there is one, so that a lane never has two.
+
+        The handles that operations returned are looked for once, when the first is asked for; a lane of a span
+        statement (`lane`) has none but those that `enlist` told of.
+        """
+        handle = self._handles.get(node)
+        if handle is None and not lane and node >= self._seen:
+            for handle in self._existing():
+                if type(handle)._size == 1:  # a Value
+                    self._handles.setdefault(handle._node, handle)
+            self._seen = self.mark()
+            handle = self._handles.get(node)
+        return handle
+
+    def enlist(self, handle: Handle) -> None:
+        """Let `find` know a handle on a lane that was recorded earlier."""
+        self._handles[handle._node] = handle
+
+    def read(self, node: int, size: int, adjoints: bool = False) -> list[float]:
+        """The data, or the gradients, of `size` lanes from `node`."""
+        buffer = ffi.new("double[]", size)
+        check((lib.mg_read_adjoints if adjoints else lib.mg_read_values)(self.pointer, node, size, buffer))
+        numbers: list[float] = ffi.unpack(buffer, size)
+        return numbers
+
+    def write(self, node: int, numbers: Sequence[float], adjoints: bool = False) -> None:
+        """Set the data, or the gradients, of the lanes from `node`."""
+        buffer = ffi.new("double[]", list(numbers))
+        check((lib.mg_write_adjoints if adjoints else lib.mg_write_values)(self.pointer, node, len(numbers), buffer))
+
+    def _existing(self) -> list[Handle]:
+        """All handles on this tape."""
+        kinds = set(_with_subclasses(Handle))
+        return [item for item in gc.get_objects() if type(item) in kinds and getattr(item, "_tape", None) is self]
+
+
+def _with_subclasses(kind: type[Handle]) -> list[type[Handle]]:
+    return [kind, *(below for subclass in kind.__subclasses__() for below in _with_subclasses(subclass))]
+
+
+_local = threading.local()
+
+
+def default_tape() -> Tape:
+    """The calling thread's default tape; made when it is first asked for."""
+    try:
+        tape: Tape = _local.tape
+    except AttributeError:
+        tape = _local.tape = Tape()
+    return tape

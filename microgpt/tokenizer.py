@@ -1,0 +1,34 @@
+"""The course's block 2, second half: characters to token ids and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .errors import DataError
+
+
+class Tokenizer:
+    """A token for each character of the documents, in sorted order, and BOS, the last id, for either end."""
+
+    __slots__ = ("_ids", "bos", "chars")
+
+    def __init__(self, docs: Iterable[str]) -> None:
+        self.chars = sorted(set("".join(docs)))
+        self.bos = len(self.chars)
+        self._ids = {char: i for i, char in enumerate(self.chars)}
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens, BOS included."""
+        return len(self.chars) + 1
+
+    def encode(self, doc: str) -> list[int]:
+        """BOS, the ids of the characters, BOS. DataError for a character that was in none of the documents."""
+        try:
+            return [self.bos, *(self._ids[char] for char in doc), self.bos]
+        except KeyError as error:
+            raise DataError(f"the character {error.args[0]!r} is in none of the documents") from None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids, none of them BOS."""
+        return "".join(self.chars[i] for i in ids)

@@ -1,0 +1,96 @@
+"""The course's block 6, training: Adam on the loss of one document a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .config import Config
+from .errors import DivergedError, MicrogptError
+from .model import GPT
+from .tape import Tape, check, ffi, lib
+from .vector import Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a training step reports: its number, from 1, and the loss before the parameters changed."""
+
+    number: int
+    loss: float
+
+
+class Adam:
+    """The optimizer, with bias correction."""
+
+    __slots__ = ("_config", "_first", "_m", "_sizes", "_tape", "_updates", "_v")
+
+    def __init__(self, config: Config, matrices: Sequence[Matrix]) -> None:
+        self._config = config
+        self._tape: Tape = matrices[0]._tape
+        self._first = [w._node for w in matrices]
+        self._sizes = [w._size for w in matrices]
+        self._m, self._v = ffi.new("double[]", sum(self._sizes)), ffi.new("double[]", sum(self._sizes))
+        self._updates = 0
+
+    def update(self, learning_rate: float) -> None:
+        """Change all parameters by their gradients, and set the gradients to 0.
+
+        OverflowError, with nothing changed, when the square of a gradient is too large for a float.
+        """
+        config, updates = self._config, self._updates + 1
+        check(
+            lib.mg_adam(
+                self._tape.pointer,
+                self._first,
+                self._sizes,
+                len(self._first),
+                self._m,
+                self._v,
+                learning_rate,
+                config.beta1,
+                config.beta2,
+                1 - config.beta1**updates,
+                1 - config.beta2**updates,
+                config.epsilon,
+            )
+        )
+        self._updates = updates
+
+
+def learning_rate_at(config: Config, step: int) -> float:
+    """The learning rate of a step, counted from 0: it falls from config.learning_rate towards 0."""
+    if config.decay == "cosine":
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    return config.learning_rate * (1 - step / config.steps)
+
+
+def train(model: GPT, documents: Sequence[Sequence[int]]) -> Iterator[Step]:
+    """Train on the encoded documents, in turn; yields a record of each step when it is done.
+
+    Raises DivergedError, naming the step, when the loss is not a finite number, or Python's arithmetic would have
+    raised on the way to it; the parameters are then those before that step.
+    """
+    config = model.config
+    matrices = list(model.state_dict.values())
+    tape = matrices[0]._tape
+    optimizer = Adam(config, matrices)
+    for w in matrices:
+        w.zero_grad()
+    for step in range(config.steps):
+        mark = tape.mark()
+        try:
+            loss = model.loss(documents[step % len(documents)])
+            if not math.isfinite(loss.data):
+                raise DivergedError(f"step {step + 1}: the loss is {loss.data}; try a lower learning rate", step + 1)
+            loss.backward()
+            optimizer.update(learning_rate_at(config, step))
+        except MicrogptError:
+            raise
+        except (OverflowError, ZeroDivisionError, ValueError) as error:
+            raise DivergedError(f"step {step + 1}: {error}; try a lower learning rate", step + 1) from error
+        record = Step(step + 1, loss.data)
+        del loss
+        tape.rewind(mark)
+        yield record
