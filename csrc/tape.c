@@ -525,6 +525,7 @@ mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes
         }
     }
     if (marked) {
+        tape->open = false; /* what comes next fills the lowest free page, so that the arena can shrink */
         shrink(tape);
     }
     return marked ? MG_OK : MG_NO_MEMORY;

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    settings = "steps seed n_embd n_head n_layer block_size learning_rate temperature samples".split()
+    settings = ["steps", "seed", "n_embd", "n_head", "n_layer", "block_size", "learning_rate", "temperature", "samples"]
     given = {name: getattr(arguments, name) for name in settings if getattr(arguments, name) is not None}
     return replace(PRESETS[arguments.preset], **given)
 

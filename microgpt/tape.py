@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import errors
 
 try:
-    from ._core import ffi, lib
+    from ._core import ffi as ffi  # for the modules that record on a tape
+    from ._core import lib as lib
 except ImportError as error:
-    raise ImportError(
-        "microgpt's C core is not built for this Python; in a checkout, run: pip install -e ."
-    ) from error
+    raise ImportError("microgpt's C core is not built for this Python; in a checkout, run: pip install -e .") from error
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -81,8 +80,8 @@ class Handle:
 class Tape:
     """A list of recorded operations, with the numbers and the gradients of their results.
 
-    `pointer` is the core's tape, for the modules that record on it. An id above `limit` calls for attention: it is NONE,
-    the id of nothing, or the tape has grown so much that it is time to collect.
+    `pointer` is the core's tape, for the modules that record on it. An id above `limit` calls for attention: it is
+    NONE, the id of nothing, or the tape has grown so much that it is time to collect.
     """
 
     __slots__ = ("__weakref__", "_collect_at", "_handles", "_outer", "_seen", "labels", "limit", "pointer")
@@ -128,11 +127,7 @@ class Tape:
         A tape does this by itself when it has doubled since the last time. Values that `gc.freeze()` has hidden from
         Python's garbage collector cannot be seen, so while there are frozen objects nothing is forgotten.
         """
-        if gc.get_freeze_count():
-            return
-        handles = self._existing()
-        roots, sizes = [handle._node for handle in handles], [handle._size for handle in handles]
-        check(lib.mg_tape_collect(self.pointer, roots, sizes, len(roots)))
+        self._collect([], [])
 
     def memory(self) -> Memory:
         """What the tape holds now."""
@@ -149,22 +144,23 @@ class Tape:
 
     # ---- for value.py and vector.py
 
-    def attend(self, node: int, other: Handle | None = None) -> None:
+    def attend(self, node: int, other: object = None, size: int = 1) -> None:
         """Raise the error that the core left behind if there is no node; else collect if it is time to.
 
-        `other` is the second operand, which may be of another tape.
+        `other` is the second operand, if there is one: a handle that may be of another tape, or a number. `size` lanes
+        have been recorded from `node` on, and have no handle yet.
         """
         if node == NONE:
             self.raise_status(other)
         if self.memory().slots >= self._collect_at:
-            self.collect()
+            self._collect([node], [size])
             self._collect_at = max(COLLECT_FROM, 2 * self.memory().slots)
         self.limit = node + max(self._collect_at - self.memory().slots, COLLECT_FROM // 4)
 
-    def raise_status(self, other: Handle | None = None) -> None:
+    def raise_status(self, other: object = None) -> None:
         """Raise the error that the core left behind, if any, and clear it."""
         status = lib.mg_tape_take_status(self.pointer)
-        if status == lib.MG_STALE and other is not None and other._tape is not self:
+        if status == lib.MG_STALE and isinstance(other, Handle) and other._tape is not self:
             raise errors.ForeignValueError("the two values are of different tapes: record them on one, in `with tape:`")
         check(status)
 
@@ -198,6 +194,14 @@ class Tape:
         """Set the data, or the gradients, of the lanes from `node`."""
         buffer = ffi.new("double[]", list(numbers))
         check((lib.mg_write_adjoints if adjoints else lib.mg_write_values)(self.pointer, node, len(numbers), buffer))
+
+    def _collect(self, roots: list[int], sizes: list[int]) -> None:
+        if gc.get_freeze_count():
+            return
+        handles = self._existing()
+        roots += [handle._node for handle in handles]
+        sizes += [handle._size for handle in handles]
+        check(lib.mg_tape_collect(self.pointer, roots, sizes, len(roots)))
 
     def _existing(self) -> list[Handle]:
         """All handles on this tape."""

@@ -76,7 +76,7 @@ class Value(Handle):
             check(status)
 
     def backward(self) -> None:
-        """Set this value's gradient to 1 and add to the gradients of all that it was computed from, by the chain rule."""
+        """Set this gradient to 1 and add to the gradients of all that this was computed from, by the chain rule."""
         check(lib.mg_sweep(self._tape.pointer, self._node))
 
     # ---- operations

@@ -73,7 +73,9 @@ class Vector(Handle):
             return NotImplemented
         if len(other) != len(self):
             raise ShapeError(f"cannot add a vector of {len(other)} to one of {len(self)}")
-        return _record(self, lib.mg_span_add(self._tape.pointer, self._node, other._node, self._size), self._size, other)
+        return _record(
+            self, lib.mg_span_add(self._tape.pointer, self._node, other._node, self._size), self._size, other
+        )
 
     def __mul__(self, k: float) -> Vector:
         """[x * k for x in self], k a number."""
@@ -184,7 +186,7 @@ def mean(losses: Sequence[Value]) -> Value:
 
 def _complete(vector: Vector, tape: Tape, node: int, size: int) -> None:
     if node > tape.limit:
-        tape.attend(node)
+        tape.attend(node, size=size)
     vector._node = node
     vector._size = size
     vector._tape = tape
@@ -205,7 +207,7 @@ def _record(x: Vector, node: int, size: int, *others: Handle) -> Vector:
     if node > tape.limit:
         if node == NONE:
             _refuse(tape, others)
-        tape.attend(node)
+        tape.attend(node, size=size)
     return _view(tape, node, size)
 
 

@@ -66,9 +66,11 @@ def write_gzip(text: bytes, output: Path) -> None:
     """Write the text to output, compressed, with no file name or time in the header."""
     temporary = output.with_name(f"{output.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as raw:
-            with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=raw, mtime=0) as compressed:
-                compressed.write(text)
+        with (
+            open(temporary, "wb") as raw,
+            gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=raw, mtime=0) as compressed,
+        ):
+            compressed.write(text)
         os.replace(temporary, output)
     except OSError as error:
         sys.exit(f"make_names: cannot write {output}: {error.strerror}")

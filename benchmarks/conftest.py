@@ -1,0 +1,76 @@
+"""Prints, after pytest-benchmark's table, what each case means: its speed in its own unit, and its ratio to the oracle.
+
+The oracle, the pure-Python `Value` of tests/, is timed in the same session: only ratios of one session compare.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.oracle and tests.program
+
+_rows: list[tuple[str, float, str, float | None]] = []
+
+
+def seconds(function: Callable[[], Any], rounds: int = 3) -> float:
+    """The median time of a call."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+@functools.cache
+def oracle_seconds(function: Callable[[], Any]) -> float:
+    """The median time of a function that runs on the oracle; once a session."""
+    return seconds(function)
+
+
+class Case:
+    """One benchmark: times a function, and notes how many units of work a call does and what the oracle takes."""
+
+    def __init__(self, benchmark: Any) -> None:
+        self._benchmark = benchmark
+
+    def __call__(
+        self,
+        function: Callable[[], Any],
+        count: float,
+        unit: str,
+        oracle: Callable[[], Any] | None = None,
+        oracle_count: float | None = None,
+        rounds: int = 5,
+        iterations: int = 1,
+    ) -> None:
+        self._benchmark.pedantic(function, rounds=rounds, iterations=iterations, warmup_rounds=1)
+        speed = count / self._benchmark.stats.stats.median
+        ratio = None if oracle is None else speed / ((oracle_count or count) / oracle_seconds(oracle))
+        self._benchmark.extra_info.update({f"{unit} a second": speed, "ratio to the oracle": ratio})
+        _rows.append((self._benchmark.name, speed, unit, ratio))
+
+
+@pytest.fixture
+def case(benchmark: Any) -> Iterator[Case]:
+    yield Case(benchmark)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _rows:
+        return
+    write = terminalreporter.write_line
+    write("")
+    write(f"{platform.processor() or platform.machine()}, {platform.python_implementation()} {platform.python_version()}")
+    write(f"{'case':44} {'speed':>14} {'':30} {'times the oracle':>16}")
+    for name, speed, unit, ratio in _rows:
+        write(f"{name:44} {speed:14,.0f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:16,.1f}'}")

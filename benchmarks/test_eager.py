@@ -1,0 +1,68 @@
+"""Scalar operations one at a time, from Python: recording, the reverse sweep, and the course's program as it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from microgpt import Config, Tape, Value
+from tests import oracle, program
+
+NODES = 20_000
+WORDS = ["emma", "olivia", "ava", "isabella", "sophia", "mia", "charlotte", "amelia"]
+STEPS = Config(steps=4, samples=0)
+
+
+def record(value: Any) -> Any:
+    """NODES additions and multiplications, half and half."""
+    a, b = value(0.5), value(0.25)
+    c = a
+    for _ in range(NODES // 2):
+        c = c * b + a
+    return c
+
+
+def record_on_value() -> None:
+    record(Value)
+
+
+def record_on_oracle() -> None:
+    record(oracle.Value)
+
+
+def sweep_on_value() -> None:
+    record(Value).backward()
+
+
+def sweep_on_oracle() -> None:
+    record(oracle.Value).backward()
+
+
+def program_on_value() -> None:
+    program.run(STEPS, WORDS, Value)
+
+
+def program_on_oracle() -> None:
+    program.run(STEPS, WORDS, oracle.Value)
+
+
+def test_record(case: Any) -> None:
+    with Tape():
+        case(record_on_value, NODES, "operations", record_on_oracle)
+
+
+def test_record_and_sweep(case: Any) -> None:
+    with Tape():
+        case(sweep_on_value, NODES, "operations", sweep_on_oracle)
+
+
+def test_sweep_alone(case: Any) -> None:
+    """The C sweep over a graph that is there already."""
+    with Tape():
+        result = record(Value)
+        expected = record(oracle.Value)
+        case(result.backward, NODES, "operations", expected.backward, iterations=20)
+
+
+def test_the_course_program_with_value_replaced(case: Any) -> None:
+    with Tape():
+        case(program_on_value, STEPS.steps, "training steps", program_on_oracle, rounds=3)

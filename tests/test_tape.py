@@ -1,0 +1,308 @@
+"""The tape: marks, memory without freeing, threads, and misuse, which is always a named error."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import random
+import threading
+from pathlib import Path
+
+import pytest
+
+import microgpt
+from microgpt import GPT, Config, Matrix, Tape, Value, Vector, initial_parameters, linear, rmsnorm
+from microgpt.tape import lib
+
+from .bits import all_bits
+
+
+def test_rewind_forgets_what_came_after_the_mark():
+    """Values from before the mark stay; those from after it raise StaleValueError in every use, and never alias."""
+    with Tape() as tape:
+        a = Value(2.0)
+        mark = tape.mark()
+        b = a * 3
+        v = Vector([1.0, 2.0])
+        tape.rewind(mark)
+        later = [Value(float(i)) for i in range(2000)]
+        uses = [
+            lambda: b.data,
+            lambda: b.grad,
+            lambda: b + 1,
+            lambda: 1 / b,
+            lambda: a * b,
+            lambda: b.exp(),
+            lambda: b.max(a),
+            lambda: b.backward(),
+            lambda: b._children,
+            lambda: b._local_grads,
+            lambda: b._op,
+            lambda: repr(b),
+            lambda: setattr(b, "data", 1.0),
+            lambda: setattr(b, "grad", 1.0),
+            lambda: Value(1.0, (a, b), (1, 1)),
+            lambda: v.data,
+            lambda: v + v,
+            lambda: rmsnorm(v),
+            lambda: v[0].data,
+        ]
+        for use in uses:
+            with pytest.raises(microgpt.StaleValueError):
+                use()
+        assert (a + 1).data == 3
+        assert [x.data for x in later] == [float(i) for i in range(2000)]
+
+
+def test_marks_nest():
+    """An inner rewind keeps what the outer mark covers; an outer one forgets both."""
+    with Tape() as tape:
+        outer = tape.mark()
+        a = Value(1.0)
+        inner = tape.mark()
+        b = a + 1
+        tape.rewind(inner)
+        c = a + 2
+        assert c.data == 3
+        tape.rewind(outer)
+        for x in (a, b, c):
+            with pytest.raises(microgpt.StaleValueError):
+                _ = x.data
+
+
+def test_values_of_two_tapes_do_not_mix():
+    """An operation on values of different tapes is ForeignValueError, and leaves both tapes as they were."""
+    a = Value(1.0)
+    with Tape():
+        b = Value(2.0)
+        w = Matrix(1, 1, [3.0])
+        mixed = [
+            lambda: a + b,
+            lambda: b * a,
+            lambda: a**b,
+            lambda: a.max(b),
+            lambda: Value(1.0, (a, b), (1, 1)),
+            lambda: linear(Vector([1.0], a._tape), w),
+            lambda: Vector([1.0]) + Vector([1.0], a._tape),
+        ]
+        for mix in mixed:
+            with pytest.raises(microgpt.ForeignValueError, match="different tapes"):
+                mix()
+    assert (a + 1).data == 2
+    assert (b + 1).data == 3
+
+
+def test_closed_tape():
+    """Everything on a closed tape raises ClosedTapeError; closing twice is fine."""
+    with Tape() as tape:
+        a, v = Value(1.0), Vector([1.0, 2.0])
+        tape.close()
+        tape.close()
+        for use in (
+            lambda: a.data,
+            lambda: a + a,
+            lambda: a.backward(),
+            lambda: v.data,
+            lambda: Value(1.0),
+            tape.collect,
+        ):
+            with pytest.raises(microgpt.ClosedTapeError):
+                use()
+        with pytest.raises(microgpt.ClosedTapeError):
+            tape.rewind(0)
+    assert Value(1.0).data == 1.0
+
+
+def in_thread(function):
+    """The result of the function in another thread, or the exception that it raised there."""
+    results = []
+
+    def work():
+        try:
+            results.append(function())
+        except Exception as error:
+            results.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def test_another_thread_is_refused_until_it_adopts_the_tape():
+    """A tape says so when a thread uses it that does not own it; adopt() hands it over."""
+    tape = Tape()
+    with tape:
+        a = Value(2.0)
+    for use in (lambda: a.data, lambda: a + 1, lambda: a.backward(), lambda: tape.rewind(0), tape.close, tape.collect):
+        assert isinstance(in_thread(use), microgpt.WrongThreadError)
+    assert in_thread(lambda: (tape.adopt(), (a * 5).data)[1]) == 10.0
+    with pytest.raises(microgpt.WrongThreadError):
+        a + 1
+    tape.adopt()
+    assert (a + 1).data == 3.0
+
+
+def test_threads_have_tapes_of_their_own():
+    """Separate threads record in parallel, each on its default tape, and get the same bits."""
+
+    def work():
+        config = Config(n_embd=8, n_head=2, std=0.3)
+        model = GPT(config, initial_parameters(config, 4, random.Random(0)))
+        for _ in range(50):
+            model.loss([3, 0, 1, 2, 3]).backward()
+        return [g for w in model.state_dict.values() for row in w for g in row.grad]
+
+    expected = all_bits(work())
+    results = [None] * 4
+
+    def store(i):
+        results[i] = all_bits(work())
+
+    threads = [threading.Thread(target=store, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 4
+
+
+def test_memory_is_bounded_without_rewinding():
+    """A loop that keeps nothing but its parameters runs in bounded memory, though it never rewinds."""
+    with Tape() as tape:
+        weights = [Value(0.1 * i) for i in range(100)]
+        peak = 0
+        for _ in range(200):
+            loss = sum(w * w + 0.5 for w in weights) / 100
+            for _ in range(50):
+                loss = loss * 0.99 + sum(weights) * 0.01
+            loss.backward()
+            peak = max(peak, tape.memory().bytes)
+        assert peak < 60_000_000
+        assert [w.data for w in weights] == [0.1 * i for i in range(100)]
+
+
+def test_collect_keeps_what_existing_values_need():
+    """A collection forgets dead values, keeps the whole graph of live ones, and gives its memory back."""
+    with Tape() as tape:
+        x, v = Value(3.0), Matrix(2, 2, [1.0, 2.0, 3.0, 4.0])
+        y = x
+        for _ in range(20_000):
+            y = y * 1.0
+        lanes = linear(v[0], v)
+        lane = lanes[1]
+        del lanes
+        for _ in range(200_000):
+            Value(1.0)
+        before = tape.memory()
+        tape.collect()
+        after = tape.memory()
+        assert after.slots < before.slots / 4
+        Value(1.0)
+        tape.collect()  # the page that was being filled then can go now
+        assert tape.memory().bytes < before.bytes / 2
+        y.backward()
+        assert x.grad == 1.0
+        lane.backward()
+        assert v[0].grad == [3.0, 4.0]
+        assert v[1].grad == [1.0, 2.0]
+        del y
+        tape.collect()
+        assert tape.memory().slots <= 2048
+
+
+def test_a_collection_while_a_matrix_is_made_keeps_all_of_it():
+    """A run of leaves that is so long that recording it calls for a collection is kept, though it has no handle yet."""
+    with Tape() as tape:
+        for _ in range(3):
+            w = Matrix(300, 1000, [0.5] * 300_000)
+            assert sum(w.data) == 150_000.0
+            assert w[299][999].data == 0.5
+        tape.collect()
+        assert w[0][0].data == 0.5
+
+
+def test_values_hidden_by_gc_freeze_are_safe():
+    """While gc.freeze() hides values from the collector, nothing is forgotten."""
+    with Tape() as tape:
+        a = Value(1.0)
+        gc.freeze()
+        try:
+            for _ in range(300_000):
+                Value(2.0)
+            tape.collect()
+            assert a.data == 1.0
+        finally:
+            gc.unfreeze()
+
+
+def test_handles_survive_a_random_history():
+    """Values that are kept at random over many collections keep their numbers."""
+    rng = random.Random(1)
+    with Tape() as tape:
+        kept = [(Value(1.0), 1.0)]
+        for _ in range(3000):
+            value, number = rng.choice(kept)
+            k = rng.uniform(-1, 1)
+            kept.append((value * k + 0.25, number * k + 0.25))
+            if len(kept) > 60:
+                del kept[rng.randrange(len(kept))]
+            if rng.random() < 0.02:
+                tape.collect()
+        tape.collect()
+        assert all_bits(v.data for v, _ in kept) == all_bits(number for _, number in kept)
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+def test_every_failed_allocation_is_a_memory_error(vectors):
+    """Whichever allocation fails, Python sees a MemoryError, older values are intact, and the tape goes on."""
+
+    def work(start):
+        if vectors:
+            w = Matrix(40, 40, [0.01 * i for i in range(1600)])
+            x = start
+            for _ in range(20):
+                x = rmsnorm(linear(x, w) + x)
+            total = sum(x)
+        else:
+            total = start[0]
+            for _ in range(2000):
+                total = total * 1.001 + start[1]
+        total.backward()
+        return all_bits([total.data, *start.grad])
+
+    with Tape() as tape:
+        start = Vector([0.1 * i for i in range(40)])
+        expected = work(start)
+    for k in range(1, 1000):
+        with Tape() as tape:
+            start = Vector([0.1 * i for i in range(40)])
+            lib.mg_tape_fail_allocation(tape.pointer, k)
+            try:
+                found = work(start)
+            except MemoryError:
+                pass
+            else:
+                assert found == expected
+                break
+            lib.mg_tape_fail_allocation(tape.pointer, 0)
+            assert start.data == [0.1 * i for i in range(40)]
+            start.zero_grad()
+            assert work(start) == expected
+    else:
+        pytest.fail("there is no end of allocations")
+    assert k > 5
+
+
+def test_the_stub_matches_the_library():
+    """_core.pyi names what the compiled core has, no more and no less, with the same number of parameters."""
+    stub = ast.parse((Path(microgpt.__file__).parent / "_core.pyi").read_text(encoding="utf-8"))
+    body = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "_Lib").body
+    constants = {node.target.id for node in body if isinstance(node, ast.AnnAssign)}
+    functions = {node.name: len(node.args.args) - 1 for node in body if isinstance(node, ast.FunctionDef)}
+    assert constants | set(functions) == set(dir(lib))
+    for name, parameters in functions.items():
+        signature = getattr(lib, name).__doc__.split("(", 1)[1].split(")", 1)[0]
+        found = 0 if signature in ("", "void") else signature.count(",") + 1
+        assert (name, found) == (name, parameters)
+    assert all(isinstance(getattr(lib, name), int) for name in constants)
