@@ -187,7 +187,7 @@ mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes
 
 /* Capacity. */
 typedef struct {
-    uint64_t slots;    /* slots in pages that are in use */
+    uint64_t slots;    /* slots recorded, in pages that are in use */
     uint64_t capacity; /* slots allocated */
     uint64_t bytes;    /* everything that the tape has allocated */
 } mg_memory;

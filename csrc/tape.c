@@ -148,7 +148,6 @@ static _Atomic(uint64_t) next_serial = 1;
 static void release_page(mg_tape *tape, size_t p) {
     remove_page(tape, tape->pages[p].serial);
     tape->pages[p].serial = 0;
-    tape->pages_used--;
     if (p < tape->first_free) {
         tape->first_free = p;
     }
@@ -199,7 +198,6 @@ static bool open_pages(mg_tape *tape, size_t count, size_t *first) {
     if (start == tape->first_free) {
         tape->first_free = end;
     }
-    tape->pages_used += count;
     *first = start;
     return true;
 }
@@ -325,7 +323,7 @@ static void free_storage(mg_tape *tape) {
     tape->order = tape->stack = (mg_list){0};
     memset(tape->held, 0, sizeof tape->held);
     tape->capacity = tape->page_count = tape->page_capacity = tape->first_free = 0;
-    tape->pages_used = tape->directory_size = 0;
+    tape->directory_size = 0;
     tape->open = false;
     tape->bytes = sizeof *tape;
     tape->closed = true;
@@ -534,7 +532,11 @@ mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes
 /* ---- capacity, reading and writing ------------------------------------------------------------------------------ */
 
 mg_memory mg_tape_memory(mg_tape *tape) {
-    return (mg_memory){.slots = tape->pages_used * MG_PAGE, .capacity = tape->capacity, .bytes = tape->bytes};
+    uint64_t slots = 0;
+    for (size_t p = 0; p < tape->page_count; p++) {
+        slots += tape->pages[p].serial != 0 ? tape->pages[p].used : 0;
+    }
+    return (mg_memory){.slots = slots, .capacity = tape->capacity, .bytes = tape->bytes};
 }
 
 double mg_value(mg_tape *tape, mg_id lane) {

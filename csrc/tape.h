@@ -54,7 +54,6 @@ struct mg_tape {
     mg_page *pages;
     size_t page_count, page_capacity;
     size_t first_free; /* no page below is free */
-    size_t pages_used;
     mg_entry *directory; /* open addressing, linear probing */
     size_t directory_size;
 

@@ -155,7 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
         for index, text in enumerate(sample(model, tokenizer, rng), 1):
             output.event("sample", index=index, text=text)
             output.line(f"sample {index:2d}: {text}")
-        output.event("done", params_sha256=parameters_sha256(state_dict))
+        if log is not None:
+            output.event("done", params_sha256=parameters_sha256(state_dict))
         sys.stdout.flush()
     except KeyboardInterrupt:
         output.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -38,8 +39,10 @@ class Config:
             value = getattr(self, field.name)
             if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool)):
                 raise ConfigError(f"{field.name} must be a whole number, not {value!r}")
-            if field.type == "float" and not (isinstance(value, (int, float)) and math.isfinite(value)):
+            if field.type == "float" and not (isinstance(value, (int, float)) and -math.inf < value < math.inf):
                 raise ConfigError(f"{field.name} must be a finite number, not {value!r}")
+            if field.type == "float" and abs(value) > sys.float_info.max:
+                raise ConfigError(f"{field.name} must fit into a float64; {str(value)[:8]}... is too large")
         for name in ("n_embd", "n_head", "n_layer", "block_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -49,6 +52,8 @@ class Config:
         for name in ("temperature", "epsilon"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        if 1 / self.temperature == math.inf:
+            raise ConfigError(f"temperature must be large enough to divide by, which {self.temperature} is not")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import struct
 from collections.abc import Mapping
@@ -47,6 +46,8 @@ def parameter_count(state_dict: Mapping[str, Matrix]) -> int:
 
 def parameters_sha256(state_dict: Mapping[str, Matrix]) -> str:
     """The SHA-256 of all parameters in order, each as a little-endian float64."""
+    import hashlib  # here, as it takes longer to import than the first Value to compute
+
     digest = hashlib.sha256()
     for w in state_dict.values():
         digest.update(struct.pack(f"<{w.rows * w.columns}d", *w.data))

@@ -1,0 +1,101 @@
+"""microgpt.data: the embedded names, and the documents of a text file."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from microgpt import DataError, embedded_names, read_documents
+
+NAMES_SHA256 = "91691165b471c338ee35387260590f0fdc23fcb50509b9ccfe1c879c7ac39a1e"
+BOM = b"\xef\xbb\xbf"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "text.txt"
+
+
+def test_embedded_names() -> None:
+    """The embedded data is the list that its README describes: numbers, order, alphabet, SHA-256 of the text."""
+    names = embedded_names()
+    text = "".join(f"{name}\n" for name in names)
+    assert hashlib.sha256(text.encode()).hexdigest() == NAMES_SHA256
+    assert (len(names), len(set(names)), names[0]) == (32_469, 29_910, "emma")
+    assert sorted(set(text)) == ["\n", *"abcdefghijklmnopqrstuvwxyz"]
+
+
+def test_embedded_names_are_the_callers() -> None:
+    """Each call gives a new list, which may be shuffled."""
+    names = embedded_names()
+    names.clear()
+    assert embedded_names()[0] == "emma"
+
+
+@pytest.mark.parametrize(
+    ("raw", "docs"),
+    [
+        pytest.param(b"ab\nc\n", ["ab", "c"], id="plain"),
+        pytest.param(b"ab\r\nc\r\n", ["ab", "c"], id="CRLF"),
+        pytest.param(b"ab\rc\r", ["ab", "c"], id="CR"),
+        pytest.param(b"ab\nc\r\nd\re", ["ab", "c", "d", "e"], id="all line endings"),
+        pytest.param(b"\n\nab\n \t\n\r\nc\n\n", ["ab", "c"], id="blank lines"),
+        pytest.param(b"  ab \t\n\t c d\n\xc2\xa0e\xe3\x80\x80\n", ["ab", "c d", "e"], id="surrounding white space"),
+        pytest.param(BOM + b"ab\nc\n", ["ab", "c"], id="byte order mark"),
+        pytest.param(b"ab\n" + BOM + b"c\n", ["ab", "\ufeffc"], id="byte order mark inside is a character"),
+        pytest.param(b"ab\nc", ["ab", "c"], id="no final newline"),
+        pytest.param("é\n日本\n😀\n".encode(), ["é", "日本", "😀"], id="non-ASCII"),
+        pytest.param("e\u0301\né\n".encode(), ["e\u0301", "é"], id="not normalized"),
+        pytest.param("a\vb\fc\x1cd\x85e\u2028f\u2029g\n".encode(), ["a\vb\fc\x1cd\x85e\u2028f\u2029g"], id="one line"),
+        pytest.param(b"a\0b\n", ["a\0b"], id="NUL"),
+        pytest.param(b"b\na\nb\n", ["b", "a", "b"], id="order and repetition kept"),
+        pytest.param(b"ab", ["ab"], id="a single document"),
+        pytest.param(b"x\n", ["x"], id="a single character"),
+    ],
+)
+def test_read_documents(path: Path, raw: bytes, docs: list[str]) -> None:
+    """Documents are the lines, stripped, in order, without the blank ones; a path may be a string too."""
+    path.write_bytes(raw)
+    assert read_documents(path) == read_documents(str(path)) == docs
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b" \t\r\n\r\n\n", BOM, BOM + b"\n"])
+def test_no_documents(path: Path, raw: bytes) -> None:
+    """A file with nothing but blanks is a DataError that names it."""
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="holds no documents") as caught:
+        read_documents(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "line", "byte"),
+    [
+        pytest.param(b"\xff\nb\nc\n", 1, 0xFF, id="first byte"),
+        pytest.param(b"a\nb\xe9b\nc\n", 2, 0xE9, id="Latin-1 in the middle"),
+        pytest.param(b"a\r\nb\r\nc\xfc\r\n", 3, 0xFC, id="last line, CRLF"),
+        pytest.param(b"a\rb\rc\xfc\r", 3, 0xFC, id="last line, CR"),
+        pytest.param(b"a\nb\n\xc3", 3, 0xC3, id="truncated sequence at the end"),
+        pytest.param(b"a\n\xf0\x9f\x98\nb\n", 2, 0xF0, id="truncated sequence at the end of a line"),
+        pytest.param(b"a\n\n\xed\xa0\x80\n", 3, 0xED, id="surrogate"),
+        pytest.param(b"a\n\xc0\xaf\n", 2, 0xC0, id="overlong sequence"),
+        pytest.param("ä\nö\n".encode() + b"\x80\n", 3, 0x80, id="after non-ASCII"),
+        pytest.param(BOM + b"a\nb\n\xff\n", 3, 0xFF, id="after a byte order mark"),
+        pytest.param("a\n".encode("utf-16"), 1, 0xFF, id="UTF-16"),
+    ],
+)
+def test_not_utf8(path: Path, raw: bytes, line: int, byte: int) -> None:
+    """Bytes that are not UTF-8 are a DataError that names the file, the line, and the first such byte."""
+    path.write_bytes(raw)
+    with pytest.raises(DataError) as caught:
+        read_documents(path)
+    assert str(caught.value).startswith(f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8")
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "", "missing/text.txt", "text\0.txt"])
+def test_cannot_read(tmp_path: Path, name: str) -> None:
+    """A file that is not there, a directory, a name that no file can have: a DataError that names it."""
+    with pytest.raises(DataError, match="cannot read") as caught:
+        read_documents(tmp_path / name)
+    assert isinstance(caught.value, ValueError)
+    assert str(tmp_path / name) in str(caught.value)
