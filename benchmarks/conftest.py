@@ -70,7 +70,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     write = terminalreporter.write_line
     write("")
-    write(f"{platform.processor() or platform.machine()}, {platform.python_implementation()} {platform.python_version()}")
+    write(
+        f"{platform.processor() or platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
+    )
     write(f"{'case':44} {'speed':>14} {'':30} {'times the oracle':>16}")
     for name, speed, unit, ratio in _rows:
         write(f"{name:44} {speed:14,.0f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:16,.1f}'}")

@@ -1,8 +1,6 @@
 /* adam.c: the optimizer's step, as Python writes it. */
+#include "kernels.h"
 #include "tape.h"
-
-#include <math.h>
-
 
 /* For each parameter, with g its gradient:
  *   m = beta1 * m + (1 - beta1) * g
@@ -14,7 +12,8 @@ mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t
                   double learning_rate, double beta1, double beta2, double correction1, double correction2,
                   double epsilon) {
     mg_slot slot;
-    double square, root, largest = 0;
+    double square, largest = 0;
+    const mg_kernels *kernels = mg_kernels_chosen();
     mg_status status = mg_enter(tape);
     if (status != MG_OK) {
         return status;
@@ -23,26 +22,17 @@ mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t
         if (!mg_find_run(tape, first[r], sizes[r], &slot)) {
             return mg_find(tape, first[r], &slot) ? MG_SHAPE : MG_STALE;
         }
-        for (size_t i = 0; i < sizes[r]; i++) {
-            double size = fabs(tape->adjoint[slot + i]);
-            largest = size > largest && isfinite(size) ? size : largest;
-        }
+        double size = kernels->largest(sizes[r], tape->adjoint + slot);
+        largest = size > largest ? size : largest;
     }
     if (mg_pow(largest, 2, &square) != MG_OK) {
         return MG_POWER_RANGE;
     }
+    const mg_adam_step step = {learning_rate, beta1, beta2, correction1, correction2, epsilon};
     for (size_t r = 0; r < count; r++, m += sizes[r - 1], v += sizes[r - 1]) {
         mg_find_run(tape, first[r], sizes[r], &slot);
         mg_touch(tape, slot, sizes[r]);
-        double *data = tape->value + slot, *grad = tape->adjoint + slot;
-        for (size_t i = 0; i < sizes[r]; i++) {
-            mg_pow(grad[i], 2, &square);
-            m[i] = beta1 * m[i] + (1 - beta1) * grad[i];
-            v[i] = beta2 * v[i] + (1 - beta2) * square;
-            mg_pow(v[i] / correction2, 0.5, &root);
-            data[i] -= learning_rate * (m[i] / correction1) / (root + epsilon);
-            grad[i] = 0;
-        }
+        kernels->adam(sizes[r], tape->value + slot, tape->adjoint + slot, m, v, &step);
     }
     return MG_OK;
 }

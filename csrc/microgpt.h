@@ -193,6 +193,10 @@ typedef struct {
 } mg_memory;
 mg_memory mg_tape_memory(mg_tape *tape);
 
+/* The row of kernels that was chosen for this processor: "plain", "avx2", "avx512" or "neon". All give the same bits; the
+   environment variable MICROGPT_KERNELS, read when the first kernel is used, asks for another that it can run. */
+const char *mg_kernels_name(void);
+
 /* Testing: the k-th allocation from now fails, and with it all later ones; 0 lets all succeed again. */
 void mg_tape_fail_allocation(mg_tape *tape, uint64_t k);
 /* [cffi end] */

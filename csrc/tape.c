@@ -228,7 +228,7 @@ void mg_take(mg_tape *tape, mg_slot first, size_t n) {
 }
 
 /* The operation byte of a slot that holds a lane, not the header or the payload of a span statement. */
-static bool is_lane(uint8_t code) { return code < MG_SCALAR_COUNT || code == MG_LANE; }
+static bool is_lane(uint8_t code) { return code <= MG_LANE; }
 
 bool mg_find(const mg_tape *tape, mg_id id, mg_slot *slot) {
     uint32_t page;
@@ -251,11 +251,12 @@ bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
             return false;
         }
     }
-    bool lanes = true;
-    for (size_t s = *slot; s < end; s++) {
-        lanes &= is_lane(mg_code(tape, (mg_slot)s)); /* no early exit: this runs in vectors */
+    uint8_t largest = 0;
+    for (size_t s = *slot; s < end; s++) { /* no early exit: this runs in vectors */
+        uint8_t code = (uint8_t)(tape->operation[s] & ~MG_VISITED);
+        largest = code > largest ? code : largest;
     }
-    return lanes;
+    return is_lane(largest);
 }
 
 mg_id mg_id_of(const mg_tape *tape, mg_slot slot) {
@@ -263,14 +264,23 @@ mg_id mg_id_of(const mg_tape *tape, mg_slot slot) {
 }
 
 void mg_touch(mg_tape *tape, mg_slot first, size_t n) {
+    size_t end = first + n;
     tape->clock++;
-    for (mg_slot s = first; s < first + n; s++) {
-        mg_page *page = &tape->pages[s / MG_PAGE];
+    for (size_t p = first / MG_PAGE; p * MG_PAGE < end; p++) {
+        mg_page *page = &tape->pages[p];
+        size_t from = p * MG_PAGE < first ? first : p * MG_PAGE;
+        size_t to = (p + 1) * MG_PAGE < end ? (p + 1) * MG_PAGE : end;
         page->written = tape->clock;
-        if (tape->operation[s] == MG_LEAF) {
-            tape->partial[s][0] = (double)tape->clock;
-        } else {
-            page->computed_written = tape->clock;
+        if (to - from == page->used) {
+            page->coarse = tape->clock;
+            continue;
+        }
+        for (size_t s = from; s < to; s++) {
+            if (tape->operation[s] == MG_LEAF) {
+                tape->partial[s][0] = (double)tape->clock;
+            } else {
+                page->coarse = tape->clock;
+            }
         }
     }
 }
@@ -282,11 +292,12 @@ bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clo
             continue;
         }
         size_t last = (p + 1) * MG_PAGE < end ? (p + 1) * MG_PAGE : end;
-        for (size_t s = p * MG_PAGE < first ? first : p * MG_PAGE; s < last; s++) {
-            if (mg_code(tape, (mg_slot)s) == MG_LEAF ? tape->partial[s][0] > (double)clock
-                                                     : tape->pages[p].computed_written > clock) {
-                return true;
-            }
+        bool written = tape->pages[p].coarse > clock;
+        for (size_t s = p * MG_PAGE < first ? first : p * MG_PAGE; s < last && !written; s++) {
+            written = mg_code(tape, (mg_slot)s) == MG_LEAF && tape->partial[s][0] > (double)clock;
+        }
+        if (written) {
+            return true;
         }
     }
     return false;

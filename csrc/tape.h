@@ -20,13 +20,13 @@
 typedef uint32_t mg_slot;
 #define MG_MAX_SLOTS ((uint64_t)1 << 31) /* the top bit of a slot number is the sweep's */
 #define MG_VISITED 0x80u                 /* in an operation byte: the search has been here */
-#define MG_LANE MG_OPERATION_COUNT       /* operation byte of a span statement's lane: operand[0] is its header */
-#define MG_PAYLOAD (MG_LANE + 1)         /* operation byte of a slot that holds a span statement's operands, or nothing */
+#define MG_LANE MG_SCALAR_COUNT          /* operation byte of a span statement's lane: operand[0] is its header */
+#define MG_PAYLOAD MG_OPERATION_COUNT    /* operation byte of a slot that holds a span statement's operands, or nothing */
 
 typedef struct {
     uint64_t serial;  /* 0: free */
     uint64_t written; /* the tape's clock when a primal of this page was last written */
-    uint64_t computed_written; /* the same for primals that are not leaves; a leaf keeps its own in partial[0] */
+    uint64_t coarse;  /* the same for a write that counts for the whole page; other leaves keep theirs in partial[0] */
     uint32_t used;    /* slots recorded in this page */
 } mg_page;
 

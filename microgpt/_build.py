@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-SOURCES = ["tape.c", "operations.c", "statements.c", "sweep.c", "adam.c"]
+SOURCES = ["tape.c", "operations.c", "statements.c", "sweep.c", "adam.c", "kernels.c"]
 BEGIN, END = "/* [cffi begin] */", "/* [cffi end] */"
 
 # Every addition rounds by itself (no fused multiply-add), and ** stays a call of the C library's pow, as in CPython.
@@ -24,7 +24,7 @@ ffibuilder.set_source(
     '#include "microgpt.h"',
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
-    depends=["csrc/microgpt.h", "csrc/tape.h"],
+    depends=["csrc/microgpt.h", "csrc/tape.h", "csrc/kernels.h"],
     extra_compile_args=COMPILE_ARGS,
     libraries=[] if sys.platform == "win32" else ["m"],
     py_limited_api=True,

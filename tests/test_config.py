@@ -41,12 +41,12 @@ NAN, INFINITY = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(("name", "settings"), [("course", COURSE), ("gist", GIST)])
-def test_presets(name: str, settings: dict[str, object]) -> None:
+def test_presets(name, settings):
     """Each preset holds the settings of its column in the design's table, and no others."""
     assert asdict(PRESETS[name]) == settings
 
 
-def test_default_is_the_course() -> None:
+def test_default_is_the_course():
     """There are two presets; the settings that nobody gives are the course's."""
     assert sorted(PRESETS) == ["course", "gist"]
     assert Config() == PRESETS["course"] != PRESETS["gist"]
@@ -56,7 +56,8 @@ def test_default_is_the_course() -> None:
     ("name", "value"),
     [
         *((name, value) for name in WHOLE for value in (1.5, 2.0, "3", None, True, NAN)),
-        *((name, value) for name in REAL for value in (NAN, INFINITY, -INFINITY, "0.5", None, 10**400)),
+        *((name, value) for name in REAL for value in (NAN, INFINITY, -INFINITY, "0.5", None)),
+        *(pytest.param(name, 10**400, id=f"{name}-huge") for name in REAL),
         *((name, value) for name in ("n_embd", "n_head", "n_layer", "block_size") for value in (0, -1)),
         *((name, -1) for name in ("steps", "samples", "std", "learning_rate")),
         *((name, value) for name in ("temperature", "epsilon") for value in (0, 0.0, -0.0, -0.5)),
@@ -66,7 +67,7 @@ def test_default_is_the_course() -> None:
         ("temperature", 1e-320),  # 1 / temperature overflows
     ],
 )
-def test_bad_setting(name: str, value: object) -> None:
+def test_bad_setting(name, value):
     """A setting that cannot work is a ConfigError, of the package and a ValueError too, in one line that names it."""
     with pytest.raises(ConfigError, match=rf"\A{name} [^\n]+\Z") as caught:
         Config(**{name: value})
@@ -88,28 +89,28 @@ def test_bad_setting(name: str, value: object) -> None:
         ("temperature", 1e-300),
     ],
 )
-def test_setting_at_its_edge(name: str, value: float) -> None:
+def test_setting_at_its_edge(name, value):
     """The smallest settings that can work are taken, and a whole number where a real one is meant."""
     assert getattr(Config(**{name: value}), name) == value
 
 
-def test_refused_by_replace_too() -> None:
+def test_refused_by_replace_too():
     """dataclasses.replace, which the command line uses, checks as the constructor does."""
     assert replace(PRESETS["gist"], n_head=8).n_head == 8
     with pytest.raises(ConfigError, match="n_head must divide n_embd"):
         replace(PRESETS["gist"], n_head=3)
 
 
-def test_frozen() -> None:
+def test_frozen():
     """A Config cannot be changed, by no name that it has; a name that it has not cannot be added or given."""
     config = Config()
     for name in COURSE:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, name, 1)
     with pytest.raises((AttributeError, TypeError)):
-        config.dropout = 0.1  # type: ignore[attr-defined]
+        config.dropout = 0.1
     with pytest.raises(TypeError, match="dropout"):
-        Config(dropout=0.1)  # type: ignore[call-arg]
+        Config(dropout=0.1)
     with pytest.raises(TypeError, match="positional"):
-        Config(16)  # type: ignore[misc]
+        Config(16)
     assert asdict(config) == COURSE

@@ -1,7 +1,6 @@
 """microgpt.data: the embedded names, and the documents of a text file."""
 
 import hashlib
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,11 @@ BOM = b"\xef\xbb\xbf"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return tmp_path / "text.txt"
 
 
-def test_embedded_names() -> None:
+def test_embedded_names():
     """The embedded data is the list that its README describes: numbers, order, alphabet, SHA-256 of the text."""
     names = embedded_names()
     text = "".join(f"{name}\n" for name in names)
@@ -25,7 +24,7 @@ def test_embedded_names() -> None:
     assert sorted(set(text)) == ["\n", *"abcdefghijklmnopqrstuvwxyz"]
 
 
-def test_embedded_names_are_the_callers() -> None:
+def test_embedded_names_are_the_callers():
     """Each call gives a new list, which may be shuffled."""
     names = embedded_names()
     names.clear()
@@ -53,14 +52,14 @@ def test_embedded_names_are_the_callers() -> None:
         pytest.param(b"x\n", ["x"], id="a single character"),
     ],
 )
-def test_read_documents(path: Path, raw: bytes, docs: list[str]) -> None:
+def test_read_documents(path, raw, docs):
     """Documents are the lines, stripped, in order, without the blank ones; a path may be a string too."""
     path.write_bytes(raw)
     assert read_documents(path) == read_documents(str(path)) == docs
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n", b" \t\r\n\r\n\n", BOM, BOM + b"\n"])
-def test_no_documents(path: Path, raw: bytes) -> None:
+def test_no_documents(path, raw):
     """A file with nothing but blanks is a DataError that names it."""
     path.write_bytes(raw)
     with pytest.raises(DataError, match="holds no documents") as caught:
@@ -84,7 +83,7 @@ def test_no_documents(path: Path, raw: bytes) -> None:
         pytest.param("a\n".encode("utf-16"), 1, 0xFF, id="UTF-16"),
     ],
 )
-def test_not_utf8(path: Path, raw: bytes, line: int, byte: int) -> None:
+def test_not_utf8(path, raw, line, byte):
     """Bytes that are not UTF-8 are a DataError that names the file, the line, and the first such byte."""
     path.write_bytes(raw)
     with pytest.raises(DataError) as caught:
@@ -93,7 +92,7 @@ def test_not_utf8(path: Path, raw: bytes, line: int, byte: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "", "missing/text.txt", "text\0.txt"])
-def test_cannot_read(tmp_path: Path, name: str) -> None:
+def test_cannot_read(tmp_path, name):
     """A file that is not there, a directory, a name that no file can have: a DataError that names it."""
     with pytest.raises(DataError, match="cannot read") as caught:
         read_documents(tmp_path / name)

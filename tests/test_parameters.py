@@ -8,18 +8,17 @@ from dataclasses import replace
 import pytest
 
 from microgpt import PRESETS, Config, Tape, initial_parameters, parameter_count, parameters_sha256
-from microgpt.parameters import StateDict
 
 TINY = Config(n_embd=4, n_head=2, block_size=3)
 
 
-def flat(state_dict: StateDict) -> list[float]:
+def flat(state_dict):
     """All parameters, row by row, matrix by matrix, read one Value at a time."""
     return [p.data for w in state_dict.values() for row in w for p in row]
 
 
 @pytest.mark.parametrize("n_layer", [1, 3])
-def test_names_and_shapes(n_layer: int) -> None:
+def test_names_and_shapes(n_layer):
     """The matrices are the course's, in its order: rows are outputs, columns inputs."""
     state_dict = initial_parameters(replace(TINY, n_layer=n_layer), 6, random.Random(1), Tape())
     expected = [("wte", 6, 4), ("wpe", 3, 4), ("lm_head", 6, 4)]
@@ -32,14 +31,14 @@ def test_names_and_shapes(n_layer: int) -> None:
 
 
 @pytest.mark.parametrize(("preset", "count"), [("course", 4_064), ("gist", 4_192)])
-def test_count(preset: str, count: int) -> None:
+def test_count(preset, count):
     """The presets have the numbers of parameters that the course prints for 27 tokens."""
     assert parameter_count(initial_parameters(PRESETS[preset], 27, random.Random(42), Tape())) == count
 
 
 @pytest.mark.parametrize("zero_output", [True, False])
 @pytest.mark.parametrize("std", [0.08, 0])
-def test_draws(zero_output: bool, std: float) -> None:
+def test_draws(zero_output, std):
     """One gauss(0, std) a parameter in order, drawn also where std is 0, and not one draw more."""
     config = replace(TINY, n_layer=2, std=std, zero_output=zero_output)
     rng, same = random.Random(7), random.Random(7)
@@ -53,7 +52,7 @@ def test_draws(zero_output: bool, std: float) -> None:
     assert rng.getstate() == same.getstate()
 
 
-def test_tape() -> None:
+def test_tape():
     """Parameters are recorded on the tape that is given, or else on the default one."""
     first, second = Tape(), Tape()
     with first:
@@ -63,7 +62,7 @@ def test_tape() -> None:
         assert second.memory().slots == parameter_count(state_dict)
 
 
-def test_sha256() -> None:
+def test_sha256():
     """The digest is that of all parameters in order as little-endian float64; it follows a change of one bit."""
     state_dict = initial_parameters(TINY, 5, random.Random(3), Tape())
     digests = []

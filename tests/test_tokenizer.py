@@ -9,7 +9,7 @@ from microgpt import DataError, Tokenizer
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def test_ids() -> None:
+def test_ids():
     """Characters get ids in sorted order, whatever the order of the documents; BOS is the last id, on both sides."""
     tokenizer = Tokenizer(["emma", "bea"])
     assert tokenizer.chars == ["a", "b", "e", "m"]
@@ -29,7 +29,7 @@ def test_ids() -> None:
         (["bB a-"], [" ", "-", "B", "a", "b"]),
     ],
 )
-def test_alphabets(docs: list[str], chars: list[str]) -> None:
+def test_alphabets(docs, chars):
     """One letter is an alphabet; order is that of code points, also beyond 16 bits, one token each."""
     tokenizer = Tokenizer(docs)
     assert tokenizer.chars == chars
@@ -38,7 +38,7 @@ def test_alphabets(docs: list[str], chars: list[str]) -> None:
 
 
 @given(st.lists(TEXT, min_size=1), st.data())
-def test_round_trip(docs: list[str], data: st.DataObject) -> None:
+def test_round_trip(docs, data):
     """Any text in the alphabet of the documents comes back from its ids, which are all below BOS."""
     tokenizer = Tokenizer(docs)
     text = "".join(data.draw(st.lists(st.sampled_from(tokenizer.chars)))) if tokenizer.chars else ""
@@ -50,7 +50,7 @@ def test_round_trip(docs: list[str], data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(("text", "unknown"), [("abc", "c"), ("A", "A"), ("a\nb", "\n"), ("😀", "😀")])
-def test_unknown_character(text: str, unknown: str) -> None:
+def test_unknown_character(text, unknown):
     """A character that was in none of the documents is a DataError that names it."""
     with pytest.raises(DataError) as caught:
         Tokenizer(["ab", "ba"]).encode(text)

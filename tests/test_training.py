@@ -1,0 +1,221 @@
+"""microgpt.training: steps, the learning rate, Adam, and what happens when a run diverges or is left."""
+
+import math
+import random
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microgpt import (
+    GPT,
+    SCALARS,
+    SPANS,
+    Adam,
+    Config,
+    DivergedError,
+    Matrix,
+    MicrogptError,
+    Tape,
+    initial_parameters,
+    parameters_sha256,
+    train,
+)
+from microgpt.training import learning_rate_at
+
+from . import program
+from .bits import all_bits
+
+TINY = Config(n_embd=4, n_head=2, block_size=4, steps=5, zero_output=False, std=0.3)
+BOS, A, B = 2, 0, 1
+DOCUMENTS = [[BOS, A, B, BOS], [BOS, B, BOS], [BOS, A, A, B, BOS]]
+
+both = pytest.mark.parametrize("operations", [SPANS, SCALARS], ids=["spans", "scalars"])
+
+
+def fresh(config, operations=SPANS):
+    """A model of three tokens on a tape of its own, always with the same parameters."""
+    return GPT(config, initial_parameters(config, BOS + 1, random.Random(1), Tape()), operations)
+
+
+def outcome(config, documents):
+    """The bits of all losses, and the digest of the parameters after them."""
+    model = fresh(config)
+    losses = [step.loss for step in train(model, documents)]
+    return all_bits(losses), parameters_sha256(model.state_dict)
+
+
+@both
+def test_steps(operations):
+    """Steps are numbered from 1; each reports the loss of its document before the parameters change, and is lazy."""
+    model = fresh(TINY, operations)
+    steps = train(model, DOCUMENTS)
+    seen = set()
+    for number in range(1, TINY.steps + 1):
+        seen.add(parameters_sha256(model.state_dict))
+        loss = model.loss(DOCUMENTS[(number - 1) % len(DOCUMENTS)]).data
+        step = next(steps)
+        assert (step.number, step.loss.hex()) == (number, loss.hex())
+    assert next(steps, None) is None
+    assert len(seen) == TINY.steps
+
+
+def test_documents_come_in_turn():
+    """Step s takes document s modulo their number."""
+    assert outcome(TINY, DOCUMENTS[:2]) == outcome(TINY, DOCUMENTS[:2] * 3)
+    assert outcome(TINY, DOCUMENTS) != outcome(TINY, DOCUMENTS[::-1])
+
+
+def test_no_steps():
+    """steps=0 yields nothing and changes nothing, whatever the documents."""
+    model = fresh(replace(TINY, steps=0))
+    before = parameters_sha256(model.state_dict)
+    assert list(train(model, DOCUMENTS)) == list(train(model, [])) == []
+    assert parameters_sha256(model.state_dict) == before
+
+
+@both
+def test_a_long_document_is_cut(operations):
+    """Of a document longer than the block, the first block_size predictions count; the next character does."""
+    tokens = [BOS, A, B, B, A, A, B, BOS]
+    block = TINY.block_size
+    model = fresh(TINY, operations)
+    assert model.loss(tokens).data.hex() == model.loss(tokens[: block + 1]).data.hex()
+    assert model.loss(tokens).data != model.loss(tokens[:block]).data
+    assert outcome(TINY, [tokens]) == outcome(TINY, [tokens[: block + 1]])
+
+
+def test_gradients_start_at_zero():
+    """Gradients left by other work do not leak into a training."""
+    model = fresh(TINY)
+    model.loss(DOCUMENTS[0]).backward()
+    assert any(g for w in model.state_dict.values() for row in w for g in row.grad)
+    losses = [step.loss for step in train(model, DOCUMENTS)]
+    assert (all_bits(losses), parameters_sha256(model.state_dict)) == outcome(TINY, DOCUMENTS)
+    assert not any(g for w in model.state_dict.values() for row in w for g in row.grad)
+
+
+@both
+def test_memory_does_not_grow(operations):
+    """A step leaves nothing on the tape, and after the first one asks for no more memory."""
+    model = fresh(replace(TINY, steps=8), operations)
+    tape = model.state_dict["wte"]._tape
+    slots = tape.memory().slots
+    after = [tape.memory() for _ in train(model, DOCUMENTS[2:])]
+    assert {memory.slots for memory in after} == {slots}
+    assert len({memory.capacity for memory in after}) == len({memory.bytes for memory in after}) == 1
+
+
+def test_left_half_way():
+    """A training that is left has done whole steps only, and the model can be trained again."""
+    model = fresh(TINY)
+    tape = model.state_dict["wte"]._tape
+    slots = tape.memory().slots
+    steps = train(model, DOCUMENTS)
+    for _ in range(2):
+        next(steps)
+    steps.close()
+    other = fresh(TINY)
+    digests = [parameters_sha256(other.state_dict) for _ in train(other, DOCUMENTS)]
+    assert parameters_sha256(model.state_dict) == digests[1]
+    assert tape.memory().slots == slots
+    assert [step.number for step in train(model, DOCUMENTS)] == [1, 2, 3, 4, 5]
+
+
+@both
+@pytest.mark.parametrize(
+    ("learning_rate", "spoiled", "number"),
+    [(1e300, None, 3), (0.01, math.nan, 1), (0.01, math.inf, 1), (0.01, 1e200, 1)],
+    ids=["learning rate", "nan", "inf", "overflow"],
+)
+def test_diverged(operations, learning_rate, spoiled, number):
+    """A loss that is not finite is a DivergedError that names the step; parameters are those before that step."""
+    model = fresh(replace(TINY, learning_rate=learning_rate), operations)
+    if spoiled is not None:
+        model.state_dict["lm_head"].data = [spoiled] + [-1.0] * 11
+    done, digests = [], [parameters_sha256(model.state_dict)]
+    with pytest.raises(DivergedError, match=rf"\Astep {number}: [^\n]+; try a lower learning rate\Z") as caught:
+        for step in train(model, DOCUMENTS):
+            done.append(step.number)
+            digests.append(parameters_sha256(model.state_dict))
+    assert done == list(range(1, number))
+    assert caught.value.step == number
+    assert isinstance(caught.value, ArithmeticError)
+    assert parameters_sha256(model.state_dict) == digests[-1]
+
+
+@pytest.mark.parametrize("documents", [[], [[]], [[BOS]]])
+def test_nothing_to_train_on(documents):
+    """No documents, or one without a prediction, is an error of the input and not a divergence."""
+    with pytest.raises((MicrogptError, ValueError)) as caught:
+        list(train(fresh(TINY), documents))
+    assert not isinstance(caught.value, DivergedError)
+
+
+SETTINGS = st.tuples(st.floats(0, 10), st.integers(1, 10_000)).flatmap(
+    lambda pair: st.tuples(st.just(pair[0]), st.integers(0, pair[1] - 1), st.just(pair[1]))
+)
+
+
+@given(SETTINGS)
+def test_learning_rate(setting):
+    """Both decays are the formulas of the program, evaluated in their order; they start at the learning rate."""
+    rate, step, steps = setting
+    config = Config(learning_rate=rate, steps=steps)
+    cosine = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+    assert learning_rate_at(config, step).hex() == cosine.hex()
+    linear = rate * (1 - step / steps)
+    assert learning_rate_at(replace(config, decay="linear"), step).hex() == linear.hex()
+    assert learning_rate_at(config, 0) == learning_rate_at(replace(config, decay="linear"), 0) == rate
+
+
+def gradients(rng, n):
+    """Of all magnitudes, zeros and subnormal numbers among them, so that squares and roots round in all ways."""
+    special = [0.0, -0.0, 5e-324, -2e-308, 1e-170, 1e150, -1.0]
+    return special + [rng.choice((-1, 1)) * math.exp(rng.uniform(-40, 10)) for _ in range(n - len(special))]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"beta1": 0.85, "beta2": 0.99, "decay": "linear"}, {"beta1": 0.0, "beta2": 0.0, "epsilon": 1e-300}]
+)
+def test_adam(settings):
+    """Updates of two matrices have the bits of the oracle's loop over parameters, and gradients are zeroed."""
+    config, rng, n = Config(steps=4, **settings), random.Random(5), 3001
+    sizes = [(1, n), (4, 5)]
+    with Tape():
+        matrices = [Matrix(m, k, [rng.gauss(0, 1) for _ in range(m * k)]) for m, k in sizes]
+    parameters = [SimpleNamespace(data=x, grad=0.0) for w in matrices for x in w.data]
+    m, v = [0.0] * len(parameters), [0.0] * len(parameters)
+    optimizer = Adam(config, matrices)
+    for step in range(config.steps):
+        grads = [gradients(rng, rows * columns) for rows, columns in sizes]
+        for w, grad in zip(matrices, grads):
+            w.grad = grad
+        for p, grad in zip(parameters, sum(grads, [])):
+            p.grad = grad
+        optimizer.update(learning_rate_at(config, step))
+        program.adam(config, parameters, m, v, step)
+        assert all_bits(x for w in matrices for x in w.data) == all_bits(p.data for p in parameters)
+        assert not any(g for w in matrices for g in w.grad)
+
+
+@pytest.mark.parametrize("position", [0, 13, 29])
+def test_adam_overflow(position):
+    """A gradient whose square overflows is an OverflowError, as in Python; nothing changes, and one can go on."""
+    config = Config()
+    with Tape():
+        w, same = (Matrix(5, 6, [i / 7 for i in range(30)]) for _ in range(2))
+    optimizer, other = Adam(config, [w]), Adam(config, [same])
+    grad = [0.5] * 30
+    w.grad = [*grad[:position], -1e200, *grad[position + 1 :]]
+    data = w.data
+    with pytest.raises(OverflowError):
+        optimizer.update(0.01)
+    assert w.data == data
+    for _ in range(2):
+        w.grad, same.grad = grad, grad
+        optimizer.update(0.01)
+        other.update(0.01)
+        assert all_bits(w.data) == all_bits(same.data) != all_bits(data)
