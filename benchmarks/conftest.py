@@ -10,7 +10,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ class Case:
 
 
 @pytest.fixture
-def case(benchmark: Any) -> Iterator[Case]:
-    yield Case(benchmark)
+def case(benchmark: Any) -> Case:
+    return Case(benchmark)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

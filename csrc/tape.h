@@ -99,29 +99,38 @@ bool mg_list_push(mg_tape *tape, mg_list *list, uint32_t item);
 
 /* A span statement in the arena: `header` is followed by the payload slots, then by the lanes.
  *
- *   header    operation, constant (in its primal), the clock (in its adjoint), lanes, terms
- *   payload   operands: `operand_count` slot numbers, two in a slot
+ *   header    operation, constant (in its primal), when it was recorded (in its adjoint), its first lane (in its first
+ *             partial), operand = {lanes, terms}
+ *   payload   its operands: slot numbers, and small numbers that the operation keeps among them, two in a slot
  *   lanes     operation MG_LANE, operand = {header, lane number}, primal, adjoint, partials of its own
  *
- * Invariant: lane i is slot first + i, first == header + 1 + (operand_count + 1) / 2.
+ * Invariants: lane i is slot mg_first_lane(header) + i; header, payload and lanes are one run of slots.
  */
 static inline mg_slot mg_lanes(const mg_tape *tape, mg_slot header) { return tape->operand[header][0]; }
 static inline mg_slot mg_terms(const mg_tape *tape, mg_slot header) { return tape->operand[header][1]; }
+static inline mg_slot mg_first_lane(const mg_tape *tape, mg_slot header) { return (mg_slot)tape->partial[header][0]; }
+static inline uint64_t mg_recorded(const mg_tape *tape, mg_slot header) { return (uint64_t)tape->adjoint[header]; }
 static inline mg_slot mg_operand(const mg_tape *tape, mg_slot header, size_t k) {
     return tape->operand[header + 1 + k / 2][k % 2];
+}
+static inline void mg_set_operand(mg_tape *tape, mg_slot header, size_t k, mg_slot operand) {
+    tape->operand[header + 1 + k / 2][k % 2] = operand;
 }
 static inline uint8_t mg_code(const mg_tape *tape, mg_slot slot) {
     return (uint8_t)(tape->operation[slot] & ~MG_VISITED);
 }
 
-/* statements.c, for the sweep. A cursor counts the operands that a lane visits, in depth-first order: term by term,
-   mg_term_width operands in each of mg_term_count terms. */
+/* statements.c: slots of a span statement, its header, payload and lanes */
+size_t mg_statement_size(const mg_tape *tape, mg_slot header);
+
+/* spans.c. A cursor counts the operands that a lane visits, in depth-first order: term by term, mg_term_width operands
+   in each of mg_term_count terms. */
 size_t mg_term_width(const mg_tape *tape, mg_slot header);
 size_t mg_term_count(const mg_tape *tape, mg_slot header);
 mg_slot mg_term_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor);
 double mg_term_partial(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor);
-/* Slots of a span statement: header, payload and lanes. */
-size_t mg_statement_size(const mg_tape *tape, mg_slot header);
+/* Computes all lanes from the primals of the operands; not for MG_CUSTOM. */
+mg_status mg_forward(mg_tape *tape, mg_slot header);
 /* Adds what terms end - 1 down to begin of a lane with adjoint g contribute to its operands' adjoints. */
 void mg_reverse_terms(mg_tape *tape, mg_slot header, mg_slot lane, double g, size_t begin, size_t end);
 /* Was a primal that the statement's partials need written after it was recorded? */

@@ -48,7 +48,7 @@ def test_draws(operations):
     """A sample takes one draw a token, BOS included, and is at most block_size characters of the alphabet."""
     rng, same = Counting(3), random.Random(3)
     texts = []
-    for text in sample(fresh(replace(TINY, samples=40), operations), TOKENIZER, rng):
+    for text in sample(fresh(replace(TINY, samples=60, temperature=2.0), operations), TOKENIZER, rng):
         texts.append(text)
         assert rng.draws == sum(map(draws_of, texts))
         assert set(text) <= set(TOKENIZER.chars)
@@ -69,7 +69,7 @@ def test_the_ends_of_a_sample(operations, drawn, text, draws):
 
 
 def test_choices_follow_the_probabilities():
-    """Tokens are `rng.choices` over the model's probabilities at the temperature, fed back with their keys and values."""
+    """Tokens are `rng.choices` over the probabilities at the temperature, fed back with their keys and values."""
     model = fresh(replace(TINY, temperature=0.7))
     rng = random.Random(11)
     for text in sample(model, TOKENIZER, random.Random(11)):

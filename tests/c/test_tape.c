@@ -673,8 +673,7 @@ static void collect_keeps_the_page_being_filled(void) {
     mg_id a = mg_leaf(tape, 1), old = a - MG_PAGE, b = mg_add(tape, a, old);
     CHECK(mg_tape_collect(tape, NULL, NULL, 0) == MG_OK);
     CHECK(alive(tape, a) && alive(tape, b) && alive(tape, old) && !alive(tape, old - 1) && !alive(tape, old + 1));
-    mg_id c = mg_add(tape, b, a);
-    CHECK(c == b + 1); /* it goes on being filled */
+    CHECK(mg_add(tape, b, a) > b);
     mg_tape_free(tape);
 }
 
@@ -719,9 +718,11 @@ static void a_large_tape_shrinks_when_collected(void) {
     CHECK(before >= 600000);
     CHECK(mg_tape_collect(tape, &sum, &size, 1) == MG_OK); /* a chain this deep does not overflow the C stack */
     CHECK(mg_tape_memory(tape).capacity == before && mg_value(tape, sum) == 1.25 * 600001);
-    move_on(tape);
-    CHECK(mg_tape_collect(tape, &a, &size, 1) == MG_OK);
-    CHECK(mg_tape_memory(tape).capacity < before / 2 || mg_tape_memory(tape).slots > before / 4);
+    for (int round = 0; round < 2; round++) { /* the first leaves the page that was being filled, high up */
+        move_on(tape);
+        CHECK(mg_tape_collect(tape, &a, &size, 1) == MG_OK);
+    }
+    CHECK(mg_tape_memory(tape).capacity < before / 2 && mg_tape_memory(tape).bytes < 48 * before / 2);
     CHECK(mg_value(tape, a) == 1.25);
     CHECK(mg_tape_rewind(tape, 0) == MG_OK);
     CHECK(mg_tape_collect(tape, NULL, NULL, 0) == MG_OK);
@@ -768,8 +769,8 @@ static void memory_tells_the_truth(void) {
         mg_leaf(tape, i);
         if (i % 50000 == 0) {
             mg_memory memory = mg_tape_memory(tape);
-            CHECK(memory.slots >= (uint64_t)i + 1 && memory.slots <= memory.capacity);
-            CHECK(memory.slots % MG_PAGE == 0 && memory.capacity % MG_PAGE == 0);
+            CHECK(memory.slots == (uint64_t)i + 1 && memory.slots <= memory.capacity);
+            CHECK(memory.capacity % MG_PAGE == 0);
             CHECK(memory.bytes >= last);
             last = memory.bytes;
         }

@@ -1,0 +1,216 @@
+/* test_adam.c: the optimizer's step, against the course's lines with CPython's `**`, bit for bit.
+ *
+ * The step has several implementations, one for each kind of processor: run this with MICROGPT_KERNELS set to each.
+ */
+#include "check.h"
+#include "microgpt.h"
+
+#include <float.h>
+#include <math.h>
+
+typedef struct {
+    double learning_rate, beta1, beta2, correction1, correction2, epsilon;
+} settings;
+
+static settings at_step(double learning_rate, double beta1, double beta2, int step) {
+    return (settings){learning_rate, beta1, beta2, 1 - pow(beta1, step + 1), 1 - pow(beta2, step + 1), 1e-8};
+}
+
+static mg_status adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
+                      settings s) {
+    return mg_adam(tape, first, sizes, count, m, v, s.learning_rate, s.beta1, s.beta2, s.correction1, s.correction2,
+                   s.epsilon);
+}
+
+/* The course, for one parameter. `**` of numbers that are not special is the C library's pow; of the special ones there
+   are here only 0 and 1 (C's pow gives the same), infinities and NaN (likewise). */
+static void reference(double *data, double *grad, double *m, double *v, settings s) {
+    *m = s.beta1 * *m + (1 - s.beta1) * *grad;
+    *v = s.beta2 * *v + (1 - s.beta2) * pow(*grad, 2);
+    double m_hat = *m / s.correction1, v_hat = *v / s.correction2;
+    *data -= s.learning_rate * m_hat / (pow(v_hat, 0.5) + s.epsilon);
+    *grad = 0;
+}
+
+/* Steps with the given gradients, one a parameter; everything must be the reference's. */
+static void check_steps(const double *gradients, size_t n, size_t steps, settings first) {
+    mg_tape *tape = mg_tape_new();
+    double *data = allocate(n, sizeof *data), *grad = allocate(n, sizeof *grad), *m = allocate(n, sizeof *m);
+    double *v = allocate(n, sizeof *v), *my_m = allocate(n, sizeof *m), *my_v = allocate(n, sizeof *v);
+    double *my_data = allocate(n, sizeof *data);
+    uint64_t state = 12;
+    for (size_t i = 0; i < n; i++) {
+        data[i] = my_data[i] = random_between(&state, -1, 1);
+    }
+    mg_id x = mg_span_leaves(tape, data, n);
+    for (size_t step = 0; step < steps; step++) {
+        settings s = at_step(first.learning_rate, first.beta1, first.beta2, (int)step);
+        for (size_t i = 0; i < n; i++) {
+            grad[i] = gradients[(i + step) % n];
+        }
+        CHECK(mg_write_adjoints(tape, x, n, grad) == MG_OK);
+        for (size_t i = 0; i < n; i++) {
+            reference(&my_data[i], &grad[i], &my_m[i], &my_v[i], s);
+        }
+        CHECK(adam(tape, &x, &n, 1, m, v, s) == MG_OK);
+        CHECK(mg_read_values(tape, x, n, data) == MG_OK && mg_read_adjoints(tape, x, n, grad) == MG_OK);
+        for (size_t i = 0; i < n; i++) {
+            bool same = CHECK(same_number(data[i], my_data[i])) & CHECK(same_number(m[i], my_m[i])) &
+                        CHECK(same_number(v[i], my_v[i])) & CHECK(same_bits(grad[i], 0));
+            if (!same) {
+                printf("    in parameter %zu of %zu, step %zu, gradient %a\n", i, n, step, gradients[(i + step) % n]);
+            }
+        }
+    }
+    free(data), free(grad), free(m), free(v), free(my_m), free(my_v), free(my_data);
+    mg_tape_free(tape);
+}
+
+static const settings COURSE = {.learning_rate = 0.01, .beta1 = 0.85, .beta2 = 0.99};
+
+static void ordinary_gradients(void) {
+    enum { MOST = 20000 };
+    size_t n = small_run() ? 300 : MOST;
+    double *gradients = allocate(MOST, sizeof *gradients);
+    uint64_t state = 6;
+    for (size_t i = 0; i < n; i++) {
+        gradients[i] = random_between(&state, -1, 1) * pow(10, random_between(&state, -8, 3));
+    }
+    check_steps(gradients, n, 20, COURSE);
+    check_steps(gradients, n, 3, (settings){.learning_rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999});
+    free(gradients);
+}
+
+static void every_count(void) {
+    double gradients[150];
+    uint64_t state = 9;
+    for (size_t i = 0; i < 150; i++) {
+        gradients[i] = random_between(&state, -3, 3);
+    }
+    for (size_t n = 1; n <= 150; n++) {
+        check_steps(gradients, n, 2, COURSE);
+    }
+}
+
+/* Of every size that a float can have, and where squares and roots are exact or just are not. */
+static void gradients_of_all_sizes(void) {
+    enum { MOST = 12000 };
+    double *gradients = allocate(MOST, sizeof *gradients);
+    uint64_t state = 10;
+    size_t n = 0;
+    for (int exponent = -1074; exponent <= 511; exponent++) {
+        gradients[n++] = ldexp(1, exponent);
+        gradients[n++] = -ldexp(random_between(&state, 1, 2), exponent);
+        gradients[n++] = ldexp(random_between(&state, 1, 2), exponent);
+        gradients[n++] = nextafter(ldexp(1, exponent), 0);
+    }
+    for (int i = 0; i < 2000; i++) {
+        gradients[n++] = (double)i / 8;
+    }
+    const double odd[] = {0.0, -0.0, DBL_MIN, DBL_TRUE_MIN, -DBL_TRUE_MIN, INFINITY, -INFINITY, NAN, 1, -1,
+                          1.3407807929942596e154, -1.3407807929942596e154};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        gradients[n++] = odd[i];
+    }
+    CHECK(n <= MOST);
+    check_steps(gradients, n, small_run() ? 1 : 4, COURSE);
+    check_steps(gradients, n, 1, (settings){.learning_rate = 0.01, .beta1 = 0, .beta2 = 0});
+    free(gradients);
+}
+
+/* beta2 = 0 makes v_hat the square itself, so a gradient g asks for (g ** 2) ** 0.5; random mantissas near the middle
+   between two floats are what an implementation without pow would get wrong. */
+static void squares_and_roots(void) {
+    enum { MOST = 100000 };
+    size_t n = small_run() ? 500 : MOST;
+    double *gradients = allocate(MOST, sizeof *gradients);
+    uint64_t state = 11;
+    for (size_t i = 0; i < n; i++) {
+        gradients[i] = random_between(&state, 1, 4);
+    }
+    check_steps(gradients, n, 1, (settings){.learning_rate = 1, .beta1 = 0, .beta2 = 0});
+    check_steps(gradients, n, 1, (settings){.learning_rate = 1, .beta1 = 0.5, .beta2 = 0.3});
+    free(gradients);
+}
+
+static void runs_follow_one_another(void) {
+    mg_tape *tape = mg_tape_new();
+    enum { ALL = 1000 };
+    size_t sizes[4] = {1, 700, 3, 296};
+    double numbers[ALL], out[ALL], m[2][ALL] = {{0}}, v[2][ALL] = {{0}};
+    uint64_t state = 13;
+    mg_id first[4], whole;
+    size_t at = 0, all = ALL;
+    for (size_t i = 0; i < ALL; i++) {
+        numbers[i] = random_between(&state, -1, 1);
+    }
+    whole = mg_span_leaves(tape, numbers, ALL);
+    CHECK(mg_write_adjoints(tape, whole, ALL, numbers) == MG_OK);
+    for (size_t r = 0; r < 4; at += sizes[r++]) {
+        mg_leaf(tape, 0); /* the runs do not touch */
+        first[r] = mg_span_leaves(tape, numbers + at, sizes[r]);
+        CHECK(mg_write_adjoints(tape, first[r], sizes[r], numbers + at) == MG_OK);
+    }
+    CHECK(adam(tape, &whole, &all, 1, m[0], v[0], at_step(0.01, 0.85, 0.99, 0)) == MG_OK);
+    CHECK(adam(tape, first, sizes, 4, m[1], v[1], at_step(0.01, 0.85, 0.99, 0)) == MG_OK);
+    CHECK(memcmp(m[0], m[1], sizeof m[0]) == 0 && memcmp(v[0], v[1], sizeof v[0]) == 0);
+    at = 0;
+    for (size_t r = 0; r < 4; at += sizes[r++]) {
+        CHECK(mg_read_values(tape, first[r], sizes[r], out + at) == MG_OK);
+    }
+    CHECK(mg_read_values(tape, whole, ALL, numbers) == MG_OK && memcmp(out, numbers, sizeof out) == 0);
+    CHECK(adam(tape, NULL, NULL, 0, NULL, NULL, at_step(0.01, 0.85, 0.99, 0)) == MG_OK);
+    mg_tape_free(tape);
+}
+
+static void an_overflowing_square_changes_nothing(void) {
+    mg_tape *tape = mg_tape_new();
+    double numbers[70], adjoints[70], m[140] = {1, 2, 3}, v[140] = {4, 5, 6}, out[70];
+    const double too_large[] = {1e200, -1e200, 1.35e154, DBL_MAX};
+    for (int i = 0; i < 70; i++) {
+        numbers[i] = i;
+        adjoints[i] = 0.5;
+    }
+    mg_id first[2] = {mg_span_leaves(tape, numbers, 70), mg_span_leaves(tape, numbers, 70)};
+    const size_t sizes[2] = {70, 70};
+    for (size_t t = 0; t < sizeof too_large / sizeof *too_large; t++) {
+        adjoints[67] = too_large[t];
+        CHECK(mg_write_adjoints(tape, first[1], 70, adjoints) == MG_OK);
+        CHECK(adam(tape, first, sizes, 2, m, v, at_step(0.01, 0.85, 0.99, 0)) == MG_POWER_RANGE);
+        for (int r = 0; r < 2; r++) {
+            CHECK(mg_read_values(tape, first[r], 70, out) == MG_OK && memcmp(out, numbers, sizeof out) == 0);
+        }
+        CHECK(mg_read_adjoints(tape, first[1], 70, out) == MG_OK && memcmp(out, adjoints, sizeof out) == 0);
+        CHECK(m[0] == 1 && m[1] == 2 && m[2] == 3 && m[3] == 0 && v[0] == 4 && v[1] == 5 && v[2] == 6 && v[139] == 0);
+    }
+    CHECK(mg_tape_take_status(tape) == MG_OK);
+    adjoints[67] = INFINITY; /* inf ** 2 is inf, in Python too */
+    CHECK(mg_write_adjoints(tape, first[1], 70, adjoints) == MG_OK);
+    CHECK(adam(tape, first, sizes, 2, m, v, at_step(0.01, 0.85, 0.99, 0)) == MG_OK);
+    CHECK(v[137] == INFINITY);
+    mg_tape_free(tape);
+}
+
+/* The step writes numbers, so a span statement that needs them is refused a sweep. */
+static void a_step_counts_as_a_write(void) {
+    mg_tape *tape = mg_tape_new();
+    const double numbers[6] = {1, 2, 3, 4, 5, 6};
+    double m[6] = {0}, v[6] = {0};
+    const size_t four = 4;
+    mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers, 4), y = mg_span_linear(tape, x, w, 2, 2);
+    CHECK(mg_sweep(tape, y) == MG_OK);
+    CHECK(adam(tape, &w, &four, 1, m, v, at_step(0.01, 0.85, 0.99, 0)) == MG_OK);
+    CHECK(mg_sweep(tape, y) == MG_OVERWRITTEN);
+    mg_tape_free(tape);
+}
+
+int main(void) {
+    RUN(ordinary_gradients);
+    RUN(every_count);
+    RUN(gradients_of_all_sizes);
+    RUN(squares_and_roots);
+    RUN(runs_follow_one_another);
+    RUN(an_overflowing_square_changes_nothing);
+    RUN(a_step_counts_as_a_write);
+    return verdict();
+}

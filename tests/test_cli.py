@@ -1,0 +1,398 @@
+"""microgpt.cli: printed lines, the log, refusal of bad input, and ends that come early."""
+
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import weakref
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from microgpt import PRESETS, __version__, cli
+from microgpt import train as real_train
+from microgpt.cli import main
+
+from . import program
+
+DOCS = ["ab", "bà", "abc", "caab"]
+SETTINGS = {"n_embd": 4, "n_head": 2, "block_size": 4, "steps": 5, "samples": 3}
+OPTIONS = [text for name, value in SETTINGS.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+TINY = [*OPTIONS, "--data", "docs.txt"]
+
+not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    """All tests run in a directory of their own that holds some files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs.txt").write_text("".join(f"{doc}\n" for doc in DOCS), encoding="utf-8")
+    (tmp_path / "empty.txt").write_bytes(b"")
+    (tmp_path / "blank.txt").write_bytes(b"\n  \n")
+    (tmp_path / "latin1.txt").write_bytes(b"ab\nb\xe0\n")
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs main() in this process: its exit status, and what it wrote to both outputs."""
+
+    def run(*arguments):
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts, as it would not in tests that a shell has put into the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def command(*arguments, **options):
+    """`python -m microgpt` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "microgpt", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"} | options,
+    )
+
+
+def one_line(text):
+    """Whether this is one line of ours."""
+    return re.fullmatch(r"microgpt: [^\n]+\n", text) is not None
+
+
+def lines_of(config, result):
+    """What the course's script prints for a run of the oracle."""
+    count = len(result.parameters)
+    yield from (f"num docs: {len(DOCS)}", f"vocab size: {result.vocab_size}", f"num params: {count}")
+    for number, loss in enumerate(result.losses, 1):
+        yield f"step {number:4d} / {config.steps:4d} | loss {loss:.4f}"
+    yield from ("", "--- inference ---")
+    for index, text in enumerate(result.samples, 1):
+        yield f"sample {index:2d}: {text}"
+
+
+def read_log(path):
+    """The events of a log: whole lines, each a JSON object."""
+    text = path.read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# ---- what is printed and logged
+
+
+@pytest.mark.parametrize("preset", ["course", "gist"])
+@pytest.mark.parametrize("words", [[], ["train"], ["--engine", "span"], ["--engine", "eager"]], ids=" ".join)
+def test_lines(run, preset, words):
+    """The lines are the script's, digit for digit, in both presets and on either engine; `train` may be left out."""
+    config = replace(PRESETS[preset], **SETTINGS)
+    expected = "".join(f"{line}\n" for line in lines_of(config, program.run(config, DOCS)))
+    assert run(*words, *TINY, "--preset", preset) == (0, expected, "")
+    assert run(*TINY, "--preset", preset, *words) == (0, expected, "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 0},
+        {"samples": 0},
+        {"steps": 0, "samples": 0},
+        {"seed": -7},
+        {"n_embd": 6, "n_head": 3, "n_layer": 2, "block_size": 2},
+        {"learning_rate": 0.5, "temperature": 2.5},
+    ],
+    ids=str,
+)
+def test_options(run, changes):
+    """Each option sets its setting; no steps and no samples are nothing special."""
+    config = replace(PRESETS["course"], **SETTINGS | changes)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
+    expected = "".join(f"{line}\n" for line in lines_of(config, program.run(config, DOCS)))
+    assert run(*TINY, *options) == (0, expected, "")
+
+
+@pytest.mark.parametrize("preset", ["course", "gist"])
+def test_log(run, directory, preset):
+    """The log is one JSON object a line: the run, its steps with all digits, its samples, the digest of the parameters.
+
+    What was in the file before is gone, and the printed lines are the same as without a log.
+    """
+    config = replace(PRESETS[preset], **SETTINGS)
+    result = program.run(config, DOCS)
+    count = len(result.parameters)
+    log = directory / "run.jsonl"
+    log.write_text("older and longer\n" * 1000)
+    status, out, err = run(*TINY, "--preset", preset, "--log", str(log))
+    assert (status, out.splitlines(), err) == (0, list(lines_of(config, result)), "")
+
+    events = read_log(log)
+    assert [*events[0].items()][:4] == [("event", "run"), ("docs", len(DOCS)), ("vocab", 5), ("params", count)]
+    for name in ("n_embd", "n_head", "n_layer", "block_size", "steps", "seed", "learning_rate", "temperature"):
+        assert events[0][name] == getattr(config, name)
+    digest = hashlib.sha256(struct.pack(f"<{count}d", *result.parameters)).hexdigest()
+    assert log.read_text(encoding="utf-8").splitlines()[1:] == [
+        *(f'{{"event": "step", "step": {i}, "loss": {loss!r}}}' for i, loss in enumerate(result.losses, 1)),
+        *(f'{{"event": "sample", "index": {i}, "text": "{text}"}}' for i, text in enumerate(result.samples, 1)),
+        f'{{"event": "done", "params_sha256": "{digest}"}}',
+    ]
+    assert [event["loss"].hex() for event in events[1:6]] == [loss.hex() for loss in result.losses]
+
+
+@pytest.mark.parametrize(("preset", "count", "steps"), [("course", 4064, 500), ("gist", 4192, 1000)])
+def test_default_run(preset, count, steps):
+    """A run on the embedded names has the numbers that the course prints, learns, and ends with 20 samples."""
+    process = command(*["--preset", preset][: 2 * (preset != "course")])
+    out, err = process.communicate()
+    lines = out.splitlines()
+    assert (process.returncode, err) == (0, "")
+    assert lines[:3] == ["num docs: 32469", "vocab size: 27", f"num params: {count}"]
+    matches = [re.fullmatch(rf"step ([ \d]{{4}}) / {steps:4d} \| loss (\d\.\d{{4}})", line) for line in lines[3:-22]]
+    assert [int(match[1]) for match in matches] == list(range(1, steps + 1))
+    losses = [float(match[2]) for match in matches]
+    assert sum(losses[-100:]) < 0.9 * sum(losses[:100])
+    assert lines[-22:-20] == ["", "--- inference ---"]
+    longest = PRESETS[preset].block_size
+    for index, line in enumerate(lines[-20:], 1):
+        assert re.fullmatch(rf"sample {index:2d}: [a-z]{{0,{longest}}}", line)
+
+
+def test_help_and_version(run):
+    """--help names every option and --version the version, on standard output with exit status 0."""
+    status, out, err = run("--help")
+    assert (status, err) == (0, "")
+    options = "preset data steps seed n-embd n-head n-layer block-size learning-rate temperature samples log engine"
+    assert all(f"--{name} " in out for name in options.split())
+    assert run("--version") == (0, f"microgpt {__version__}\n", "")
+
+
+# ---- bad input
+
+BAD_INPUT = [
+    (["--nope"], "--nope"),
+    (["--step", "3"], "--step"),
+    (["sing"], "sing"),
+    (["train", "train"], "train"),
+    (["--a\nb"], "--a"),
+    (["--steps"], "--steps"),
+    (["--temperature", "-inf"], "--temperature"),
+    *(([option, "many"], option) for option in OPTIONS[::2]),
+    *(([option, ""], option) for option in ("--steps", "--temperature")),
+    (["--steps", "1.5"], "--steps"),
+    (["--temperature", "warm"], "--temperature"),
+    (["--preset", "none"], "--preset"),
+    (["--engine", "gpu"], "--engine"),
+    (["--n-head", "3"], "n_head"),
+    *(([f"--{name.replace('_', '-')}=0"], name) for name in ("n_embd", "n_head", "n_layer", "block_size")),
+    *(([f"--{name.replace('_', '-')}=-1"], name) for name in (*SETTINGS, "n_layer", "learning_rate", "temperature")),
+    *(([f"--temperature={value}"], "temperature") for value in ("0", "-0.0", "nan", "inf", "1e-320", "1e999")),
+    *(([f"--learning-rate={value}"], "learning_rate") for value in ("nan", "-inf")),
+    (["--data", "missing.txt"], "missing.txt"),
+    (["--data", "missing/docs.txt"], "missing/docs.txt"),
+    (["--data", "a\nb.txt"], "b.txt"),
+    (["--data", ""], "cannot read"),
+    (["--data", "."], "directory"),
+    (["--data", "empty.txt"], "empty.txt"),
+    (["--data", "blank.txt"], "blank.txt"),
+    (["--data", "latin1.txt"], "latin1.txt, line 2: byte 0xe0"),
+]
+
+
+@pytest.mark.parametrize(("words", "named"), BAD_INPUT, ids=[" ".join(words) for words, _ in BAD_INPUT])
+def test_bad_input(run, directory, words, named):
+    """Bad input is one line on standard error that names it, and status 2; no log is made, or emptied."""
+    (directory / "old.jsonl").write_text("kept")
+    before = sorted(directory.iterdir())
+    for log in ("old.jsonl", "new.jsonl"):
+        status, out, err = run(*TINY, "--log", log, *words)
+        assert (status, out, one_line(err)) == (2, "", True), err
+        assert named in err
+    assert sorted(directory.iterdir()) == before
+    assert (directory / "old.jsonl").read_text() == "kept"
+
+
+@pytest.mark.parametrize("words", [["--nope"], ["--n-head", "3"], ["--data", "latin1.txt"]], ids=" ".join)
+def test_bad_input_in_a_process(words):
+    """The exit status of the process is 2, and the interpreter adds nothing to the one line."""
+    process = command(*TINY, *words)
+    out, err = process.communicate()
+    assert (process.returncode, out, one_line(err)) == (2, "", True), err
+
+
+@pytest.mark.parametrize("log", ["missing/run.jsonl", ".", "", "docs.txt", "./docs.txt", "link.txt"])
+def test_bad_log(run, directory, log):
+    """A log that cannot be written, or that is the data, is refused before anything is done or lost."""
+    if log == "link.txt":
+        os.link("docs.txt", log)
+    before = sorted(directory.iterdir())
+    status, out, err = run(*TINY, "--log", log)
+    assert (status, out, one_line(err)) == (2, "", True), err
+    assert log in err
+    assert sorted(directory.iterdir()) == before
+    assert (directory / "docs.txt").read_text(encoding="utf-8").split() == DOCS
+
+
+@pytest.mark.parametrize("engine", ["span", "eager"])
+def test_diverged(run, directory, engine):
+    """A run that diverges ends with one line that names the step, status 2, and a log of what was reached."""
+    words = [*TINY, "--engine", engine, "--learning-rate", "1e300", "--log", "run.jsonl"]
+    status, out, err = run(*words)
+    assert (status, one_line(err)) == (2, True), err
+    assert err.startswith("microgpt: step 3: ")
+    assert out.splitlines()[-1].startswith("step    2 /")
+    assert [event["event"] for event in read_log(directory / "run.jsonl")] == ["run", "step", "step"]
+
+
+@pytest.mark.parametrize("engine", ["span", "eager"])
+def test_diverged_at_the_last_step(run, directory, engine):
+    """Parameters so large that nothing can be sampled are one line and status 2 as well, and the log has no end."""
+    words = [*TINY, "--engine", engine, "--learning-rate", "1e300", "--steps", "2", "--log", "run.jsonl"]
+    status, out, err = run(*words)
+    assert (status, one_line(err)) == (2, True), err
+    assert out.splitlines()[-1] == "--- inference ---"
+    assert [event["event"] for event in read_log(directory / "run.jsonl")] == ["run", "step", "step"]
+
+
+# ---- ends that come early, and outputs of other kinds
+
+
+@not_on_windows
+def test_interrupt(directory, interruptible):
+    """Ctrl-C ends a run with status 130, one line, and a log that is whole up to the step reached."""
+    process = command(*TINY, "--n-embd=64", "--n-layer=2", "--steps=99999999", "--log=run.jsonl", PYTHONUNBUFFERED="1")
+    try:
+        next(line for line in process.stdout if line.startswith("step"))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, one_line(err)) == (130, True), err
+    reached = int(re.fullmatch(r"microgpt: interrupted after step (\d+) of 99999999\n", err)[1])
+    events = read_log(directory / "run.jsonl")
+    assert [event["event"] for event in events] == ["run"] + ["step"] * (len(events) - 1)
+    assert [event["step"] for event in events[1:]] == list(range(1, len(events)))
+    assert len(events) - 1 in (reached, reached - 1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_interrupt_is_not_lost(run, directory, interruptible, monkeypatch):
+    """Ctrl-C also ends the run when it comes in the callback of a weak reference, out of which Python raises nothing.
+
+    The tape keeps Values in a WeakValueDictionary, so a few of a hundred interrupts come there.
+    """
+
+    class Forgotten:
+        pass
+
+    def interrupt(reference):
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+    def train(*arguments):
+        for step in real_train(*arguments):
+            if step.number == 2:
+                forgotten = Forgotten()
+                reference = weakref.ref(forgotten, interrupt)
+                del forgotten
+                assert reference() is None
+            yield step
+
+    monkeypatch.setattr(cli, "train", train)
+    status, out, err = run(*TINY, "--log", "run.jsonl")
+    assert (status, one_line(err)) == (130, True), err
+    assert "inference" not in out
+    assert read_log(directory / "run.jsonl")[-1]["event"] == "step"
+
+
+@not_on_windows
+def test_closed_pipe():
+    """Standard output that nobody reads to its end, as in `| head -1`, is no error of ours: nothing is said."""
+    process = command(*TINY, "--steps", "2000")
+    assert process.stdout.readline() == f"num docs: {len(DOCS)}\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait()
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_output_encoding(directory, monkeypatch, encoding):
+    """Samples that standard output cannot encode are printed in some way, and logged as they are."""
+    (directory / "docs.txt").write_text("日本\n本\n", encoding="utf-8")
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main([*TINY, "--samples", "5", "--log", "run.jsonl"]) == 0
+    out.flush()
+    assert out.buffer.getvalue().decode(encoding).count("sample ") == 5
+    texts = [event["text"] for event in read_log(directory / "run.jsonl") if event["event"] == "sample"]
+    assert set("".join(texts)) == set("日本")
+
+
+@pytest.mark.parametrize("closed", [["stdout"], ["stderr"], ["stdout", "stderr"]], ids=" ".join)
+def test_no_outputs(directory, monkeypatch, closed):
+    """Outputs that do not exist, as under pythonw or after `>&-`, change neither the run nor what is refused."""
+    for name in closed:
+        monkeypatch.setattr(sys, name, None)
+    assert main([*TINY, "--log", "run.jsonl"]) == 0
+    assert read_log(directory / "run.jsonl")[-1]["event"] == "done"
+    assert main([*TINY, "--n-head", "3"]) == 2
+
+
+@contextmanager
+def terminal():
+    """A terminal, and a list that in the end holds what was written to it."""
+    import pty
+
+    master, slave = pty.openpty()
+    shown = []
+    with open(slave, "w", encoding="utf-8") as file:
+        yield file, shown
+    with open(master, "rb", buffering=0) as file, suppress(OSError):  # Linux ends a terminal with EIO
+        while chunk := file.read(4096):
+            shown.append(chunk.decode())
+
+
+@not_on_windows
+@pytest.mark.parametrize(
+    ("on_terminal", "tick", "steps"), [(True, 1, [2, 3, 4]), (True, 0, []), (False, 1, [])], ids=str
+)
+def test_progress(run, monkeypatch, on_terminal, tick, steps):
+    """Progress appears on standard error only, only if that is a terminal, only in a run of some seconds.
+
+    It stays on one line, which is empty in the end.
+    """
+    expected = run(*TINY)
+    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=itertools.count(0, tick).__next__))
+    if on_terminal:
+        with terminal() as (file, shown):
+            monkeypatch.setattr(sys, "stderr", file)
+            assert run(*TINY) == expected
+        err = "".join(shown)
+    else:
+        status, out, err = run(*TINY)
+        assert (status, out, "") == expected
+    assert "\n" not in err
+    shown = re.findall(r"\r\x1b\[K(\d+)/5 steps, loss \d\.\d{4}, \d+ steps/s, \d+ s left", err)
+    assert [int(number) for number in shown] == steps
+    assert err.endswith("\r\x1b[K") == bool(steps)
