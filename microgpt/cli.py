@@ -6,19 +6,22 @@ Only this module prints. Bad input is one line on standard error and exit status
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import random
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from . import __version__
 from .config import PRESETS, Config
 from .data import embedded_names, read_documents
-from .errors import MicrogptError
+from .errors import ConfigError, MicrogptError
 from .model import GPT, SCALARS, SPANS
 from .parameters import initial_parameters, parameter_count, parameters_sha256
 from .sampling import sample
@@ -26,23 +29,29 @@ from .tokenizer import Tokenizer
 from .training import train
 
 ENGINES = {"span": SPANS, "eager": SCALARS}
+SETTINGS = ("n_embd", "n_head", "n_layer", "block_size", "steps", "seed", "learning_rate", "temperature", "samples")
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"microgpt: {message} (see --help)\n")
+        raise _UsageError(f"{message} (see --help)")
+
+
+class _UsageError(MicrogptError):
+    """A command line that cannot be understood."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="microgpt",
+        usage="python -m microgpt [train] [options]",
         description="Train a tiny GPT on the lines of a text and print samples, exactly as the 200-line program does.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"microgpt {__version__}")
-    parser.add_argument("command", nargs="?", choices=["train"], default="train", help="what to do (default: train)")
+    parser.add_argument("command", nargs="?", default="train", help="what to do: train, which is also the default")
     parser.add_argument(
         "--preset", choices=sorted(PRESETS), default="course", help="which revision of the program (default: course)"
     )
@@ -66,10 +75,48 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(f"there is no option {unknown[0]}")
+    if arguments.command != "train":
+        parser.error(f"there is no command {arguments.command!r}: it is train, or nothing")
+    return arguments
+
+
 def _config(arguments: argparse.Namespace) -> Config:
     settings = ["steps", "seed", "n_embd", "n_head", "n_layer", "block_size", "learning_rate", "temperature", "samples"]
     given = {name: getattr(arguments, name) for name in settings if getattr(arguments, name) is not None}
     return replace(PRESETS[arguments.preset], **given)
+
+
+class _Interrupts:
+    """Ctrl-C while the block runs: raises KeyboardInterrupt, and remembers it.
+
+    An exception that comes up inside a callback of the garbage collector is dropped by Python; `check` raises again.
+    """
+
+    def __init__(self) -> None:
+        self._come = False
+        self._before: Any = None
+
+    def __enter__(self) -> _Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, number: int, frame: object) -> None:
+        self._come = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        if self._come:
+            raise KeyboardInterrupt
 
 
 class _Output:
@@ -78,7 +125,7 @@ class _Output:
     def __init__(self, log: TextIO | None, steps: int) -> None:
         self._log = log
         self._steps = steps
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._shown = False
         self._started = self._drawn = time.monotonic()
 
@@ -97,7 +144,7 @@ class _Output:
             self._drawn = now
             speed = step / (now - self._started)
             left = (self._steps - step) / speed
-            sys.stdout.flush()
+            _flush()
             sys.stderr.write(
                 f"\r\x1b[K{step}/{self._steps} steps, loss {loss:.4f}, {speed:.0f} steps/s, {left:.0f} s left"
             )
@@ -111,6 +158,22 @@ class _Output:
             self._shown = False
 
 
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _open_log(path: str | None, data: str | None) -> TextIO | None:
+    if path is None:
+        return None
+    if data is not None and os.path.exists(path) and os.path.samefile(path, data):
+        raise ConfigError(f"--log {path} would overwrite the data: give it another name")
+    try:
+        return open(path, "w", encoding="utf-8", buffering=1)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot write --log {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; the exit status."""
     config = _config(arguments)
@@ -120,48 +183,36 @@ def run(arguments: argparse.Namespace) -> int:
     tokenizer = Tokenizer(docs)
     state_dict = initial_parameters(config, tokenizer.vocab_size, rng)
     model = GPT(config, state_dict, ENGINES[arguments.engine])
-    log = None
-    if arguments.log is not None:
-        log = open(arguments.log, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed below)
+    log = _open_log(arguments.log, arguments.data)
     output = _Output(log, config.steps)
     reached = 0
     try:
-        count = parameter_count(state_dict)
-        output.event(
-            "run",
-            docs=len(docs),
-            vocab=tokenizer.vocab_size,
-            params=count,
-            preset=arguments.preset,
-            engine=arguments.engine,
-            n_embd=config.n_embd,
-            n_head=config.n_head,
-            n_layer=config.n_layer,
-            block_size=config.block_size,
-            steps=config.steps,
-            seed=config.seed,
-            learning_rate=config.learning_rate,
-            temperature=config.temperature,
-        )
-        output.line(f"num docs: {len(docs)}")
-        output.line(f"vocab size: {tokenizer.vocab_size}")
-        output.line(f"num params: {count}")
-        for step in train(model, [tokenizer.encode(doc) for doc in docs[: config.steps]]):
-            reached = step.number
-            output.event("step", step=step.number, loss=step.loss)
-            output.line(f"step {step.number:4d} / {config.steps:4d} | loss {step.loss:.4f}")
-            output.progress(step.number, step.loss)
-        output.line("\n--- inference ---")
-        for index, text in enumerate(sample(model, tokenizer, rng), 1):
-            output.event("sample", index=index, text=text)
-            output.line(f"sample {index:2d}: {text}")
-        if log is not None:
-            output.event("done", params_sha256=parameters_sha256(state_dict))
-        sys.stdout.flush()
+        with _Interrupts() as interrupts:
+            count = parameter_count(state_dict)
+            sizes = {name: getattr(config, name) for name in SETTINGS}
+            run_of = {"preset": arguments.preset, "engine": arguments.engine, **sizes}
+            output.event("run", docs=len(docs), vocab=tokenizer.vocab_size, params=count, **run_of)
+            output.line(f"num docs: {len(docs)}")
+            output.line(f"vocab size: {tokenizer.vocab_size}")
+            output.line(f"num params: {count}")
+            for step in train(model, [tokenizer.encode(doc) for doc in docs[: config.steps]]):
+                reached = step.number
+                output.event("step", step=step.number, loss=step.loss)
+                output.line(f"step {step.number:4d} / {config.steps:4d} | loss {step.loss:.4f}")
+                output.progress(step.number, step.loss)
+                interrupts.check()
+            output.line("\n--- inference ---")
+            for index, text in enumerate(sample(model, tokenizer, rng), 1):
+                output.event("sample", index=index, text=text)
+                output.line(f"sample {index:2d}: {text}")
+                interrupts.check()
+            if log is not None:
+                output.event("done", params_sha256=parameters_sha256(state_dict))
+            _flush()
     except KeyboardInterrupt:
         output.clear()
-        sys.stdout.flush()
-        print(f"microgpt: interrupted after step {reached} of {config.steps}", file=sys.stderr)
+        _flush()
+        _complain(f"interrupted after step {reached} of {config.steps}")
         return 130
     finally:
         output.clear()
@@ -170,13 +221,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _complain(message: str) -> None:
+    """One line on standard error, whatever the message holds."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    if sys.stderr is not None:
+        print(f"microgpt: {line}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of a command line: 0, 2 for input that cannot work, 130 when interrupted."""
-    arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a sample may have letters that the terminal has not
     try:
-        return run(arguments)
+        return run(_arguments(argv))
     except KeyboardInterrupt:
-        print("microgpt: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; not an error of ours
@@ -186,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         message = str(error) or "not enough memory"
     except OSError as error:
-        message = f"cannot write {error.filename}: {error.strerror}" if error.filename else f"{error}"
-    sys.stdout.flush()
-    print(f"microgpt: {message}", file=sys.stderr)
+        message = f"cannot write: {error.strerror or error}"
+    _flush()
+    _complain(message)
     return 2

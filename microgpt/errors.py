@@ -62,11 +62,11 @@ class DataError(MicrogptError, ValueError):
 
 
 class DivergedError(MicrogptError, ArithmeticError):
-    """Training reached a loss that is not a finite number.
+    """Training reached a loss that is not a finite number, or parameters that nothing can be sampled from.
 
-    `step` is the number of the step, counted from 1; the parameters are those before it.
+    `step` is the number of the step, counted from 1, and the parameters are those before it; None when sampling.
     """
 
-    def __init__(self, message: str, step: int) -> None:
+    def __init__(self, message: str, step: int | None) -> None:
         super().__init__(message)
         self.step = step

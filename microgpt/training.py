@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .config import Config
-from .errors import DivergedError, MicrogptError
+from .errors import DataError, DivergedError, MicrogptError
 from .model import GPT
 from .tape import Tape, check, ffi, lib
 from .vector import Matrix
@@ -73,6 +73,8 @@ def train(model: GPT, documents: Sequence[Sequence[int]]) -> Iterator[Step]:
     raised on the way to it; the parameters are then those before that step.
     """
     config = model.config
+    if config.steps and (not documents or any(len(tokens) < 2 for tokens in documents)):
+        raise DataError("training needs documents, each with at least two tokens")
     matrices = list(model.state_dict.values())
     tape = matrices[0]._tape
     optimizer = Adam(config, matrices)

@@ -62,7 +62,10 @@ static void check_steps(const double *gradients, size_t n, size_t steps, setting
             }
         }
     }
-    free(data), free(grad), free(m), free(v), free(my_m), free(my_v), free(my_data);
+    double *const blocks[] = {data, grad, m, v, my_m, my_v, my_data};
+    for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
+        free(blocks[b]);
+    }
     mg_tape_free(tape);
 }
 
