@@ -54,6 +54,7 @@ extern "C" {
 /* The part between the two marker lines is also what the Python binding declares. */
 /* [cffi begin] */
 typedef struct mg_tape mg_tape;
+typedef struct mg_program mg_program;
 typedef uint64_t mg_id;   /* a lane; lanes of one statement have consecutive ids */
 typedef uint64_t mg_mark; /* a moment: greater than every id recorded before it */
 
@@ -70,6 +71,7 @@ typedef enum {
     MG_SHAPE,         /* sizes that do not fit together, or a range that is not one run of lanes */
     MG_OPERATION,     /* no such operation, or one of another arity */
     MG_OVERWRITTEN,   /* sweep: an operand of a span statement was written after the statement was recorded */
+    MG_NOT_REPLAYABLE, /* program: a custom statement, whose value only the caller can compute */
     MG_DOMAIN,        /* as Python: ValueError, math domain error */
     MG_RANGE,         /* as Python: OverflowError, math range error */
     MG_POWER_RANGE,   /* as Python: OverflowError of ** */
@@ -157,6 +159,20 @@ mg_status mg_sweep(mg_tape *tape, mg_id result);
 mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
                   double learning_rate, double beta1, double beta2, double correction1, double correction2,
                   double epsilon);
+
+/* Replay. A program is what a result was computed from, with the orders of recording and of the sweep worked out once.
+   Forward computes all of it that was recorded since the mark (0: all) again, in place, from what it depends on as that
+   is now, and fails as the operations would; reverse
+   clears the adjoints of all that was computed, sets that of the result to 1 and sweeps. Between the two nothing may be
+   written (MG_OVERWRITTEN). Lanes keep their ids: read and write them as ever. A program refers to its tape's lanes, which
+   must stay (the result as a root of collections): free it before the tape. NULL, and a status in the tape, on failure. */
+mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since);
+void mg_program_free(mg_program *program);
+mg_status mg_program_forward(mg_program *program);
+mg_status mg_program_reverse(mg_program *program);
+/* An integer input: operand 0 or 1 of the MG_SPAN_ADD statement that `lane` belongs to, or operand 0 of an
+   MG_SPAN_SURPRISAL, is from now on the run of lanes from `first`: other leaves, or other lanes of the same statement. */
+mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_id first);
 
 /* Read and write lanes; n lanes are copied from or to the caller's buffer. */
 double mg_value(mg_tape *tape, mg_id lane);   /* NaN and a status when the id is refused */

@@ -147,7 +147,7 @@ mg_id mg_span_relu(mg_tape *tape, mg_id x, size_t n, bool squared) {
 
 mg_id mg_span_surprisal(mg_tape *tape, mg_id p) { return elementwise(tape, MG_SPAN_SURPRISAL, p, 1, 0); }
 
-static bool all_leaves(const mg_tape *tape, mg_slot first, size_t n) {
+bool mg_all_leaves(const mg_tape *tape, mg_slot first, size_t n) {
     uint8_t codes = 0;
     for (size_t i = 0; i < n; i++) {
         codes |= tape->operation[first + i];
@@ -167,7 +167,7 @@ mg_id mg_span_linear(mg_tape *tape, mg_id x, mg_id w, size_t rows, size_t column
         !reserve_or_fail(tape, slots_of(3, rows), &from)) {
         return MG_NONE;
     }
-    operands[2] = all_leaves(tape, operands[1], rows * columns);
+    operands[2] = mg_all_leaves(tape, operands[1], rows * columns);
     mg_slot end = from, header = lay_out(tape, &end, MG_SPAN_LINEAR, 0, rows, columns, operands, 3);
     return finish(tape, mg_forward(tape, header), from, end, header);
 }

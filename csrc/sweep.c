@@ -5,11 +5,9 @@
  *
  * The list is a list of words. A scalar statement, or a lane of one term, is one word, its slot. A lane of many terms is
  * listed in runs of terms: its terms are listed one by one as their operands are done, and terms with nothing in between
- * join. A run is three words: begin, end, slot | RUN.
+ * join. A run is three words: begin, end, slot | MG_RUN.
  */
 #include "tape.h"
-
-#define RUN 0x80000000u
 
 /* Leaves need no visit: they have no operands to add to. */
 static bool unvisited(const mg_tape *tape, mg_slot slot) {
@@ -20,14 +18,14 @@ static bool unvisited(const mg_tape *tape, mg_slot slot) {
 /* Lists terms begin .. end - 1 of a lane, joined to the run on top of the list when that ends where this begins. */
 static bool list_terms(mg_tape *tape, mg_slot slot, uint32_t begin, uint32_t end) {
     mg_list *order = &tape->order;
-    if (order->count >= 3 && order->item[order->count - 1] == (slot | RUN) &&
+    if (order->count >= 3 && order->item[order->count - 1] == (slot | MG_RUN) &&
         order->item[order->count - 2] == begin) {
         order->item[order->count - 2] = end;
         return true;
     }
     size_t count = order->count;
     if (mg_list_push(tape, order, begin) && mg_list_push(tape, order, end) &&
-        mg_list_push(tape, order, slot | RUN)) {
+        mg_list_push(tape, order, slot | MG_RUN)) {
         return true;
     }
     order->count = count;
@@ -89,8 +87,9 @@ static mg_status advance_lane(mg_tape *tape, mg_slot slot, uint32_t *cursor, mg_
     return MG_OK;
 }
 
-static mg_status search(mg_tape *tape, mg_slot result) {
+mg_status mg_search(mg_tape *tape, mg_slot result) {
     mg_list *stack = &tape->stack;
+    tape->order.count = stack->count = 0;
     if (unvisited(tape, result) && !enter(tape, result)) {
         return MG_NO_MEMORY;
     }
@@ -130,13 +129,11 @@ static void unmark(mg_tape *tape, mg_slot slot) {
     }
 }
 
-/* Goes down the list; every mark of the search is taken away again. */
-static void reverse(mg_tape *tape) {
-    const uint32_t *item = tape->order.item;
-    for (size_t i = tape->order.count; i-- > 0;) {
-        mg_slot slot = item[i] & ~RUN;
+void mg_go_down(mg_tape *tape, const uint32_t *item, size_t count) {
+    for (size_t i = count; i-- > 0;) {
+        mg_slot slot = item[i] & ~MG_RUN;
         double g = tape->adjoint[slot];
-        if (item[i] & RUN) {
+        if (item[i] & MG_RUN) {
             i -= 2;
             mg_reverse_terms(tape, tape->operand[slot][0], tape->operand[slot][1], g, item[i], item[i + 1]);
         } else if (mg_code(tape, slot) == MG_LANE) {
@@ -147,17 +144,13 @@ static void reverse(mg_tape *tape) {
                 tape->adjoint[tape->operand[slot][k]] += tape->partial[slot][k] * g;
             }
         }
-        unmark(tape, slot);
     }
 }
 
-/* Takes the search's marks away after a failure. */
-static void forget(mg_tape *tape) {
+void mg_search_end(mg_tape *tape) {
     for (size_t i = tape->order.count; i-- > 0;) {
-        mg_slot slot = tape->order.item[i] & ~RUN;
-        if (tape->order.item[i] & RUN) {
-            i -= 2;
-        }
+        mg_slot slot = tape->order.item[i] & ~MG_RUN;
+        i -= tape->order.item[i] & MG_RUN ? 2 : 0;
         unmark(tape, slot);
     }
     for (size_t i = 0; i < tape->stack.count; i += 2) {
@@ -175,13 +168,11 @@ mg_status mg_sweep(mg_tape *tape, mg_id result) {
         return MG_STALE;
     }
     atomic_store_explicit(&tape->busy, 1, memory_order_release);
-    tape->order.count = tape->stack.count = 0;
-    status = search(tape, slot);
+    status = mg_search(tape, slot);
+    mg_search_end(tape);
     if (status == MG_OK) {
         tape->adjoint[slot] = 1;
-        reverse(tape);
-    } else {
-        forget(tape);
+        mg_go_down(tape, tape->order.item, tape->order.count);
     }
     atomic_store_explicit(&tape->busy, 0, memory_order_release);
     return status;

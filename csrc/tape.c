@@ -46,6 +46,11 @@ bool mg_list_push(mg_tape *tape, mg_list *list, uint32_t item) {
     return true;
 }
 
+void mg_list_free(mg_tape *tape, mg_list *list) {
+    mg_reallocate(tape, list->item, list->capacity * sizeof *list->item, 0);
+    *list = (mg_list){0};
+}
+
 /* Gives each array room for `capacity` slots. A failure half way leaves some arrays larger than needed, which does no
    harm: nobody looks beyond the tape's capacity, which the caller sets. */
 static bool set_slots(mg_tape *tape, size_t capacity) {
@@ -56,7 +61,7 @@ static bool set_slots(mg_tape *tape, size_t capacity) {
     for (int a = 0; a < 5; a++) {
         if (tape->held[a] != capacity) {
             void *grown = mg_reallocate(tape, *arrays[a], tape->held[a] * sizes[a], capacity * sizes[a]);
-            if (grown == NULL) {
+            if (grown == NULL && capacity > 0) {
                 return false;
             }
             *arrays[a] = grown;
@@ -263,9 +268,18 @@ mg_id mg_id_of(const mg_tape *tape, mg_slot slot) {
     return tape->pages[slot / MG_PAGE].serial * MG_PAGE + slot % MG_PAGE;
 }
 
+mg_slot mg_slot_of(const mg_tape *tape, mg_id id) {
+    uint32_t page = 0;
+    bool found = look_up(tape, id / MG_PAGE, &page);
+    assert(found);
+    (void)found;
+    return (mg_slot)(page * MG_PAGE + id % MG_PAGE);
+}
+
 void mg_touch(mg_tape *tape, mg_slot first, size_t n) {
     size_t end = first + n;
     tape->clock++;
+    tape->writes++;
     for (size_t p = first / MG_PAGE; p * MG_PAGE < end; p++) {
         mg_page *page = &tape->pages[p];
         size_t from = p * MG_PAGE < first ? first : p * MG_PAGE;
@@ -316,27 +330,15 @@ mg_tape *mg_tape_new(void) {
 }
 
 static void free_storage(mg_tape *tape) {
-    free(tape->value);
-    free(tape->adjoint);
-    free(tape->partial);
-    free(tape->operand);
-    free(tape->operation);
-    free(tape->pages);
-    free(tape->directory);
-    free(tape->order.item);
-    free(tape->stack.item);
-    tape->value = tape->adjoint = NULL;
-    tape->partial = NULL;
-    tape->operand = NULL;
-    tape->operation = NULL;
+    set_slots(tape, 0);
+    mg_reallocate(tape, tape->pages, tape->page_capacity * sizeof *tape->pages, 0);
+    mg_reallocate(tape, tape->directory, tape->directory_size * sizeof *tape->directory, 0);
+    mg_list_free(tape, &tape->order);
+    mg_list_free(tape, &tape->stack);
     tape->pages = NULL;
     tape->directory = NULL;
-    tape->order = tape->stack = (mg_list){0};
-    memset(tape->held, 0, sizeof tape->held);
-    tape->capacity = tape->page_count = tape->page_capacity = tape->first_free = 0;
-    tape->directory_size = 0;
+    tape->capacity = tape->page_count = tape->page_capacity = tape->first_free = tape->directory_size = 0;
     tape->open = false;
-    tape->bytes = sizeof *tape;
     tape->closed = true;
 }
 
@@ -401,6 +403,8 @@ const char *mg_status_text(mg_status status) {
         [MG_OPERATION] = "there is no such operation with that number of operands",
         [MG_OVERWRITTEN] = "an operand of a span statement was written after the statement was recorded, so its "
                            "partials are gone; record the computation again before backward()",
+        [MG_NOT_REPLAYABLE] = "a value made with children and local_grads of one's own cannot be computed again, so a "
+                              "program cannot hold it",
         [MG_DOMAIN] = "math domain error",
         [MG_RANGE] = "math range error",
         [MG_POWER_RANGE] = "(34, 'Numerical result out of range')",

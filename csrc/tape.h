@@ -61,7 +61,8 @@ struct mg_tape {
     bool open;
     mg_status status; /* what a maker left */
     bool closed;
-    uint64_t clock;   /* counts span statements and writes */
+    uint64_t clock;   /* counts span statements, writes and replays */
+    uint64_t writes;  /* counts writes */
 
     mg_list order, stack; /* the sweep's */
 
@@ -86,6 +87,7 @@ bool mg_find(const mg_tape *tape, mg_id id, mg_slot *slot);
 /* The same for n lanes in a row, n >= 1. */
 bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot);
 mg_id mg_id_of(const mg_tape *tape, mg_slot slot);
+mg_slot mg_slot_of(const mg_tape *tape, mg_id id); /* of any slot in use, not only a lane's */
 
 /* n fresh slots in a row, n >= 1; they are taken by mg_take. False when there is no memory. */
 bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first);
@@ -96,6 +98,7 @@ void mg_touch(mg_tape *tape, mg_slot first, size_t n);
 bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clock);
 
 bool mg_list_push(mg_tape *tape, mg_list *list, uint32_t item);
+void mg_list_free(mg_tape *tape, mg_list *list);
 
 /* A span statement in the arena: `header` is followed by the payload slots, then by the lanes.
  *
@@ -122,6 +125,7 @@ static inline uint8_t mg_code(const mg_tape *tape, mg_slot slot) {
 
 /* statements.c: slots of a span statement, its header, payload and lanes */
 size_t mg_statement_size(const mg_tape *tape, mg_slot header);
+bool mg_all_leaves(const mg_tape *tape, mg_slot first, size_t n);
 
 /* spans.c. A cursor counts the operands that a lane visits, in depth-first order: term by term, mg_term_width operands
    in each of mg_term_count terms. */
@@ -140,7 +144,15 @@ static inline bool mg_leaf_weights(const mg_tape *tape, mg_slot header) {
     return mg_code(tape, header) == MG_SPAN_LINEAR && mg_operand(tape, header, 2) != 0;
 }
 
+/* sweep.c. The search fills tape->order with the words that its head describes, and leaves marks that mg_search_end
+   takes away, after a failure too. Going down a list adds to adjoints. */
+#define MG_RUN 0x80000000u
+mg_status mg_search(mg_tape *tape, mg_slot result);
+void mg_search_end(mg_tape *tape);
+void mg_go_down(mg_tape *tape, const uint32_t *item, size_t count);
+
 /* operations.c */
+mg_status mg_scalar_forward(mg_tape *tape, mg_slot slot); /* computes a statement anew from its operands' primals */
 extern const uint8_t mg_scalar_arity[MG_SCALAR_COUNT];
 mg_status mg_pow(double a, double k, double *out); /* as Python's float ** float */
 mg_status mg_exp(double a, double *out);           /* as math.exp */

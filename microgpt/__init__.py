@@ -9,7 +9,9 @@ from .errors import (
     DataError,
     DivergedError,
     ForeignValueError,
+    FrozenBranchWarning,
     MicrogptError,
+    NotReplayableError,
     OverwrittenError,
     ShapeError,
     StaleValueError,
@@ -18,12 +20,13 @@ from .errors import (
 )
 from .model import GPT, SCALARS, SPANS
 from .parameters import initial_parameters, parameter_count, parameters_sha256
+from .program import Program, record
 from .sampling import sample
 from .tape import Tape, default_tape
 from .tokenizer import Tokenizer
 from .training import Adam, Step, train
 from .value import Value
-from .vector import Matrix, Vector, attention, linear, relu, relu_squared, rmsnorm, softmax
+from .vector import Index, Matrix, Vector, attention, linear, relu, relu_squared, rmsnorm, softmax
 
 __version__ = "0.1.0"
 
@@ -40,9 +43,13 @@ __all__ = [
     "DataError",
     "DivergedError",
     "ForeignValueError",
+    "FrozenBranchWarning",
+    "Index",
     "Matrix",
     "MicrogptError",
+    "NotReplayableError",
     "OverwrittenError",
+    "Program",
     "ShapeError",
     "StaleValueError",
     "Step",
@@ -60,6 +67,7 @@ __all__ = [
     "parameter_count",
     "parameters_sha256",
     "read_documents",
+    "record",
     "relu",
     "relu_squared",
     "rmsnorm",

@@ -92,9 +92,9 @@ def _config(arguments: argparse.Namespace) -> Config:
 
 
 class _Interrupts:
-    """Ctrl-C while the block runs: raises KeyboardInterrupt, and remembers it.
+    """Ctrl-C while the block runs: `check`, between two steps, raises KeyboardInterrupt; a second Ctrl-C does at once.
 
-    An exception that comes up inside a callback of the garbage collector is dropped by Python; `check` raises again.
+    Raised at once, the first could come up inside a callback of the garbage collector, where Python drops it.
     """
 
     def __init__(self) -> None:
@@ -111,8 +111,9 @@ class _Interrupts:
             signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, number: int, frame: object) -> None:
+        if self._come:
+            raise KeyboardInterrupt
         self._come = True
-        raise KeyboardInterrupt
 
     def check(self) -> None:
         if self._come:
@@ -135,7 +136,10 @@ class _Output:
 
     def event(self, event: str, **fields: object) -> None:
         if self._log is not None:
-            self._log.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+            try:
+                self._log.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+            except OSError as error:
+                raise ConfigError(f"cannot write --log {self._log.name}: {error.strerror}") from error
 
     def progress(self, step: int, loss: float) -> None:
         """Shown from the second second on, at most four times a second."""

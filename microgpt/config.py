@@ -39,7 +39,8 @@ class Config:
             value = getattr(self, field.name)
             if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool)):
                 raise ConfigError(f"{field.name} must be a whole number, not {value!r}")
-            if field.type == "float" and not (isinstance(value, (int, float)) and -math.inf < value < math.inf):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if field.type == "float" and not (number and -math.inf < value < math.inf):
                 raise ConfigError(f"{field.name} must be a finite number, not {value!r}")
             if field.type == "float" and abs(value) > sys.float_info.max:
                 raise ConfigError(f"{field.name} must fit into a float64; {str(value)[:8]}... is too large")

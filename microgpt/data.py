@@ -23,9 +23,9 @@ def read_documents(path: str | os.PathLike[str]) -> list[str]:
         with open(path, "rb") as file:
             raw = file.read()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {os.fspath(path)!r}: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {os.fspath(path)!r}: {error}") from error
     raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
         text = raw.decode("utf-8")

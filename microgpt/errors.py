@@ -5,6 +5,7 @@
     |   |-- StaleValueError                       the value was forgotten by a rewind
     |   |-- ForeignValueError                     the value is of another tape
     |   |-- OverwrittenError                      an operand was written before the sweep needed it
+    |   |-- NotReplayableError                    a program cannot compute this value again
     |   |-- WrongThreadError                      the tape belongs to another thread
     |   |-- BusyTapeError                         the tape is in the middle of a call
     |   `-- ClosedTapeError                       the tape is closed
@@ -12,6 +13,8 @@
     |-- ConfigError               (ValueError)    a setting that cannot work
     |-- DataError                 (ValueError)    a file of documents that cannot be used
     `-- DivergedError             (ArithmeticError)  training reached a loss that is not a finite number
+
+    FrozenBranchWarning           (UserWarning)   a recorded function looked at a number, which a replay will not do
 
 Arithmetic raises what Python's floats raise: ValueError, OverflowError, ZeroDivisionError. No memory is a MemoryError.
 """
@@ -37,6 +40,10 @@ class OverwrittenError(TapeError):
     """The data of an operand was written between recording and backward(), so a span statement's partials are gone."""
 
 
+class NotReplayableError(TapeError):
+    """A value with children and local_grads of one's own was recorded into a program."""
+
+
 class WrongThreadError(TapeError):
     """The tape belongs to another thread."""
 
@@ -59,6 +66,10 @@ class ConfigError(MicrogptError, ValueError):
 
 class DataError(MicrogptError, ValueError):
     """A file of documents cannot be used; the message names the file, and the line if there is one."""
+
+
+class FrozenBranchWarning(UserWarning):
+    """A function that is being recorded compared Values, or asked for the truth of one."""
 
 
 class DivergedError(MicrogptError, ArithmeticError):

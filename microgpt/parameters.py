@@ -7,10 +7,12 @@ import struct
 from collections.abc import Mapping
 
 from .config import Config
+from .errors import ConfigError
 from .tape import Tape
 from .vector import Matrix
 
 StateDict = dict[str, Matrix]
+MOST = 1 << 31
 
 
 def initial_parameters(config: Config, vocab_size: int, rng: random.Random, tape: Tape | None = None) -> StateDict:
@@ -19,6 +21,8 @@ def initial_parameters(config: Config, vocab_size: int, rng: random.Random, tape
     Embeddings are vocab_size (`wte`) and block_size (`wpe`) rows of n_embd; every other matrix maps its columns to its
     rows. The draws are made also where std is 0, as the course makes them.
     """
+    if (count := _count(config, vocab_size)) > MOST:
+        raise ConfigError(f"these sizes make {count:,} parameters, and a tape holds at most {MOST:,} values")
     n_embd, std, output_std = config.n_embd, config.std, 0 if config.zero_output else config.std
 
     def matrix(rows: int, columns: int, std: float) -> Matrix:
@@ -37,6 +41,11 @@ def initial_parameters(config: Config, vocab_size: int, rng: random.Random, tape
         state_dict[f"layer{i}.mlp_fc1"] = matrix(4 * n_embd, n_embd, std)
         state_dict[f"layer{i}.mlp_fc2"] = matrix(n_embd, 4 * n_embd, output_std)
     return state_dict
+
+
+def _count(config: Config, vocab_size: int) -> int:
+    n_embd = config.n_embd
+    return (2 * vocab_size + config.block_size) * n_embd + config.n_layer * 12 * n_embd * n_embd
 
 
 def parameter_count(state_dict: Mapping[str, Matrix]) -> int:

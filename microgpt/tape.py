@@ -39,6 +39,7 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     lib.MG_SHAPE: errors.ShapeError,
     lib.MG_OPERATION: errors.TapeError,
     lib.MG_OVERWRITTEN: errors.OverwrittenError,
+    lib.MG_NOT_REPLAYABLE: errors.NotReplayableError,
     lib.MG_DOMAIN: ValueError,
     lib.MG_RANGE: OverflowError,
     lib.MG_POWER_RANGE: OverflowError,
@@ -84,7 +85,7 @@ class Tape:
     NONE, the id of nothing, or the tape has grown so much that it is time to collect.
     """
 
-    __slots__ = ("__weakref__", "_collect_at", "_handles", "_outer", "_seen", "labels", "limit", "pointer")
+    __slots__ = ("__weakref__", "_collect_at", "_handles", "_outer", "_seen", "labels", "limit", "pointer", "recorder")
 
     def __init__(self) -> None:
         tape = lib.mg_tape_new()
@@ -93,6 +94,7 @@ class Tape:
         self.pointer: Any = ffi.gc(tape, lib.mg_tape_free)
         self.limit = lib.mg_tape_mark(tape) + COLLECT_FROM
         self.labels: dict[int, str] = {}
+        self.recorder: Any = None  # what program.record leaves here while it calls the function
         self._collect_at = COLLECT_FROM
         self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
         self._seen = 0

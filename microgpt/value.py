@@ -208,6 +208,30 @@ class Value(Handle):
             return self._result(_binary(pointer, operation, self._node, other._node), other)
         return self._result(_binary_with(pointer, operation, self._node, other))
 
+    # ---- comparing: by the numbers of this moment, which no derivative and no replay can see
+
+    def __lt__(self, other: Value | Number) -> bool:
+        return self._noticed() < _number(other)
+
+    def __le__(self, other: Value | Number) -> bool:
+        return self._noticed() <= _number(other)
+
+    def __gt__(self, other: Value | Number) -> bool:
+        return self._noticed() > _number(other)
+
+    def __ge__(self, other: Value | Number) -> bool:
+        return self._noticed() >= _number(other)
+
+    def __bool__(self) -> bool:
+        """Always true, as for any object of the course's class."""
+        self._noticed()
+        return True
+
+    def _noticed(self) -> float:
+        if self._tape.recorder is not None:
+            self._tape.recorder.notice_branch()
+        return self.data
+
     # ---- looking at the graph
 
     @property
@@ -272,6 +296,10 @@ def value_at(tape: Tape, node: int, lane: bool = False) -> Value:
         handle._tape = tape
         tape.enlist(handle)
     return cast(Value, handle)
+
+
+def _number(x: Value | Number) -> float:
+    return x.data if isinstance(x, Value) else float(x)
 
 
 def _record_custom(data: Number, children: tuple[Value, ...], local_grads: tuple[Number, ...]) -> tuple[Tape, int]:

@@ -6,20 +6,47 @@ Each function says what scalar operations it stands for; the numbers and the gra
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from dataclasses import dataclass
+from typing import Any, overload
 
-from .errors import ShapeError
+from .errors import ShapeError, TapeError
 from .tape import NONE, Handle, Tape, check, default_tape, ffi, lib
 from .value import Value, value_at
 
 _new = object.__new__
 
 
+class Index:
+    """An integer input of a recorded function: `w[index]` is a row of a Matrix, `x[index]` a lane of a Vector.
+
+    A program selects another row or lane when it is given another integer. A selected row may be added to a vector; a
+    selected lane may be given to `surprisal`.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int) -> None:
+        self.value = operator.index(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """How an index selects: `size` lanes from `first + index.value * size`, for 0 <= index.value < count."""
+
+    index: Index
+    first: int
+    size: int
+    count: int
+
+
 class Vector(Handle):
     """`len(x)` lanes of one tape, in a row. Vector(numbers) records leaves."""
 
-    __slots__ = ("_size",)
+    __slots__ = ("_selector", "_size")
+
+    _selector: Selector | None
 
     def __init__(self, numbers: Iterable[float], tape: Tape | None = None) -> None:
         tape = tape or default_tape()
@@ -30,11 +57,15 @@ class Vector(Handle):
         return self._size
 
     @overload
-    def __getitem__(self, index: int) -> Value: ...
+    def __getitem__(self, index: int | Index) -> Value: ...
     @overload
     def __getitem__(self, index: slice) -> Vector: ...
-    def __getitem__(self, index: int | slice) -> Value | Vector:
+    def __getitem__(self, index: int | Index | slice) -> Value | Vector:
         """A lane as a Value, or some lanes in a row as a Vector; nothing is recorded."""
+        if isinstance(index, Index):
+            lane = self[index.value]
+            _recorder(self._tape).select_lane(lane, Selector(index, self._node, 1, self._size))
+            return lane
         if isinstance(index, slice):
             start, stop, step = index.indices(self._size)
             if step != 1 or stop <= start:
@@ -109,8 +140,12 @@ class Matrix(Vector):
     def __len__(self) -> int:
         return self.rows
 
-    def __getitem__(self, index: int) -> Vector:  # type: ignore[override]
+    def __getitem__(self, index: int | Index) -> Vector:  # type: ignore[override]
         """A row; nothing is recorded."""
+        if isinstance(index, Index):
+            row = _view(self._tape, self._rows[index.value]._node, self.columns)
+            row._selector = Selector(index, self._node, self.columns, self.rows)
+            return row
         return self._rows[index]
 
     def __iter__(self) -> Iterator[Vector]:  # type: ignore[override]
@@ -170,7 +205,10 @@ def attention(q: Vector, keys: Sequence[Vector], values: Sequence[Vector], n_hea
 
 def surprisal(p: Value) -> Value:
     """-p.log()."""
-    return p._result(lib.mg_span_surprisal(p._tape.pointer, p._node))
+    out = p._result(lib.mg_span_surprisal(p._tape.pointer, p._node))
+    if p._tape.recorder is not None:
+        p._tape.recorder.use_lane(out, p)
+    return out
 
 
 def mean(losses: Sequence[Value]) -> Value:
@@ -184,12 +222,17 @@ def mean(losses: Sequence[Value]) -> Value:
     return losses[0]._result(node)
 
 
-def _complete(vector: Vector, tape: Tape, node: int, size: int) -> None:
+def _complete(vector: Vector, tape: Tape, node: int, size: int, others: Iterable[Handle] = ()) -> Vector:
+    """The vector, as the handle of `size` new lanes, or the error that the core left behind."""
     if node > tape.limit:
+        if node == NONE:
+            _refuse(tape, others)
         tape.attend(node, size=size)
     vector._node = node
     vector._size = size
+    vector._selector = None
     vector._tape = tape
+    return vector
 
 
 def _view(tape: Tape, node: int, size: int) -> Vector:
@@ -197,18 +240,22 @@ def _view(tape: Tape, node: int, size: int) -> Vector:
     vector = _new(Vector)
     vector._node = node
     vector._size = size
+    vector._selector = None
     vector._tape = tape
     return vector
 
 
 def _record(x: Vector, node: int, size: int, *others: Handle) -> Vector:
-    """The Vector of a new statement on x and others, or the error that the core left behind."""
-    tape = x._tape
-    if node > tape.limit:
-        if node == NONE:
-            _refuse(tape, others)
-        tape.attend(node, size=size)
-    return _view(tape, node, size)
+    """The Vector of a new statement on x and others."""
+    if x._selector is not None:
+        raise ShapeError("a row that an Index selects can only be added to a vector")
+    return _complete(_new(Vector), x._tape, node, size, others)
+
+
+def _recorder(tape: Tape) -> Any:
+    if tape.recorder is None:
+        raise TapeError("an Index means something only inside a function that is being recorded")
+    return tape.recorder
 
 
 def _refuse(tape: Tape, operands: Iterable[Handle]) -> None:

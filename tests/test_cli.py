@@ -279,11 +279,11 @@ def test_diverged_at_the_last_step(run, directory, engine):
 
 @not_on_windows
 def test_interrupt(directory, interruptible):
-    """Ctrl-C ends a run with status 130, one line, and a log that has been whole at all times up to the step reached."""
+    """Ctrl-C ends a run with status 130, one line, and a log that is, as at any time, whole up to the step reached."""
     process = command(*TINY, "--n-embd=64", "--n-layer=2", "--steps=99999999", "--log=run.jsonl", PYTHONUNBUFFERED="1")
     try:
         next(line for line in process.stdout if line.startswith("step"))
-        assert [event["event"] for event in read_log(directory / "run.jsonl")][:2] == ["run", "step"]
+        assert (directory / "run.jsonl").read_text().count("\n") >= 2
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     finally:
@@ -296,7 +296,6 @@ def test_interrupt(directory, interruptible):
     assert len(events) - 1 in (reached, reached - 1)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupt_is_not_lost(run, directory, interruptible, monkeypatch):
     """Ctrl-C also ends the run when it comes in the callback of a weak reference, out of which Python raises nothing.
 
@@ -320,11 +319,14 @@ def test_interrupt_is_not_lost(run, directory, interruptible, monkeypatch):
                 assert reference() is None
             yield step
 
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: dropped.append(unraisable.exc_type))
     monkeypatch.setattr(cli, "train", train)
     status, out, err = run(*TINY, "--log", "run.jsonl")
     assert (status, one_line(err)) == (130, True), err
     assert "inference" not in out
     assert read_log(directory / "run.jsonl")[-1]["event"] == "step"
+    assert dropped == []  # Python prints a traceback of what it drops
 
 
 @not_on_windows

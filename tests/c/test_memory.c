@@ -314,6 +314,70 @@ static void a_tape_survives_failure_after_failure(void) {
     free(expected);
 }
 
+/* A sweep, or a collection, that stops for lack of memory leaves no trace: the next one does all of its work. */
+static void what_failed_can_be_repeated(void) {
+    scenario *expected = allocate(1, sizeof *expected);
+    for (int collecting = 0; collecting <= 1; collecting++) {
+        bool complete = false;
+        for (uint64_t k = 0; !complete; k++) { /* 0: none fails, for comparison */
+            scenario *s = k == 0 ? expected : allocate(1, sizeof *s);
+            mg_tape *tape = s->tape = mg_tape_new();
+            double numbers[WIDTH + WEIGHTS];
+            mg_id loss, ids[3000];
+            const size_t one = 1, size = WIDTH + WEIGHTS;
+            for (size_t i = 0; i < size; i++) {
+                numbers[i] = 0.1 + (double)(i * 5 % 19) / 20;
+            }
+            s->count = s->print_count = 0;
+            mg_id x = mg_span_leaves(tape, numbers, size);
+            CHECK(made(s, x, size) && record_spans(s, x, x + WIDTH, &loss));
+            mg_id sum = loss; /* deep on one side, broad on the other: both of the lists grow */
+            for (size_t i = 0; i < 3000; i++) {
+                ids[i] = mg_mul(tape, x + i % size, x + i % 7);
+                sum = mg_add(tape, sum, ids[i]);
+            }
+            mg_id result = mg_span_mean(tape, (mg_id[3]){sum, mg_span_mean(tape, ids, 3000), loss}, 3);
+            mg_id lost = mg_span_add(tape, x, x, 8);
+            CHECK(made(s, result, 1));
+            for (int i = 0; i < 2 * MG_PAGE; i++) { /* `lost` is not on the page being filled */
+                CHECK(mg_leaf(tape, 1) != MG_NONE);
+            }
+            mg_tape_fail_allocation(tape, k);
+            if (collecting) {
+                complete = succeeded(s, mg_tape_collect(tape, &result, &one, 1)) && k > 0;
+                if (!complete) {
+                    mg_tape_fail_allocation(tape, 0);
+                    CHECK(k == 0 || mg_value(tape, lost) == 2 * s->values[0]);
+                    CHECK(mg_tape_collect(tape, &result, &one, 1) == MG_OK);
+                }
+                CHECK(isnan(mg_value(tape, lost)) && mg_tape_take_status(tape) == MG_STALE);
+                mg_tape_fail_allocation(tape, 0);
+                CHECK(mg_sweep(tape, result) == MG_OK);
+            } else {
+                complete = succeeded(s, mg_sweep(tape, result)) && k > 0;
+                mg_tape_fail_allocation(tape, 0);
+                if (!complete) {
+                    CHECK(mg_set_adjoint(tape, result, 0.125) == MG_OK);
+                    CHECK(k == 0 || mg_sweep(tape, result) == MG_OK);
+                }
+            }
+            forget_lost(s);
+            s->count = s->count < size ? s->count : size; /* of the rest, some may be lost when collecting */
+            CHECK(s->count == size);
+            if (k > 0) {
+                CHECK(same_numbers(s->values, expected->values, size));
+                CHECK(same_numbers(s->adjoints, expected->adjoints, size));
+                free(s);
+            }
+            CHECK(k < 100);
+            complete = complete || k >= 100;
+            mg_tape_free(tape);
+        }
+        CHECK(complete);
+    }
+    free(expected);
+}
+
 static void the_kth_allocation_and_all_later_ones_fail(void) {
     mg_tape *tape = mg_tape_new();
     mg_tape_fail_allocation(tape, 1);
@@ -336,6 +400,7 @@ static void the_kth_allocation_and_all_later_ones_fail(void) {
 
 int main(void) {
     RUN(the_kth_allocation_and_all_later_ones_fail);
+    RUN(what_failed_can_be_repeated);
     RUN(every_failed_allocation_is_survived);
     RUN(a_tape_survives_failure_after_failure);
     return verdict();

@@ -218,6 +218,11 @@ static void runs_that_are_not_one_are_refused(void) {
     MAKER_REFUSES(mg_span_scale_by(tape, sum, 5, 1));   /* runs past the end of the tape */
     MAKER_REFUSES(mg_span_relu(tape, sum + 3, 2, true));
     MAKER_REFUSES(mg_span_rmsnorm(tape, good, 5));
+    MAKER_REFUSES(mg_span_add(tape, good, good, 0));
+    MAKER_REFUSES(mg_span_scale_by(tape, good, 0, 2));
+    MAKER_REFUSES(mg_span_relu(tape, good, 0, false));
+    MAKER_REFUSES(mg_span_rmsnorm(tape, good, 0));
+    MAKER_REFUSES(mg_span_softmax(tape, good, 0));
     MAKER_REFUSES(mg_span_softmax(tape, good, (size_t)1 << 40));
     MAKER_REFUSES(mg_span_softmax(tape, good, SIZE_MAX));
     MAKER_REFUSES(mg_span_linear(tape, good, sum, 3, 2));

@@ -1,0 +1,141 @@
+"""Record a function of Values once, and replay it as often as you like without touching Python for each operation.
+
+    program = record(lambda x, y: (x * y + 1).tanh(), 0.5, 2.0)
+    program(0.25, 3.0)       # a new result, as if the function had been called
+    program.backward()       # and its gradients
+    program.inputs[0].grad
+
+The values that the function made keep their places on the tape, so any of them can be read after each replay.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Union
+
+from .errors import FrozenBranchWarning, ShapeError, TapeError
+from .tape import Handle, Tape, check, default_tape, ffi, lib
+from .value import Number, Value
+from .vector import Index, Selector, Vector
+
+Input = Union[Value, Vector, Index]
+
+
+class _Recorder:
+    """What a tape tells while a function is being recorded."""
+
+    def __init__(self) -> None:
+        self.selections: list[tuple[int, int, Selector]] = []  # a lane of the statement, which operand, how
+        self._lanes: dict[int, Selector] = {}
+        self._noticed = False
+
+    def notice_branch(self) -> None:
+        if not self._noticed:
+            self._noticed = True
+            warnings.warn(
+                "a recorded function compared Values or asked for the truth of one: a replay takes the same branch, "
+                "whatever its inputs are",
+                FrozenBranchWarning,
+                stacklevel=4,
+            )
+
+    def select(self, node: int, operand: int, selector: Selector) -> None:
+        self.selections.append((node, operand, selector))
+
+    def select_lane(self, lane: Value, selector: Selector) -> None:
+        if self._lanes.setdefault(lane._node, selector).index is not selector.index:
+            raise TapeError("two indices cannot select lanes of the same vector")
+
+    def use_lane(self, out: Value, lane: Value) -> None:
+        if lane._node in self._lanes:
+            self.select(out._node, 0, self._lanes[lane._node])
+
+
+class Program:
+    """A recorded function. `inputs` are the handles it was called with, `result` is the Value or Vector it returned."""
+
+    __slots__ = ("_handles", "_pointer", "_selections", "_tape", "inputs", "result")
+
+    def __init__(self, inputs: Sequence[Input], result: Value | Vector, since: int, selections: Any) -> None:
+        self._tape: Tape = result._tape
+        pointer = lib.mg_program_new(self._tape.pointer, result._node, since)
+        if pointer == ffi.NULL:
+            self._tape.raise_status()
+        tape = self._tape  # the destructor keeps the tape until the program is free
+        self._pointer = ffi.gc(pointer, lambda program, tape=tape: lib.mg_program_free(program))
+        self.inputs = tuple(inputs)
+        self.result = result
+        self._selections: list[tuple[int, int, Selector]] = selections
+
+    def __call__(self, *values: Any) -> float | list[float]:
+        """Set the inputs, run forward, and return the result's numbers."""
+        self.set(*values)
+        self.forward()
+        return self.result.data
+
+    def set(self, *values: Any) -> None:
+        """Set the inputs: numbers, sequences of numbers and integers, as they were when the function was recorded."""
+        if len(values) != len(self.inputs):
+            raise ShapeError(f"the function was recorded with {len(self.inputs)} inputs, and {len(values)} are given")
+        for handle, value in zip(self.inputs, values):
+            if isinstance(handle, Index):
+                handle.value = value
+            else:
+                handle.data = value
+        for node, operand, selector in self._selections:
+            value = selector.index.value
+            if not 0 <= value < selector.count:
+                raise IndexError(f"an index of {value} where there are {selector.count} to select from")
+            check(lib.mg_program_select(self._pointer, node, operand, selector.first + value * selector.size))
+
+    def forward(self) -> None:
+        """Compute everything again from the inputs, and whatever else the function used, as they are now.
+
+        Raises what the operations would; the values are then partly new.
+        """
+        check(lib.mg_program_forward(self._pointer))
+
+    def backward(self) -> None:
+        """The gradients of the result with respect to everything: fresh for the inputs and for all that was computed,
+        added to what was there for other leaves, such as parameters. Belongs to the forward() before it."""
+        if not isinstance(self.result, Value):
+            raise ShapeError("backward() starts from one Value, and this program's result is a Vector")
+        for handle in self.inputs:
+            if isinstance(handle, Handle):
+                check(lib.mg_clear_adjoints(self._tape.pointer, handle._node, handle._size))
+        check(lib.mg_program_reverse(self._pointer))
+
+
+def record(
+    function: Callable[..., Value | Vector],
+    *examples: Number | Sequence[float] | Index,
+    tape: Tape | None = None,
+    since: int | None = None,
+) -> Program:
+    """Call the function once, with a Value for each number, a Vector for each sequence, an Index for each Index, and
+    return what it did as a program.
+
+    What the function decides by itself is decided for good: a comparison of Values takes the same branch in every
+    replay (FrozenBranchWarning says so, once), and a number read from `data` stays what it was. What it uses besides
+    its inputs is used again as it then is. A value with children and local_grads of its own is NotReplayableError.
+    The program computes anew what was recorded since the mark `since`; by default, all that the result depends on.
+    """
+    tape = tape or default_tape()
+    with tape:
+        inputs = [_input(example) for example in examples]
+        outer, tape.recorder = tape.recorder, _Recorder()
+        try:
+            result = function(*inputs)
+            selections = tape.recorder.selections
+        finally:
+            tape.recorder = outer
+    if not isinstance(result, (Value, Vector)):
+        raise TypeError(f"a recorded function returns a Value or a Vector, not {type(result).__name__}")
+    return Program(inputs, result, since or 0, selections)
+
+
+def _input(example: Number | Sequence[float] | Index) -> Input:
+    if isinstance(example, Index):
+        return Index(example.value)
+    return Vector(example) if isinstance(example, Sequence) else Value(example)

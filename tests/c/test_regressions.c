@@ -1,0 +1,125 @@
+/* test_regressions.c: one test for each fault that was found in the core, named bug_ and what went wrong. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "check.h"
+#include "microgpt.h"
+
+#include <math.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A test that may crash runs in a process of its own: true when it came through. */
+static bool survives(bool (*test)(void)) {
+    int status = 0;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(test() ? 0 : 1);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* microgpt.h: "operands of a scalar operation; -1 for the others". The table has an empty row at MG_SCALAR_COUNT. */
+static void bug_the_count_of_scalar_operations_has_an_arity(void) {
+    CHECK(mg_operation_name(MG_SCALAR_COUNT) == NULL);
+    CHECK(mg_operation_arity(MG_SCALAR_COUNT) == -1);
+}
+
+/* mg_lane_operands asks mg_lane_operand_count, which says 0 while a status has not been taken: MG_OK, and nothing is
+   written to the caller's buffers. */
+static void bug_operands_are_not_written_after_an_earlier_failure(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 2), b = mg_leaf(tape, -3), product = mg_mul(tape, a, b), operands[2] = {77, 77};
+    double partials[2] = {77, 77};
+    CHECK(mg_unary(tape, MG_LOG, b) == MG_NONE); /* leaves MG_DOMAIN */
+    if (mg_lane_operands(tape, product, operands, partials) == MG_OK) {
+        CHECK(operands[0] == a && operands[1] == b);
+        CHECK(partials[0] == -3 && partials[1] == 2);
+    }
+    CHECK(mg_tape_take_status(tape) == MG_DOMAIN);
+    mg_tape_free(tape);
+}
+
+/* A span maker that fails after it reserved several pages leaves them open and empty; each call opens new ones. */
+static void bug_failed_makers_keep_their_pages(void) {
+    mg_tape *tape = mg_tape_new();
+    enum { WIDE = 4 * MG_PAGE };
+    double *numbers = allocate(WIDE, sizeof *numbers);
+    numbers[WIDE - 1] = 1e200; /* its square overflows */
+    mg_id x = mg_span_leaves(tape, numbers, WIDE);
+    uint64_t capacity = 0;
+    for (int attempt = 0; attempt < 300; attempt++) {
+        CHECK(mg_span_relu(tape, x, WIDE, true) == MG_NONE);
+        CHECK(mg_tape_take_status(tape) == MG_POWER_RANGE);
+        capacity = attempt == 1 ? mg_tape_memory(tape).capacity : capacity;
+    }
+    CHECK(mg_tape_memory(tape).capacity == capacity);
+    free(numbers);
+    mg_tape_free(tape);
+}
+
+/* mg_reserve adds n to the slots that are used before it looks whether n is too large: the sum wraps around. */
+static bool refuses_too_many_leaves(void) {
+    mg_tape *tape = mg_tape_new();
+    const double numbers[1] = {0};
+    bool refused = mg_leaf(tape, 1) != MG_NONE && mg_span_leaves(tape, numbers, SIZE_MAX) == MG_NONE &&
+                   mg_tape_take_status(tape) != MG_OK;
+    mg_tape_free(tape);
+    return refused;
+}
+
+static void bug_a_size_that_wraps_around_is_taken(void) { CHECK(survives(refuses_too_many_leaves)); }
+
+/* Rewinding to a number that lies inside a span statement leaves its first lanes behind, whose header tells of lanes
+   that are gone. A collection then marks slots past the end of the arena. */
+static bool a_cut_statement_does_no_harm(void) {
+    enum { POSITIONS = 200000 };
+    mg_tape *tape = mg_tape_new();
+    const double one = 0.5;
+    const size_t size = 1;
+    static const double fill[MG_PAGE + 1];
+    mg_id x = mg_span_leaves(tape, &one, 1), *keys = allocate(POSITIONS, sizeof *keys), first = 0;
+    for (size_t u = 0; u < POSITIONS; u++) {
+        keys[u] = x;
+    }
+    mg_id out = mg_span_attention(tape, x, keys, keys, POSITIONS, 1, 1);
+    for (mg_id id = x + 1; first == 0 && id < out; id++) { /* the first of the logits */
+        first = mg_lane_operation(tape, id) == MG_SPAN_LOGIT ? id : 0;
+        mg_tape_take_status(tape);
+    }
+    if (first == 0) {
+        return false;
+    }
+    (void)mg_tape_rewind(tape, first + 1);
+    for (int round = 0; round < 3; round++) {
+        mg_span_leaves(tape, fill, MG_PAGE + 1);
+        mg_tape_take_status(tape);
+        (void)mg_tape_collect(tape, &first, &size, 1);
+    }
+    (void)mg_sweep(tape, first);
+    free(keys);
+    mg_tape_free(tape);
+    return true;
+}
+
+static void bug_a_mark_inside_a_statement_cuts_it(void) {
+    mg_tape *tape = mg_tape_new();
+    const double numbers[4] = {1, 2, 3, 4};
+    mg_id x = mg_span_leaves(tape, numbers, 4), y = mg_span_add(tape, x, x, 4);
+    (void)mg_tape_rewind(tape, y + 2);
+    bool first = !isnan(mg_value(tape, y));
+    mg_tape_take_status(tape);
+    bool last = !isnan(mg_value(tape, y + 3));
+    CHECK(first == last); /* a statement is there, or it is not */
+    mg_tape_free(tape);
+    CHECK(survives(a_cut_statement_does_no_harm));
+}
+
+int main(void) {
+    RUN(bug_the_count_of_scalar_operations_has_an_arity);
+    RUN(bug_operands_are_not_written_after_an_earlier_failure);
+    RUN(bug_failed_makers_keep_their_pages);
+    RUN(bug_a_size_that_wraps_around_is_taken);
+    RUN(bug_a_mark_inside_a_statement_cuts_it);
+    return verdict();
+}
