@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn, TextIO
 
@@ -28,7 +29,7 @@ from .sampling import sample
 from .tokenizer import Tokenizer
 from .training import train
 
-ENGINES = {"span": SPANS, "eager": SCALARS}
+ENGINES = {"program": (SPANS, True), "span": (SPANS, False), "eager": (SCALARS, False)}  # operations, replayed?
 SETTINGS = ("n_embd", "n_head", "n_layer", "block_size", "steps", "seed", "learning_rate", "temperature", "samples")
 
 
@@ -69,8 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engine",
         choices=sorted(ENGINES),
-        default="span",
-        help="span operations, or one scalar Value at a time: slow, and the same bits (default: span)",
+        default="program",
+        help="recorded programs, span operations recorded anew in every step, or one scalar Value at a time, "
+        "slowest; all give the same bits (default: program)",
     )
     return parser
 
@@ -186,7 +188,8 @@ def run(arguments: argparse.Namespace) -> int:
     rng.shuffle(docs)
     tokenizer = Tokenizer(docs)
     state_dict = initial_parameters(config, tokenizer.vocab_size, rng)
-    model = GPT(config, state_dict, ENGINES[arguments.engine])
+    operations, replay = ENGINES[arguments.engine]
+    model = GPT(config, state_dict, operations)
     log = _open_log(arguments.log, arguments.data)
     output = _Output(log, config.steps)
     reached = 0
@@ -199,7 +202,7 @@ def run(arguments: argparse.Namespace) -> int:
             output.line(f"num docs: {len(docs)}")
             output.line(f"vocab size: {tokenizer.vocab_size}")
             output.line(f"num params: {count}")
-            for step in train(model, [tokenizer.encode(doc) for doc in docs[: config.steps]]):
+            for step in train(model, [tokenizer.encode(doc) for doc in docs[: config.steps]], replay):
                 reached = step.number
                 output.event("step", step=step.number, loss=step.loss)
                 output.line(f"step {step.number:4d} / {config.steps:4d} | loss {step.loss:.4f}")
@@ -221,7 +224,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         output.clear()
         if log is not None:
-            log.close()
+            with suppress(OSError):  # what could not be written has been said
+                log.close()
     return 0
 
 

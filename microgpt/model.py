@@ -83,7 +83,7 @@ class GPT:
         """Keys, or values, of no positions."""
         return [[] for _ in range(self.config.n_layer)]
 
-    def gpt(self, token_id: int, pos_id: int, keys: Cache, values: Cache) -> Any:
+    def gpt(self, token_id: int | vector.Index, pos_id: int, keys: Cache, values: Cache) -> Any:
         """The logits, one a token, for what follows token_id at position pos_id < block_size.
 
         Appends this position's keys and values to the caches, which hold those of the positions before.
@@ -110,8 +110,11 @@ class GPT:
             x = op.add(x, x_residual)
         return op.linear(x, w["lm_head"])
 
-    def loss(self, tokens: Sequence[int]) -> Value:
-        """The mean over positions of -log(probability of the next token), for at most block_size predictions."""
+    def loss(self, tokens: Sequence[int | vector.Index]) -> Value:
+        """The mean over positions of -log(probability of the next token), for at most block_size predictions.
+
+        The tokens are integers, or the integer inputs of a function that is being recorded.
+        """
         n = min(self.config.block_size, len(tokens) - 1)
         keys, values = self.empty_cache(), self.empty_cache()
         losses = []

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from .config import Config
 from .errors import DataError, DivergedError, MicrogptError
-from .model import GPT
+from .model import GPT, SPANS
+from .program import Program, record
 from .tape import Tape, check, ffi, lib
-from .vector import Matrix
+from .value import Value
+from .vector import Index, Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,33 @@ def learning_rate_at(config: Config, step: int) -> float:
     return config.learning_rate * (1 - step / config.steps)
 
 
-def train(model: GPT, documents: Sequence[Sequence[int]]) -> Iterator[Step]:
+class _Losses:
+    """The model's loss as recorded programs, one for each number of predictions, made when it is first needed."""
+
+    __slots__ = ("_model", "_programs")
+
+    def __init__(self, model: GPT) -> None:
+        self._model = model
+        self._programs: dict[int, Program] = {}
+
+    def __call__(self, tokens: Sequence[int]) -> Program:
+        """The program of the document's length, run forward."""
+        tokens = tokens[: self._model.config.block_size + 1]
+        program = self._programs.get(len(tokens))
+        if program is None:
+            tape = self._model.state_dict["wte"]._tape
+            program = record(lambda *indices: self._model.loss(indices), *map(Index, tokens), tape=tape)
+            self._programs[len(tokens)] = program
+        else:
+            program(*tokens)
+        return program
+
+
+def train(model: GPT, documents: Sequence[Sequence[int]], replay: bool = True) -> Iterator[Step]:
     """Train on the encoded documents, in turn; yields a record of each step when it is done.
+
+    With `replay` the loss is recorded once for each length of document and replayed in C; without, or when the model
+    computes with scalar Values, every step records it anew. The numbers are the same.
 
     Raises DivergedError, naming the step, when the loss is not a finite number, or Python's arithmetic would have
     raised on the way to it; the parameters are then those before that step.
@@ -78,21 +106,24 @@ def train(model: GPT, documents: Sequence[Sequence[int]]) -> Iterator[Step]:
     matrices = list(model.state_dict.values())
     tape = matrices[0]._tape
     optimizer = Adam(config, matrices)
+    losses = _Losses(model) if replay and model.operations is SPANS else None
     for w in matrices:
         w.zero_grad()
     for step in range(config.steps):
+        tokens = documents[step % len(documents)]
         mark = tape.mark()
         try:
-            loss = model.loss(documents[step % len(documents)])
-            if not math.isfinite(loss.data):
-                raise DivergedError(f"step {step + 1}: the loss is {loss.data}; try a lower learning rate", step + 1)
-            loss.backward()
+            result = model.loss(tokens) if losses is None else losses(tokens)
+            loss = result.data if isinstance(result, Value) else cast(Value, result.result).data
+            if not math.isfinite(loss):
+                raise DivergedError(f"step {step + 1}: the loss is {loss}; try a lower learning rate", step + 1)
+            result.backward()
             optimizer.update(learning_rate_at(config, step))
         except MicrogptError:
             raise
         except (OverflowError, ZeroDivisionError, ValueError) as error:
             raise DivergedError(f"step {step + 1}: {error}; try a lower learning rate", step + 1) from error
-        record = Step(step + 1, loss.data)
-        del loss
-        tape.rewind(mark)
-        yield record
+        if losses is None:
+            del result
+            tape.rewind(mark)
+        yield Step(step + 1, loss)

@@ -104,9 +104,12 @@ class Vector(Handle):
             return NotImplemented
         if len(other) != len(self):
             raise ShapeError(f"cannot add a vector of {len(other)} to one of {len(self)}")
-        return _record(
-            self, lib.mg_span_add(self._tape.pointer, self._node, other._node, self._size), self._size, other
-        )
+        node = lib.mg_span_add(self._tape.pointer, self._node, other._node, self._size)
+        out = _complete(_new(Vector), self._tape, node, self._size, (other,))
+        for operand, vector in enumerate((self, other)):
+            if vector._selector is not None:
+                _recorder(self._tape).select(node, operand, vector._selector)
+        return out
 
     def __mul__(self, k: float) -> Vector:
         """[x * k for x in self], k a number."""
