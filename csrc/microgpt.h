@@ -196,7 +196,8 @@ int32_t mg_operation_arity(int32_t operation);        /* operands of a scalar op
 
 /* Positions. Rewind forgets all lanes recorded since the mark; their ids are refused from then on. Collect forgets all
    lanes that are not needed by the roots, which are `count` runs of lanes: sizes[r] lanes from roots[r]. The page that
-   is being filled is a root too; ids that are not of this tape are ignored. */
+   is being filled is a root too; ids that are not of this tape are ignored. Rewinding to a number that no mark gave, inside
+   a statement, is refused (MG_SHAPE). */
 mg_mark mg_tape_mark(mg_tape *tape);
 mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark);
 mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count);

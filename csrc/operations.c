@@ -275,7 +275,7 @@ const char *mg_operation_name(int32_t operation) {
 }
 
 int32_t mg_operation_arity(int32_t operation) {
-    return operation >= 0 && operation < MG_OPERATION_COUNT ? TABLE[operation].arity : -1;
+    return mg_operation_name(operation) != NULL ? TABLE[operation].arity : -1;
 }
 
 /* The same arities, dense, for the sweep's inner loop. */
@@ -470,16 +470,17 @@ double mg_lane_constant(mg_tape *tape, mg_id lane) {
     return TABLE[tape->operation[slot]].constant ? tape->partial[slot][1] : NAN;
 }
 
-size_t mg_lane_operand_count(mg_tape *tape, mg_id lane) {
-    mg_slot slot;
-    if (!find_lane(tape, lane, &slot)) {
-        return 0;
-    }
+static size_t operand_count(const mg_tape *tape, mg_slot slot) {
     if (tape->operation[slot] == MG_LANE) {
         mg_slot header = tape->operand[slot][0];
         return mg_term_width(tape, header) * mg_term_count(tape, header);
     }
     return mg_scalar_arity[tape->operation[slot]];
+}
+
+size_t mg_lane_operand_count(mg_tape *tape, mg_id lane) {
+    mg_slot slot;
+    return find_lane(tape, lane, &slot) ? operand_count(tape, slot) : 0;
 }
 
 mg_status mg_lane_operands(mg_tape *tape, mg_id lane, mg_id *operands, double *partials) {
@@ -491,7 +492,7 @@ mg_status mg_lane_operands(mg_tape *tape, mg_id lane, mg_id *operands, double *p
     if (!mg_find(tape, lane, &slot)) {
         return MG_STALE;
     }
-    size_t count = mg_lane_operand_count(tape, lane);
+    size_t count = operand_count(tape, slot);
     for (size_t k = 0; k < count; k++) {
         if (tape->operation[slot] == MG_LANE) {
             mg_slot header = tape->operand[slot][0];

@@ -44,6 +44,7 @@ static mg_slot lay_out(mg_tape *tape, mg_slot *end, uint8_t operation, double co
    status of what its computation met. */
 static mg_id finish(mg_tape *tape, mg_status status, mg_slot from, mg_slot end, mg_slot header) {
     if (status != MG_OK) {
+        mg_give_up(tape, from, end - from);
         return mg_fail(tape, status);
     }
     mg_take(tape, from, end - from);

@@ -209,9 +209,12 @@ static bool open_pages(mg_tape *tape, size_t count, size_t *first) {
 
 bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first) {
     assert(n >= 1);
+    if (n > MG_MAX_SLOTS) {
+        return false;
+    }
     if (!tape->open || tape->pages[tape->current].used + n > MG_PAGE) {
         size_t page;
-        if (n > MG_MAX_SLOTS || !open_pages(tape, (n + MG_PAGE - 1) / MG_PAGE, &page)) {
+        if (!open_pages(tape, (n + MG_PAGE - 1) / MG_PAGE, &page)) {
             return false;
         }
         tape->current = page;
@@ -230,6 +233,14 @@ void mg_take(mg_tape *tape, mg_slot first, size_t n) {
     }
     tape->pages[p].used += (uint32_t)n;
     tape->current = p;
+}
+
+void mg_give_up(mg_tape *tape, mg_slot first, size_t n) {
+    for (size_t p = first / MG_PAGE; p * MG_PAGE < first + n; p++) {
+        if (tape->pages[p].used == 0) {
+            release_page(tape, p);
+        }
+    }
 }
 
 /* The operation byte of a slot that holds a lane, not the header or the payload of a span statement. */
@@ -425,10 +436,32 @@ mg_mark mg_tape_mark(mg_tape *tape) {
     return atomic_load_explicit(&next_serial, memory_order_relaxed) * MG_PAGE;
 }
 
+/* Is the slot a lane but the first, or the payload, of a span statement? Goes back to what stands before it. */
+static bool inside_statement(const mg_tape *tape, mg_slot slot) {
+    if (tape->operation[slot] == MG_LANE) {
+        return true; /* between a header and its lanes, or between two lanes */
+    }
+    for (mg_slot s = slot; tape->operation[s] == MG_PAYLOAD && s > 0; s--) {
+        size_t p = s / MG_PAGE, before = (s - 1) / MG_PAGE;
+        if (p != before && tape->pages[before].serial + 1 != tape->pages[p].serial) {
+            return false;
+        }
+        if (tape->operation[s - 1] > MG_LANE && tape->operation[s - 1] < MG_PAYLOAD) {
+            return s - 1 + mg_statement_size(tape, s - 1) > slot;
+        }
+    }
+    return false;
+}
+
 mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark) {
+    uint32_t inside;
     mg_status status = mg_enter(tape);
     if (status != MG_OK) {
         return status;
+    }
+    if (look_up(tape, mark / MG_PAGE, &inside) && mark % MG_PAGE < tape->pages[inside].used &&
+        inside_statement(tape, (mg_slot)(inside * MG_PAGE + mark % MG_PAGE))) {
+        return MG_SHAPE; /* no mark that the tape gave */
     }
     for (size_t p = 0; p < tape->page_count; p++) {
         mg_page *page = &tape->pages[p];
@@ -524,17 +557,19 @@ mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes
     }
     for (size_t p = 0; p < tape->page_count; p++) {
         mg_page *page = &tape->pages[p];
-        bool needed = !marked;
+        uint32_t needed = marked ? 0 : page->used; /* slots up to the last one that is needed */
         for (size_t s = p * MG_PAGE; page->serial != 0 && s < p * MG_PAGE + page->used; s++) {
             if (tape->operation[s] & MG_VISITED) {
-                needed = true;
+                needed = marked ? (uint32_t)(s - p * MG_PAGE + 1) : needed;
                 tape->operation[s] &= (uint8_t)~MG_VISITED;
             } else if (marked) {
                 tape->operation[s] = MG_PAYLOAD; /* nothing: its id is refused, and nothing is reached from it */
             }
         }
-        if (page->serial != 0 && !needed) {
+        if (page->serial != 0 && needed == 0) {
             release_page(tape, p);
+        } else {
+            page->used = needed;
         }
     }
     if (marked) {

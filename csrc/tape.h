@@ -89,9 +89,10 @@ bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot);
 mg_id mg_id_of(const mg_tape *tape, mg_slot slot);
 mg_slot mg_slot_of(const mg_tape *tape, mg_id id); /* of any slot in use, not only a lane's */
 
-/* n fresh slots in a row, n >= 1; they are taken by mg_take. False when there is no memory. */
+/* n fresh slots in a row, n >= 1; they are then taken, or given up. False when there is no memory. */
 bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first);
 void mg_take(mg_tape *tape, mg_slot first, size_t n);
+void mg_give_up(mg_tape *tape, mg_slot first, size_t n);
 
 /* Primals are about to be written; were any written since the clock showed `clock`? */
 void mg_touch(mg_tape *tape, mg_slot first, size_t n);

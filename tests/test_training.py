@@ -100,13 +100,25 @@ def test_gradients_start_at_zero():
 
 @both
 def test_memory_does_not_grow(operations):
-    """A step leaves nothing on the tape, and after the first one asks for no more memory."""
+    """Without programs a step leaves nothing on the tape, and after the first one asks for no more memory."""
     model = fresh(replace(TINY, steps=8), operations)
     tape = model.state_dict["wte"]._tape
     slots = tape.memory().slots
-    after = [tape.memory() for _ in train(model, DOCUMENTS[2:])]
+    after = [tape.memory() for _ in train(model, DOCUMENTS[2:], replay=False)]
     assert {memory.slots for memory in after} == {slots}
     assert len({memory.capacity for memory in after}) == len({memory.bytes for memory in after}) == 1
+
+
+def test_programs_are_recorded_once():
+    """With programs the tape holds one for each length of document, and a collection takes them when all is done."""
+    model = fresh(replace(TINY, steps=4 * len(DOCUMENTS)))
+    tape = model.state_dict["wte"]._tape
+    slots = tape.memory().slots
+    after = [tape.memory().slots for _ in train(model, DOCUMENTS)]
+    assert len(set(after[len(DOCUMENTS) :])) == 1
+    for _ in range(2):  # the page that was being filled at the first goes at the second
+        tape.collect()
+    assert tape.memory().slots == slots
 
 
 def test_left_half_way():
@@ -121,6 +133,8 @@ def test_left_half_way():
     other = fresh(TINY)
     digests = [parameters_sha256(other.state_dict) for _ in train(other, DOCUMENTS)]
     assert parameters_sha256(model.state_dict) == digests[1]
+    for _ in range(2):  # the page that was being filled at the first goes at the second
+        tape.collect()
     assert tape.memory().slots == slots
     assert [step.number for step in train(model, DOCUMENTS)] == [1, 2, 3, 4, 5]
 

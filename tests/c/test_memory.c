@@ -378,6 +378,26 @@ static void what_failed_can_be_repeated(void) {
     free(expected);
 }
 
+/* The search that stopped half way has lanes on its stack; they are no roots. */
+static void a_failed_sweep_keeps_nothing_alive(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 1), lanes[5000];
+    for (size_t i = 0; i < 5000; i++) {
+        lanes[i] = mg_add(tape, i == 0 ? a : lanes[i - 1], a);
+    }
+    mg_tape_fail_allocation(tape, 3);
+    CHECK(mg_sweep(tape, lanes[4999]) == MG_NO_MEMORY);
+    mg_tape_fail_allocation(tape, 0);
+    for (int i = 0; i < 2 * MG_PAGE; i++) {
+        CHECK(mg_leaf(tape, 1) != MG_NONE);
+    }
+    CHECK(mg_tape_collect(tape, NULL, NULL, 0) == MG_OK);
+    for (size_t i = 0; i < 5000; i++) {
+        CHECK(isnan(mg_value(tape, lanes[i])) && mg_tape_take_status(tape) == MG_STALE);
+    }
+    mg_tape_free(tape);
+}
+
 static void the_kth_allocation_and_all_later_ones_fail(void) {
     mg_tape *tape = mg_tape_new();
     mg_tape_fail_allocation(tape, 1);
@@ -401,6 +421,7 @@ static void the_kth_allocation_and_all_later_ones_fail(void) {
 int main(void) {
     RUN(the_kth_allocation_and_all_later_ones_fail);
     RUN(what_failed_can_be_repeated);
+    RUN(a_failed_sweep_keeps_nothing_alive);
     RUN(every_failed_allocation_is_survived);
     RUN(a_tape_survives_failure_after_failure);
     return verdict();

@@ -49,7 +49,7 @@ static void reference_sweep(graph *g, size_t result) {
 }
 
 /* Operations whose rules are simple enough to be written again in one line each; the others are in test_operations.c. */
-enum { PLAIN_OPERATIONS = 9 };
+enum { PLAIN_OPERATIONS = 10 };
 
 static node plain_node(const graph *g, size_t choice, size_t a, size_t b, int32_t *operation) {
     double p = g->nodes[a].value, q = g->nodes[b].value, value;
@@ -69,6 +69,13 @@ static node plain_node(const graph *g, size_t choice, size_t a, size_t b, int32_
     case 7:
         *operation = MG_MIN;
         return (node){.value = q < p ? q : p, .partial = {!(q < p), q < p}, .operand = {a, b}, .arity = 2};
+    case 8: /* a ** a shows in which order two different partials of one operand are added */
+        if (p > 0.1) {
+            *operation = MG_POWER;
+            value = pow(p, q);
+            return (node){.value = value, .partial = {q * pow(p, q - 1), value * log(p)}, .operand = {a, b}, .arity = 2};
+        }
+        /* fallthrough */
     default:
         *operation = MG_ABS;
         return (node){.value = fabs(p), .partial = {(double)((p > 0) - (p < 0))}, .operand = {a}, .arity = 1};
@@ -98,7 +105,8 @@ static void random_graph(mg_tape *tape, graph *g, mg_id *ids, size_t count, uint
             case MG_ADD: ids[n] = mg_add(tape, ids[a], ids[b]); break;
             case MG_MUL: ids[n] = mg_mul(tape, ids[a], ids[b]); break;
             case MG_MAX:
-            case MG_MIN: ids[n] = mg_binary(tape, operation, ids[a], ids[b]); break;
+            case MG_MIN:
+            case MG_POWER: ids[n] = mg_binary(tape, operation, ids[a], ids[b]); break;
             default: ids[n] = mg_unary(tape, operation, ids[a]); break;
             }
         }

@@ -353,6 +353,28 @@ static void runs_may_be_longer_than_a_page(void) {
     mg_tape_free(tape);
 }
 
+/* Neighbours in storage need not be neighbours in ids: another tape may have opened a page in between. */
+static void runs_do_not_leave_their_ids(void) {
+    mg_tape *tape = mg_tape_new(), *other = mg_tape_new();
+    mg_id lanes[MG_PAGE + 1];
+    double numbers[4];
+    for (size_t i = 0; i <= MG_PAGE; i++) {
+        lanes[i] = mg_leaf(tape, (double)i);
+        mg_leaf(other, 0);
+    }
+    size_t last = 0; /* of its page */
+    while (last < MG_PAGE && lanes[last + 1] == lanes[last] + 1) {
+        last++;
+    }
+    CHECK(last == MG_PAGE - 1 && lanes[MG_PAGE] > lanes[last] + 1);
+    CHECK(mg_read_values(tape, lanes[last - 1], 2, numbers) == MG_OK);
+    CHECK(mg_read_values(tape, lanes[last], 2, numbers) == MG_SHAPE);
+    CHECK(mg_span_add(tape, lanes[last - 2], lanes[last - 2], 4) == MG_NONE);
+    CHECK(mg_tape_take_status(tape) == MG_SHAPE);
+    mg_tape_free(other);
+    mg_tape_free(tape);
+}
+
 static void ids_of_another_tape_are_refused(void) {
     mg_tape *tape = mg_tape_new(), *other = mg_tape_new();
     mg_id good = good_run(tape), foreign = good_run(other);
@@ -1045,6 +1067,7 @@ int main(void) {
     RUN(ids_are_never_used_twice);
     RUN(lanes_are_found_across_pages);
     RUN(runs_may_be_longer_than_a_page);
+    RUN(runs_do_not_leave_their_ids);
     RUN(ids_of_another_tape_are_refused);
     RUN(marks_nest);
     RUN(a_mark_on_an_empty_tape_is_its_beginning);
