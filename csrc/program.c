@@ -18,11 +18,11 @@ struct mg_program {
 };
 
 /* What the sweep's list names, each statement once. Marks are taken away again. */
-static bool list_statements(mg_tape *tape, mg_list *statements) {
+static bool list_statements(mg_tape *tape, const mg_list *order, mg_list *statements) {
     bool listed = true;
-    for (size_t i = tape->order.count; listed && i-- > 0;) {
-        mg_slot slot = tape->order.item[i] & ~MG_RUN;
-        i -= tape->order.item[i] & MG_RUN ? 2 : 0;
+    for (size_t i = order->count; listed && i-- > 0;) {
+        mg_slot slot = order->item[i] & ~MG_RUN;
+        i -= order->item[i] & MG_RUN ? 2 : 0;
         if (mg_code(tape, slot) == MG_LANE) {
             slot = tape->operand[slot][0];
         }
@@ -67,7 +67,7 @@ static bool sort_by_recording(mg_tape *tape, mg_list *statements, mg_mark since)
     return true;
 }
 
-/* Searches from the result and copies the list. */
+/* Searches from the result and keeps the list; the tape gets the old one to write the next into. */
 static mg_status find_order(mg_program *program) {
     mg_tape *tape = program->tape;
     mg_slot result;
@@ -76,10 +76,9 @@ static mg_status find_order(mg_program *program) {
     }
     mg_status status = mg_search(tape, result);
     mg_search_end(tape);
-    program->order.count = 0;
-    for (size_t i = 0; status == MG_OK && i < tape->order.count; i++) {
-        status = mg_list_push(tape, &program->order, tape->order.item[i]) ? MG_OK : MG_NO_MEMORY;
-    }
+    mg_list order = program->order;
+    program->order = tape->order;
+    tape->order = order;
     program->ordered = status == MG_OK;
     return status;
 }
@@ -95,7 +94,7 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
     }
     *program = (mg_program){.tape = tape, .result = result, .writes = tape->writes};
     mg_status status = find_order(program);
-    if (status == MG_OK && !(list_statements(tape, &program->statements) &&
+    if (status == MG_OK && !(list_statements(tape, &program->order, &program->statements) &&
                              sort_by_recording(tape, &program->statements, since))) {
         status = MG_NO_MEMORY;
     }

@@ -527,7 +527,6 @@ static void mean_reverse(mg_tape *tape, mg_slot header, mg_slot lane, double g, 
 /* ---- the table -------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    size_t width; /* operands in a term */
     mg_slot (*operand)(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor);
     mg_status (*forward)(mg_tape *tape, mg_slot header); /* NULL: only the caller knows */
     void (*reverse)(mg_tape *tape, mg_slot header, mg_slot lane, double g, size_t begin, size_t end);
@@ -535,39 +534,36 @@ typedef struct {
     bool (*overwritten)(const mg_tape *tape, mg_slot header);
 } span_row;
 
+const uint8_t mg_span_width[MG_OPERATION_COUNT] = {
+    [MG_SPAN_ADD] = 2,    [MG_SPAN_SCALE] = 2, [MG_SPAN_SCALE_BY] = 1, [MG_SPAN_RMS] = 1,      [MG_SPAN_RELU] = 1,
+    [MG_SPAN_RELU_SQUARE] = 1, [MG_SPAN_LINEAR] = 2, [MG_SPAN_LOGIT] = 2, [MG_SPAN_EXP] = 1,   [MG_SPAN_TOTAL] = 1,
+    [MG_SPAN_QUOTIENT] = 2, [MG_SPAN_MIX] = 2, [MG_SPAN_SURPRISAL] = 1, [MG_SPAN_MEAN] = 1,
+};
+
 #define ROW(operation) [operation - MG_SCALAR_COUNT]
 
 static const span_row SPANS[MG_OPERATION_COUNT - MG_SCALAR_COUNT] = {
-    ROW(MG_CUSTOM) = {0, listed, NULL, custom_reverse, custom_partial, never},
-    ROW(MG_SPAN_ADD) = {2, elementwise, add_forward, add_reverse, one, never},
-    ROW(MG_SPAN_SCALE) = {2, scale_operand, scale_forward, scale_reverse, scale_partial, scale_overwritten},
-    ROW(MG_SPAN_SCALE_BY) = {1, elementwise, scale_by_forward, scale_by_reverse, constant_of, never},
-    ROW(MG_SPAN_RMS) = {1, rms_operand, rms_forward, rms_reverse, rms_partial, rms_overwritten},
-    ROW(MG_SPAN_RELU) = {1, elementwise, relu_forward, relu_reverse, relu_partial, never},
-    ROW(MG_SPAN_RELU_SQUARE) = {1, elementwise, relu_forward, relu_reverse, relu_partial, never},
-    ROW(MG_SPAN_LINEAR) = {2, linear_operand, linear_forward, linear_reverse, linear_partial, linear_overwritten},
-    ROW(MG_SPAN_LOGIT) = {2, logit_operand, logit_forward, logit_reverse, logit_partial, logit_overwritten},
-    ROW(MG_SPAN_EXP) = {1, elementwise, exp_forward, exp_reverse, exp_partial, exp_overwritten},
-    ROW(MG_SPAN_TOTAL) = {1, total_operand, total_forward, total_reverse, one, never},
-    ROW(MG_SPAN_QUOTIENT) = {2, quotient_operand, quotient_forward, quotient_reverse, quotient_partial,
+    ROW(MG_CUSTOM) = {listed, NULL, custom_reverse, custom_partial, never},
+    ROW(MG_SPAN_ADD) = {elementwise, add_forward, add_reverse, one, never},
+    ROW(MG_SPAN_SCALE) = {scale_operand, scale_forward, scale_reverse, scale_partial, scale_overwritten},
+    ROW(MG_SPAN_SCALE_BY) = {elementwise, scale_by_forward, scale_by_reverse, constant_of, never},
+    ROW(MG_SPAN_RMS) = {rms_operand, rms_forward, rms_reverse, rms_partial, rms_overwritten},
+    ROW(MG_SPAN_RELU) = {elementwise, relu_forward, relu_reverse, relu_partial, never},
+    ROW(MG_SPAN_RELU_SQUARE) = {elementwise, relu_forward, relu_reverse, relu_partial, never},
+    ROW(MG_SPAN_LINEAR) = {linear_operand, linear_forward, linear_reverse, linear_partial, linear_overwritten},
+    ROW(MG_SPAN_LOGIT) = {logit_operand, logit_forward, logit_reverse, logit_partial, logit_overwritten},
+    ROW(MG_SPAN_EXP) = {elementwise, exp_forward, exp_reverse, exp_partial, exp_overwritten},
+    ROW(MG_SPAN_TOTAL) = {total_operand, total_forward, total_reverse, one, never},
+    ROW(MG_SPAN_QUOTIENT) = {quotient_operand, quotient_forward, quotient_reverse, quotient_partial,
                              quotient_overwritten},
-    ROW(MG_SPAN_MIX) = {2, mix_operand, mix_forward, mix_reverse, mix_partial, mix_overwritten},
-    ROW(MG_SPAN_SURPRISAL) = {1, listed, surprisal_forward, surprisal_reverse, surprisal_partial, never},
-    ROW(MG_SPAN_MEAN) = {1, listed, mean_forward, mean_reverse, constant_of, never},
+    ROW(MG_SPAN_MIX) = {mix_operand, mix_forward, mix_reverse, mix_partial, mix_overwritten},
+    ROW(MG_SPAN_SURPRISAL) = {listed, surprisal_forward, surprisal_reverse, surprisal_partial, never},
+    ROW(MG_SPAN_MEAN) = {listed, mean_forward, mean_reverse, constant_of, never},
 };
 
 static const span_row *row_of(const mg_tape *tape, mg_slot header) {
     assert(mg_code(tape, header) > MG_SCALAR_COUNT && mg_code(tape, header) < MG_OPERATION_COUNT);
     return &SPANS[mg_code(tape, header) - MG_SCALAR_COUNT];
-}
-
-size_t mg_term_width(const mg_tape *tape, mg_slot header) {
-    size_t width = row_of(tape, header)->width;
-    return width ? width : mg_terms(tape, header); /* all operands of a custom statement are one term */
-}
-
-size_t mg_term_count(const mg_tape *tape, mg_slot header) {
-    return row_of(tape, header)->width ? mg_terms(tape, header) : 1;
 }
 
 mg_slot mg_term_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {

@@ -31,18 +31,14 @@ void mg_tape_fail_allocation(mg_tape *tape, uint64_t k) {
     tape->fail_in = k;
 }
 
-bool mg_list_push(mg_tape *tape, mg_list *list, uint32_t item) {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 1024;
-        void *grown = mg_reallocate(tape, list->item, list->capacity * sizeof *list->item,
-                                    capacity * sizeof *list->item);
-        if (grown == NULL) {
-            return false;
-        }
-        list->item = grown;
-        list->capacity = capacity;
+bool mg_list_grow(mg_tape *tape, mg_list *list) {
+    size_t capacity = list->capacity ? list->capacity * 2 : 1024, size = sizeof *list->item;
+    void *grown = mg_reallocate(tape, list->item, list->capacity * size, capacity * size);
+    if (grown == NULL) {
+        return false;
     }
-    list->item[list->count++] = item;
+    list->item = grown;
+    list->capacity = capacity;
     return true;
 }
 

@@ -98,7 +98,14 @@ void mg_give_up(mg_tape *tape, mg_slot first, size_t n);
 void mg_touch(mg_tape *tape, mg_slot first, size_t n);
 bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clock);
 
-bool mg_list_push(mg_tape *tape, mg_list *list, uint32_t item);
+bool mg_list_grow(mg_tape *tape, mg_list *list); /* room for one more item, at least */
+static inline bool mg_list_push(mg_tape *tape, mg_list *list, uint32_t item) {
+    if (list->count == list->capacity && !mg_list_grow(tape, list)) {
+        return false;
+    }
+    list->item[list->count++] = item;
+    return true;
+}
 void mg_list_free(mg_tape *tape, mg_list *list);
 
 /* A span statement in the arena: `header` is followed by the payload slots, then by the lanes.
@@ -130,8 +137,14 @@ bool mg_all_leaves(const mg_tape *tape, mg_slot first, size_t n);
 
 /* spans.c. A cursor counts the operands that a lane visits, in depth-first order: term by term, mg_term_width operands
    in each of mg_term_count terms. */
-size_t mg_term_width(const mg_tape *tape, mg_slot header);
-size_t mg_term_count(const mg_tape *tape, mg_slot header);
+extern const uint8_t mg_span_width[MG_OPERATION_COUNT]; /* 0: all operands of a custom statement are one term */
+static inline size_t mg_term_width(const mg_tape *tape, mg_slot header) {
+    size_t width = mg_span_width[mg_code(tape, header)];
+    return width ? width : mg_terms(tape, header);
+}
+static inline size_t mg_term_count(const mg_tape *tape, mg_slot header) {
+    return mg_span_width[mg_code(tape, header)] ? mg_terms(tape, header) : 1;
+}
 mg_slot mg_term_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor);
 double mg_term_partial(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor);
 /* Computes all lanes from the primals of the operands; not for MG_CUSTOM. */

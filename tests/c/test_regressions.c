@@ -5,6 +5,7 @@
 #include "microgpt.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,11 +116,84 @@ static void bug_a_mark_inside_a_statement_cuts_it(void) {
     CHECK(survives(a_cut_statement_does_no_harm));
 }
 
+/* ---- programs ----------------------------------------------------------------------------------------------------- */
+
+/* Another lane of the same statement is asked for. Of scalar lanes, mg_program_select compares the operation and the first
+   operand, which another statement may share, also one that depends on the statement that selects: a circle. */
+static void bug_select_takes_a_lane_of_another_scalar_statement(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 0.5), p = mg_mul(tape, a, a), surprisal = mg_span_surprisal(tape, p);
+    mg_id later = mg_mul(tape, a, surprisal), sum = mg_add(tape, later, surprisal);
+    mg_program *program = mg_program_new(tape, sum, 0);
+    CHECK(program != NULL && mg_program_select(program, surprisal, 0, later) == MG_SHAPE);
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
+/* Leaves that were recorded after the statement do not live as long as it: rewound, their slots hold other lanes. */
+static void bug_select_takes_leaves_that_a_rewind_forgets(void) {
+    mg_tape *tape = mg_tape_new();
+    const double numbers[2] = {1, 2}, later[2] = {10, 20}, foreign[2] = {100, 200};
+    mg_id x = mg_span_leaves(tape, numbers, 2), y = mg_span_add(tape, x, x, 2);
+    mg_program *program = mg_program_new(tape, y, 0);
+    mg_mark mark = mg_tape_mark(tape);
+    static const double fill[MG_PAGE];
+    mg_span_leaves(tape, fill, MG_PAGE); /* the leaves are on a page of their own */
+    mg_id z = mg_span_leaves(tape, later, 2);
+    mg_status selected = mg_program_select(program, y, 0, z);
+    CHECK(mg_tape_rewind(tape, mark) == MG_OK);
+    mg_span_leaves(tape, fill, MG_PAGE);
+    mg_span_leaves(tape, foreign, 2);
+    mg_status status = mg_program_forward(program);
+    CHECK(selected != MG_OK || status != MG_OK); /* refused then, or refused now */
+    CHECK(mg_value(tape, y) != foreign[0] + numbers[0]);
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
+static void *forward_elsewhere(void *argument) {
+    CHECK(mg_program_forward(argument) == MG_WRONG_THREAD);
+    return NULL;
+}
+
+/* mg_program_forward works on the tape, and on the program, although it was refused. */
+static void bug_a_refused_forward_changes_the_program(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 3), b = mg_mul(tape, a, a);
+    mg_program *program = mg_program_new(tape, b, 0);
+    CHECK(mg_program_forward(program) == MG_OK);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, forward_elsewhere, program) == 0);
+    pthread_join(thread, NULL);
+    CHECK(mg_program_reverse(program) == MG_OK);
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
+/* A replay writes the primals of what it computes; a span statement outside the program that needs them for its partials
+   is swept as if they were those that it was recorded with. */
+static void bug_a_replay_is_no_write_to_statements_outside(void) {
+    mg_tape *tape = mg_tape_new();
+    const double numbers[4] = {1, 2, 3, 4};
+    mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers, 2);
+    mg_id y = mg_span_scale_by(tape, x, 2, 3), z = mg_span_linear(tape, y, w, 1, 2);
+    mg_program *program = mg_program_new(tape, y, 0);
+    CHECK(mg_set_value(tape, x, 100) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_OK && mg_value(tape, y) == 300);
+    CHECK(mg_sweep(tape, z) == MG_OVERWRITTEN); /* as it is after mg_set_value(tape, y, 300) */
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
 int main(void) {
     RUN(bug_the_count_of_scalar_operations_has_an_arity);
     RUN(bug_operands_are_not_written_after_an_earlier_failure);
     RUN(bug_failed_makers_keep_their_pages);
     RUN(bug_a_size_that_wraps_around_is_taken);
     RUN(bug_a_mark_inside_a_statement_cuts_it);
+    RUN(bug_select_takes_a_lane_of_another_scalar_statement);
+    RUN(bug_select_takes_leaves_that_a_rewind_forgets);
+    RUN(bug_a_refused_forward_changes_the_program);
+    RUN(bug_a_replay_is_no_write_to_statements_outside);
     return verdict();
 }

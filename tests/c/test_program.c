@@ -1,0 +1,359 @@
+/* test_program.c: replaying what was recorded, against recording it again on a new tape. All comparisons are of bits. */
+#include "check.h"
+#include "microgpt.h"
+
+#include <math.h>
+#include <pthread.h>
+
+enum { WIDTH = 6, ROWS = 5, MOST = 256 };
+
+/* What a recording made, in order. */
+typedef struct {
+    mg_tape *tape;
+    mg_id lanes[MOST];
+    size_t count;
+    mg_id leaves, rows, target, loss; /* WIDTH leaves; ROWS * WIDTH leaves; the statements with selectable operands */
+    size_t row, column;               /* what is selected */
+} recording;
+
+static mg_id log_run(recording *r, mg_id first, size_t n) {
+    CHECK(first != MG_NONE);
+    for (size_t i = 0; i < n && r->count < MOST; i++) {
+        r->lanes[r->count++] = first + i;
+    }
+    return first;
+}
+
+/* A loss from every kind of span statement, and scalar operations of all arities. */
+static void record(recording *r, const double *numbers) {
+    mg_tape *tape = r->tape;
+    r->count = 0;
+    r->leaves = log_run(r, mg_span_leaves(tape, numbers, WIDTH), WIDTH);
+    r->rows = log_run(r, mg_span_leaves(tape, numbers + WIDTH, ROWS * WIDTH), ROWS * WIDTH);
+    r->target = log_run(r, mg_span_add(tape, r->leaves, r->rows + r->row * WIDTH, WIDTH), WIDTH);
+    mg_id x = log_run(r, mg_span_rmsnorm(tape, r->target, WIDTH), WIDTH);
+    mg_id y = log_run(r, mg_span_linear(tape, x, r->rows, ROWS, WIDTH), ROWS);
+    mg_id h = log_run(r, mg_span_relu(tape, y, ROWS, true), ROWS);
+    h = log_run(r, mg_span_add(tape, h, y, ROWS), ROWS);
+    h = log_run(r, mg_span_scale_by(tape, h, ROWS, 0.75), ROWS);
+    mg_id keys[2] = {x, r->target}, values[2] = {r->leaves, x};
+    mg_id a = log_run(r, mg_span_attention(tape, x, keys, values, 2, 2, WIDTH / 2), WIDTH);
+    a = log_run(r, mg_span_relu(tape, a, WIDTH, false), WIDTH);
+    mg_id p = log_run(r, mg_span_softmax(tape, h, ROWS), ROWS);
+    r->loss = log_run(r, mg_span_surprisal(tape, p + r->column), 1);
+    mg_id s = log_run(r, mg_mul(tape, a, a + 1), 1);
+    s = log_run(r, mg_binary(tape, MG_MAX, s, y), 1);
+    s = log_run(r, mg_unary(tape, MG_TANH, s), 1);
+    s = log_run(r, mg_unary_with(tape, MG_POW, s, 2), 1);
+    s = log_run(r, mg_unary_with(tape, MG_EXPONENT, s, 1.5), 1);
+    s = log_run(r, mg_binary_with(tape, MG_ADD, s, 0.5), 1);
+    s = log_run(r, mg_unary(tape, MG_LOG, s), 1);
+    mg_id all[4] = {r->loss, s, a + 2, r->loss};
+    r->loss = log_run(r, mg_span_mean(tape, all, 4), 1);
+}
+
+/* The first lane that an operation recorded. */
+static mg_id lane_of(const recording *r, int32_t operation) {
+    for (size_t i = 0; i < r->count; i++) {
+        if (mg_lane_operation(r->tape, r->lanes[i]) == operation) {
+            return r->lanes[i];
+        }
+    }
+    return MG_NONE;
+}
+
+static mg_id surprisal_of(const recording *r) { return lane_of(r, MG_SPAN_SURPRISAL); }
+
+static mg_id softmax_of(const recording *r) { return lane_of(r, MG_SPAN_QUOTIENT); }
+
+static bool same_lanes(const recording *a, const recording *b) {
+    bool same = CHECK(a->count == b->count);
+    for (size_t i = 0; same && i < a->count; i++) {
+        same = CHECK(same_number(mg_value(a->tape, a->lanes[i]), mg_value(b->tape, b->lanes[i]))) &&
+               CHECK(same_number(mg_adjoint(a->tape, a->lanes[i]), mg_adjoint(b->tape, b->lanes[i])));
+        if (!same) {
+            printf("    in lane %zu\n", i);
+        }
+    }
+    return same;
+}
+
+static void random_numbers(uint64_t *state, double *numbers) {
+    for (size_t i = 0; i < WIDTH + ROWS * WIDTH; i++) {
+        numbers[i] = random_between(state, -1.5, 1.5);
+    }
+}
+
+static void replays_are_recordings(void) {
+    uint64_t state = 21;
+    double numbers[WIDTH + ROWS * WIDTH];
+    recording r = {.tape = mg_tape_new()};
+    random_numbers(&state, numbers);
+    record(&r, numbers);
+    mg_program *program = mg_program_new(r.tape, r.loss, 0);
+    if (!CHECK(program != NULL)) {
+        return;
+    }
+    mg_mark before = mg_tape_mark(r.tape);
+    for (int round = 0; round < 300; round++) {
+        recording fresh = {.tape = mg_tape_new(), .row = r.row, .column = r.column};
+        random_numbers(&state, numbers);
+        if (round % 3 == 0) { /* another row of leaves, another lane of the softmax */
+            fresh.row = r.row = random_below(&state, ROWS);
+            fresh.column = r.column = random_below(&state, ROWS);
+            CHECK(mg_program_select(program, r.target + 2, 1, r.rows + r.row * WIDTH) == MG_OK);
+            CHECK(mg_program_select(program, surprisal_of(&r), 0, softmax_of(&r) + r.column) == MG_OK);
+        }
+        record(&fresh, numbers);
+        CHECK(mg_write_values(r.tape, r.leaves, WIDTH, numbers) == MG_OK);
+        CHECK(mg_write_values(r.tape, r.rows, ROWS * WIDTH, numbers + WIDTH) == MG_OK);
+        CHECK(mg_clear_adjoints(r.tape, r.leaves, WIDTH) == MG_OK);
+        CHECK(mg_clear_adjoints(r.tape, r.rows, ROWS * WIDTH) == MG_OK);
+        CHECK(mg_program_forward(program) == MG_OK);
+        if (round % 4 == 3) { /* twice is as once */
+            CHECK(mg_program_forward(program) == MG_OK);
+        }
+        CHECK(mg_program_reverse(program) == MG_OK);
+        CHECK(mg_sweep(fresh.tape, fresh.loss) == MG_OK);
+        if (!same_lanes(&r, &fresh)) {
+            printf("    in round %d\n", round);
+        }
+        mg_tape_free(fresh.tape);
+        if (round % 50 == 49) { /* a program lives through collections that keep its result */
+            const size_t sizes[3] = {1, WIDTH, ROWS * WIDTH};
+            CHECK(mg_tape_collect(r.tape, (mg_id[3]){r.loss, r.leaves, r.rows}, sizes, 3) == MG_OK);
+        }
+    }
+    CHECK(mg_tape_rewind(r.tape, before) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+    mg_program_free(program);
+    mg_tape_free(r.tape);
+}
+
+/* Leaves keep their adjoints from replay to replay, as from sweep to sweep; what is computed begins at 0. */
+static void adjoints_of_leaves_accumulate(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 3), b = mg_mul(tape, a, a), c = mg_mul(tape, b, a);
+    mg_program *program = mg_program_new(tape, c, 0);
+    for (int round = 1; round <= 3; round++) {
+        CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+        CHECK(mg_adjoint(tape, a) == 27 * round && mg_adjoint(tape, b) == 3 && mg_adjoint(tape, c) == 1);
+    }
+    CHECK(mg_program_reverse(program) == MG_OK); /* reverse alone, as nothing was written */
+    CHECK(mg_adjoint(tape, a) == 27 * 4);
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
+static void only_what_came_after_the_mark_is_computed(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 3), b = mg_mul(tape, a, a);
+    mg_mark mark = mg_tape_mark(tape);
+    mg_id c = mg_mul(tape, b, a);
+    mg_program *program = mg_program_new(tape, c, mark);
+    CHECK(mg_set_value(tape, a, 5) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_OK);
+    CHECK(mg_value(tape, b) == 9 && mg_value(tape, c) == 45);
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
+static void a_program_of_a_leaf_computes_nothing(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 3);
+    mg_program *program = mg_program_new(tape, a, 0);
+    CHECK(program != NULL && mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+    CHECK(mg_value(tape, a) == 3 && mg_adjoint(tape, a) == 1);
+    mg_program_free(program);
+    mg_program_free(NULL);
+    mg_tape_free(tape);
+}
+
+static void reverse_needs_what_forward_computed(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 3), b = mg_unary(tape, MG_LOG, a), unrelated = mg_leaf(tape, 1);
+    mg_program *program = mg_program_new(tape, b, 0);
+    CHECK(mg_program_forward(program) == MG_OK);
+    CHECK(mg_set_value(tape, unrelated, 2) == MG_OK);
+    CHECK(mg_program_reverse(program) == MG_OVERWRITTEN);
+    CHECK(mg_adjoint(tape, a) == 0);
+    CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+    CHECK(mg_set_value(tape, a, -1) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_DOMAIN); /* fails as the operation would */
+    CHECK(mg_program_reverse(program) == MG_OVERWRITTEN);
+    CHECK(mg_set_value(tape, a, 2) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+    CHECK(mg_adjoint(tape, a) == 1.0 / 3 + 1.0 / 2 && mg_value(tape, b) == log(2));
+    CHECK(mg_tape_take_status(tape) == MG_OK);
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
+static void what_cannot_be_replayed_is_refused(void) {
+    mg_tape *tape = mg_tape_new(), *other = mg_tape_new();
+    const double one = 1;
+    mg_id a = mg_leaf(tape, 3), custom = mg_custom(tape, 1, &a, &one, 1), foreign = mg_leaf(other, 1);
+    mg_mark mark = mg_tape_mark(tape);
+    mg_id b = mg_add(tape, custom, a);
+    CHECK(mg_program_new(tape, b, 0) == NULL && mg_tape_take_status(tape) == MG_NOT_REPLAYABLE);
+    CHECK(mg_program_new(tape, custom, 0) == NULL && mg_tape_take_status(tape) == MG_NOT_REPLAYABLE);
+    const mg_id bad[] = {0, MG_NONE, foreign, b + 1, custom - 1};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK(mg_program_new(tape, bad[i], 0) == NULL && mg_tape_take_status(tape) == MG_STALE);
+    }
+    mg_program *program = mg_program_new(tape, b, mark); /* custom, but from before */
+    CHECK(program != NULL && mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+    CHECK(mg_tape_rewind(tape, mark) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_STALE && mg_program_reverse(program) == MG_STALE);
+    CHECK(mg_program_select(program, a, 0, a) == MG_STALE);
+    CHECK(mg_tape_close(tape) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_CLOSED && mg_program_reverse(program) == MG_CLOSED);
+    CHECK(mg_program_select(program, a, 0, a) == MG_CLOSED);
+    CHECK(mg_program_new(tape, a, 0) == NULL && mg_tape_take_status(tape) == MG_CLOSED);
+    mg_program_free(program);
+    mg_tape_free(tape);
+    mg_tape_free(other);
+}
+
+static void what_cannot_be_selected_is_refused(void) {
+    uint64_t state = 4;
+    double numbers[WIDTH + ROWS * WIDTH];
+    recording r = {.tape = mg_tape_new()}, same = {.tape = mg_tape_new()};
+    random_numbers(&state, numbers);
+    record(&r, numbers);
+    record(&same, numbers);
+    mg_program *program = mg_program_new(r.tape, r.loss, 0);
+    mg_id surprisal = surprisal_of(&r), p = softmax_of(&r);
+    const struct {
+        mg_id lane;
+        size_t operand;
+        mg_id first;
+        mg_status status;
+    } cases[] = {
+        {0, 0, r.leaves, MG_STALE},
+        {MG_NONE, 0, r.leaves, MG_STALE},
+        {r.target, 0, 0, MG_STALE},
+        {r.target, 0, MG_NONE, MG_STALE},
+        {r.target, 0, same.leaves, MG_STALE},
+        {r.target, 2, r.leaves, MG_OPERATION},
+        {r.target, SIZE_MAX, r.leaves, MG_OPERATION},
+        {r.leaves, 0, r.leaves, MG_OPERATION},       /* a leaf has no operand */
+        {r.loss, 0, r.leaves, MG_OPERATION},         /* a mean */
+        {p, 0, p, MG_OPERATION},                     /* a quotient */
+        {surprisal, 1, p, MG_OPERATION},
+        {r.target, 0, r.target, MG_SHAPE},           /* not leaves */
+        {r.target, 1, r.rows + ROWS * WIDTH - WIDTH + 1, MG_SHAPE}, /* runs past the leaves */
+        {surprisal, 0, r.leaves, MG_SHAPE},          /* was a lane of the softmax */
+        {surprisal, 0, r.target, MG_SHAPE},
+        {surprisal, 0, surprisal, MG_SHAPE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (!CHECK(mg_program_select(program, cases[i].lane, cases[i].operand, cases[i].first) == cases[i].status)) {
+            printf("    in case %zu\n", i);
+        }
+    }
+    CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+    CHECK(mg_sweep(same.tape, same.loss) == MG_OK);
+    same_lanes(&r, &same); /* nothing was changed */
+    mg_program_free(program);
+    mg_tape_free(r.tape);
+    mg_tape_free(same.tape);
+}
+
+static void no_memory_is_survived(void) {
+    uint64_t state = 5;
+    double numbers[WIDTH + ROWS * WIDTH];
+    random_numbers(&state, numbers);
+    recording expected = {.tape = mg_tape_new(), .column = 3};
+    record(&expected, numbers);
+    CHECK(mg_sweep(expected.tape, expected.loss) == MG_OK);
+    bool complete = false;
+    uint64_t k = 1;
+    for (; !complete && k < 50; k++) {
+        recording r = {.tape = mg_tape_new()};
+        record(&r, numbers);
+        uint64_t bytes = mg_tape_memory(r.tape).bytes;
+        mg_tape_fail_allocation(r.tape, k);
+        mg_program *program = mg_program_new(r.tape, r.loss, 0);
+        complete = program != NULL;
+        CHECK(mg_tape_take_status(r.tape) == (complete ? MG_OK : MG_NO_MEMORY));
+        mg_tape_fail_allocation(r.tape, 0);
+        if (!complete) {
+            program = mg_program_new(r.tape, r.loss, 0);
+        }
+        CHECK(mg_program_select(program, surprisal_of(&r), 0, softmax_of(&r) + 3) == MG_OK);
+        CHECK(mg_program_forward(program) == MG_OK);
+        mg_tape_fail_allocation(r.tape, 1); /* the new order needs no more room than the old */
+        mg_status status = mg_program_reverse(program);
+        CHECK(status == MG_OK || status == MG_NO_MEMORY);
+        mg_tape_fail_allocation(r.tape, 0);
+        CHECK(status == MG_OK || mg_program_reverse(program) == MG_OK);
+        same_lanes(&r, &expected);
+        mg_program_free(program);
+        CHECK(mg_tape_memory(r.tape).bytes >= bytes);
+        mg_tape_free(r.tape);
+    }
+    CHECK(complete && k > 4);
+    mg_tape_free(expected.tape);
+}
+
+/* A program counts in the memory of its tape while it is there, and no longer. */
+static void a_program_gives_its_memory_back(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 1), sum = a;
+    for (int i = 0; i < 5000; i++) {
+        sum = mg_add(tape, sum, a);
+    }
+    CHECK(mg_sweep(tape, sum) == MG_OK); /* its lists stay */
+    uint64_t bytes = mg_tape_memory(tape).bytes;
+    mg_program *program = mg_program_new(tape, sum, 0);
+    CHECK(mg_tape_memory(tape).bytes > bytes);
+    CHECK(mg_set_value(tape, a, 2) == MG_OK && mg_program_forward(program) == MG_OK && mg_value(tape, sum) == 2 * 5001);
+    mg_program_free(program);
+    CHECK(mg_tape_memory(tape).bytes <= bytes);
+    mg_tape_free(tape);
+}
+
+typedef struct {
+    mg_program *program;
+    mg_status forward, reverse, select;
+    mg_id lane, first;
+} elsewhere;
+
+static void *replay_elsewhere(void *argument) {
+    elsewhere *e = argument;
+    e->forward = mg_program_forward(e->program);
+    e->reverse = mg_program_reverse(e->program);
+    e->select = mg_program_select(e->program, e->lane, 0, e->first);
+    return NULL;
+}
+
+static void a_program_belongs_to_the_thread_of_its_tape(void) {
+    uint64_t state = 6;
+    double numbers[WIDTH + ROWS * WIDTH];
+    random_numbers(&state, numbers);
+    recording r = {.tape = mg_tape_new()};
+    record(&r, numbers);
+    elsewhere e = {.program = mg_program_new(r.tape, r.loss, 0), .lane = r.target, .first = r.rows};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, replay_elsewhere, &e) == 0);
+    pthread_join(thread, NULL);
+    CHECK(e.forward == MG_WRONG_THREAD && e.reverse == MG_WRONG_THREAD && e.select == MG_WRONG_THREAD);
+    CHECK(mg_program_forward(e.program) == MG_OK && mg_program_reverse(e.program) == MG_OK);
+    mg_program_free(e.program);
+    mg_tape_free(r.tape);
+}
+
+int main(void) {
+    RUN(replays_are_recordings);
+    RUN(adjoints_of_leaves_accumulate);
+    RUN(only_what_came_after_the_mark_is_computed);
+    RUN(a_program_of_a_leaf_computes_nothing);
+    RUN(reverse_needs_what_forward_computed);
+    RUN(what_cannot_be_replayed_is_refused);
+    RUN(what_cannot_be_selected_is_refused);
+    RUN(no_memory_is_survived);
+    RUN(a_program_gives_its_memory_back);
+    RUN(a_program_belongs_to_the_thread_of_its_tape);
+    return verdict();
+}
