@@ -171,7 +171,8 @@ void mg_program_free(mg_program *program);
 mg_status mg_program_forward(mg_program *program);
 mg_status mg_program_reverse(mg_program *program);
 /* An integer input: operand 0 or 1 of the MG_SPAN_ADD statement that `lane` belongs to, or operand 0 of an
-   MG_SPAN_SURPRISAL, is from now on the run of lanes from `first`: other leaves, or other lanes of the same statement. */
+   MG_SPAN_SURPRISAL, is from now on the run of lanes from `first`: other leaves instead of leaves, or other lanes of the
+   same span statement, recorded before `lane` was (else MG_SHAPE). */
 mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_id first);
 
 /* Read and write lanes; n lanes are copied from or to the caller's buffer. */

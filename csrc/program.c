@@ -147,12 +147,13 @@ mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_
     if (!mg_find_run(tape, first, lanes, &selected)) {
         return mg_find(tape, first, &selected) ? MG_SHAPE : MG_STALE;
     }
-    /* Another part of the statement that is selected from now, or leaves: nothing that depends on this statement. */
+    /* Leaves instead of leaves, or other lanes of one span statement, and older than this statement: so they live as
+       long as it does, and do not depend on it. */
     mg_slot before = mg_operand(tape, header, operand);
-    bool leaves = tape->operation[before] == MG_LEAF;
-    if (leaves ? !mg_all_leaves(tape, selected, lanes)
-               : tape->operation[selected] != tape->operation[before] ||
-                     tape->operand[selected][0] != tape->operand[before][0]) {
+    bool leaves = tape->operation[before] == MG_LEAF && mg_all_leaves(tape, selected, lanes);
+    bool one_statement = tape->operation[before] == MG_LANE && tape->operation[selected] == MG_LANE &&
+                         tape->operand[selected][0] == tape->operand[before][0];
+    if ((!leaves && !one_statement) || first > mg_id_of(tape, header)) {
         return MG_SHAPE;
     }
     mg_set_operand(tape, header, operand, selected);
@@ -163,16 +164,25 @@ mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_
 mg_status mg_program_forward(mg_program *program) {
     mg_tape *tape = program->tape;
     mg_status status = enter(program);
+    if (status != MG_OK) {
+        return status;
+    }
     const mg_slot *statement = program->statements.item;
     size_t count = program->statements.count;
     atomic_store_explicit(&tape->busy, 1, memory_order_release);
     tape->clock++;
     for (size_t i = 0; status == MG_OK && i < count; i++) {
-        if (mg_code(tape, statement[i]) < MG_SCALAR_COUNT) {
-            status = mg_scalar_forward(tape, statement[i]);
+        mg_slot first = statement[i], n = 1;
+        if (mg_code(tape, first) < MG_SCALAR_COUNT) {
+            status = mg_scalar_forward(tape, first);
         } else {
-            status = mg_forward(tape, statement[i]);
-            tape->adjoint[statement[i]] = (double)tape->clock; /* recorded anew */
+            status = mg_forward(tape, first);
+            tape->adjoint[first] = (double)tape->clock; /* recorded anew */
+            n = mg_lanes(tape, first);
+            first = mg_first_lane(tape, first);
+        }
+        for (size_t p = first / MG_PAGE; p * MG_PAGE < (size_t)first + n; p++) {
+            tape->pages[p].written = tape->pages[p].coarse = tape->clock; /* statements outside the program must know */
         }
     }
     program->writes = status == MG_OK ? tape->writes : UINT64_MAX;
