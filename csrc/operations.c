@@ -45,7 +45,7 @@ mg_status mg_pow(double a, double k, double *out) {
             }
             *out = odd ? a : 0;
         } else if (a < 0 && k != floor(k)) {
-            return MG_POWER_COMPLEX;
+            return isinf(pow(fabs(a), k)) ? MG_POWER_RANGE : MG_POWER_COMPLEX; /* Python's complex ** overflows too */
         } else {
             double value = a == -1 ? 1 : pow(fabs(a), k);
             if (isinf(value)) {

@@ -194,6 +194,7 @@ def test_micrograd_drawing_walk():
         (lambda a: a**-1, -0.0),
         (lambda a: a**0.5, 0.0),
         (lambda a: a**0.5, -8.0),
+        (lambda a: a**2.5, -1e300),
         (lambda a: a**2, 1e200),
         (lambda a: a**3, -1e200),
         (lambda a: 1 / a, 0.0),

@@ -185,14 +185,15 @@ static void bug_a_replay_is_no_write_to_statements_outside(void) {
     mg_tape_free(tape);
 }
 
-/* A replay stamps the pages of what it computes as written, with the leaves that lie on them. A statement from before the
+/* A replay stamps the pages of what it computes as written, with all that lies on them. A statement from before the
    program's mark, which it does not compute again, is then refused by the search that follows a selection, although nothing
    that it needs was written. */
-static void bug_a_replay_stamps_the_leaves_of_its_pages(void) {
+static void check_replay_after_mark(bool computed) {
     mg_tape *tape = mg_tape_new();
     const double numbers[4] = {0.25, 0.5, 0.75, 1};
     mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers, 4);
-    mg_id h = mg_span_linear(tape, x, w, 2, 2); /* before the mark */
+    mg_id operand = computed ? mg_span_scale_by(tape, x, 2, 3) : x;
+    mg_id h = mg_span_linear(tape, operand, w, 2, 2);
     mg_mark mark = mg_tape_mark(tape);
     mg_id p = mg_span_softmax(tape, h, 2), loss = mg_span_surprisal(tape, p);
     mg_program *program = mg_program_new(tape, loss, mark);
@@ -205,6 +206,9 @@ static void bug_a_replay_stamps_the_leaves_of_its_pages(void) {
     mg_tape_free(tape);
 }
 
+static void bug_a_replay_stamps_the_leaves_of_its_pages(void) { check_replay_after_mark(false); }
+static void bug_a_replay_stamps_the_computed_lanes_of_its_pages(void) { check_replay_after_mark(true); }
+
 int main(void) {
     RUN(bug_the_count_of_scalar_operations_has_an_arity);
     RUN(bug_operands_are_not_written_after_an_earlier_failure);
@@ -216,5 +220,6 @@ int main(void) {
     RUN(bug_a_refused_forward_changes_the_program);
     RUN(bug_a_replay_is_no_write_to_statements_outside);
     RUN(bug_a_replay_stamps_the_leaves_of_its_pages);
+    RUN(bug_a_replay_stamps_the_computed_lanes_of_its_pages);
     return verdict();
 }
