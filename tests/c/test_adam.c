@@ -200,7 +200,8 @@ static void a_step_counts_as_a_write(void) {
     const double numbers[6] = {1, 2, 3, 4, 5, 6};
     double m[6] = {0}, v[6] = {0};
     const size_t four = 4;
-    mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers, 4), y = mg_span_linear(tape, x, w, 2, 2);
+    mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers, 4);
+    mg_id y = mg_span_linear(tape, x, w, 2, 2);
     CHECK(mg_sweep(tape, y) == MG_OK);
     CHECK(adam(tape, &w, &four, 1, m, v, at_step(0.01, 0.85, 0.99, 0)) == MG_OK);
     CHECK(mg_sweep(tape, y) == MG_OVERWRITTEN);

@@ -291,7 +291,7 @@ static void random_values_and_partials_are_exact(void) {
 
 static void extreme_arguments_are_as_in_python(void) {
     static const volatile double extreme[] = {
-        0.0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -8, DBL_MIN, -DBL_MIN, 4.9406564584124654e-324, DBL_MAX, -DBL_MAX,
+        0.0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -8, DBL_MIN, -DBL_MIN, DBL_TRUE_MIN, DBL_MAX, -DBL_MAX,
         DBL_EPSILON, 1e200, -1e200, 1e-200, 9007199254740991.0, 9007199254740992.0, -9007199254740991.0,
         9007199254740993.0 * 2, 709.0, 710.0, -745.0, -746.0, 1e16, INFINITY, -INFINITY, NAN,
     };

@@ -1,4 +1,4 @@
-/* test_program.c: replaying what was recorded, against recording it again on a new tape. All comparisons are of bits. */
+/* test_program.c: replaying what was recorded, against recording it again on a new tape, bit for bit. */
 #include "check.h"
 #include "microgpt.h"
 

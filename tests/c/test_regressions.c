@@ -116,10 +116,10 @@ static void bug_a_mark_inside_a_statement_cuts_it(void) {
     CHECK(survives(a_cut_statement_does_no_harm));
 }
 
-/* ---- programs ----------------------------------------------------------------------------------------------------- */
+/* ---- programs ---------------------------------------------------------------------------------------------------- */
 
-/* Another lane of the same statement is asked for. Of scalar lanes, mg_program_select compares the operation and the first
-   operand, which another statement may share, also one that depends on the statement that selects: a circle. */
+/* Another lane of the same statement is asked for. Of scalar lanes, mg_program_select compared the operation and the
+   first operand, which another statement may share, also one that depends on the statement that selects: a circle. */
 static void bug_select_takes_a_lane_of_another_scalar_statement(void) {
     mg_tape *tape = mg_tape_new();
     mg_id a = mg_leaf(tape, 0.5), p = mg_mul(tape, a, a), surprisal = mg_span_surprisal(tape, p);
@@ -170,8 +170,8 @@ static void bug_a_refused_forward_changes_the_program(void) {
     mg_tape_free(tape);
 }
 
-/* A replay writes the primals of what it computes; a span statement outside the program that needs them for its partials
-   is swept as if they were those that it was recorded with. */
+/* A replay writes the primals of what it computes; a span statement outside the program that needs them for its
+   partials was swept as if they were those that it was recorded with. */
 static void bug_a_replay_is_no_write_to_statements_outside(void) {
     mg_tape *tape = mg_tape_new();
     const double numbers[4] = {1, 2, 3, 4};
@@ -186,8 +186,8 @@ static void bug_a_replay_is_no_write_to_statements_outside(void) {
 }
 
 /* A replay stamps the pages of what it computes as written, with all that lies on them. A statement from before the
-   program's mark, which it does not compute again, is then refused by the search that follows a selection, although nothing
-   that it needs was written. */
+   program's mark, which it does not compute again, is then refused by the search that follows a selection, although
+   nothing that it needs was written. */
 static void check_replay_after_mark(bool computed) {
     mg_tape *tape = mg_tape_new();
     const double numbers[4] = {0.25, 0.5, 0.75, 1};

@@ -48,7 +48,7 @@ static void reference_sweep(graph *g, size_t result) {
     }
 }
 
-/* Operations whose rules are simple enough to be written again in one line each; the others are in test_operations.c. */
+/* Operations whose rules are simple enough to be written again in a line; the others are in test_operations.c. */
 enum { PLAIN_OPERATIONS = 10 };
 
 static node plain_node(const graph *g, size_t choice, size_t a, size_t b, int32_t *operation) {
@@ -73,7 +73,8 @@ static node plain_node(const graph *g, size_t choice, size_t a, size_t b, int32_
         if (p > 0.1) {
             *operation = MG_POWER;
             value = pow(p, q);
-            return (node){.value = value, .partial = {q * pow(p, q - 1), value * log(p)}, .operand = {a, b}, .arity = 2};
+            double da = q * pow(p, q - 1), db = value * log(p);
+            return (node){.value = value, .partial = {da, db}, .operand = {a, b}, .arity = 2};
         }
         /* fallthrough */
     default:
@@ -174,7 +175,7 @@ static void a_square_adds_twice(void) {
     mg_tape_free(tape);
 }
 
-/* ---- the course's functions, as span statements or as scalar operations ------------------------------------------- */
+/* ---- the course's functions, as span statements or as scalar operations ------------------------------------------ */
 
 /* A program that records on a tape. Both kinds log the lanes of their results in the same order. */
 typedef struct {
@@ -383,7 +384,7 @@ static vector mean(course *c, const vector *x, size_t n) {
     return log_one(c, result);
 }
 
-/* ---- the same program, recorded both ways ------------------------------------------------------------------------- */
+/* ---- the same program, recorded both ways ------------------------------------------------------------------------ */
 
 #define LOG_SIZE 400000
 
@@ -704,7 +705,7 @@ static void a_second_sweep_of_a_span_starts_its_inside_at_zero(void) {
     mg_tape_free(tape);
 }
 
-/* ---- a model ------------------------------------------------------------------------------------------------------ */
+/* ---- a model ----------------------------------------------------------------------------------------------------- */
 
 enum { EMBED = 8, HEADS = 2, LAYERS = 2, TOKENS = 7, BLOCK = 6, PER_LAYER = 12 * EMBED * EMBED };
 
@@ -769,10 +770,10 @@ static void a_model_trains_alike(void) {
         same_course(&both[0], &both[1]);
         double correction1 = 1 - pow(0.85, (double)step + 1), correction2 = 1 - pow(0.99, (double)step + 1);
         const size_t all = WEIGHTS;
-        CHECK(mg_adam(both[0].tape, both[0].lanes + w[0].first, ones, WEIGHTS, m[0], v[0], 0.01, 0.85, 0.99, correction1,
-                      correction2, 1e-8) == MG_OK);
-        CHECK(mg_adam(both[1].tape, both[1].lanes + w[1].first, &all, 1, m[1], v[1], 0.01, 0.85, 0.99, correction1,
-                      correction2, 1e-8) == MG_OK);
+        CHECK(mg_adam(both[0].tape, both[0].lanes + w[0].first, ones, WEIGHTS, m[0], v[0], 0.01, 0.85, 0.99,
+                      correction1, correction2, 1e-8) == MG_OK);
+        CHECK(mg_adam(both[1].tape, both[1].lanes + w[1].first, &all, 1, m[1], v[1], 0.01, 0.85, 0.99,
+                      correction1, correction2, 1e-8) == MG_OK);
         CHECK(memcmp(m[0], m[1], WEIGHTS * sizeof *m[0]) == 0 && memcmp(v[0], v[1], WEIGHTS * sizeof *v[0]) == 0);
         same_course(&both[0], &both[1]);
         for (int b = 0; b < 2; b++) {
@@ -791,7 +792,7 @@ static void a_model_trains_alike(void) {
     free(ones);
 }
 
-/* ---- looking in --------------------------------------------------------------------------------------------------- */
+/* ---- looking in -------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     mg_tape *tape;
@@ -900,7 +901,7 @@ static void lanes_know_their_operation(void) {
     mg_tape_free(tape);
 }
 
-/* ---- size --------------------------------------------------------------------------------------------------------- */
+/* ---- size -------------------------------------------------------------------------------------------------------- */
 
 static void a_long_chain_does_not_overflow_the_stack(void) {
     size_t n = small_run() ? 100000 : 5000000;

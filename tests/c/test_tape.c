@@ -242,7 +242,7 @@ static void runs_that_are_not_one_are_refused(void) {
     MAKER_REFUSES(mg_span_mean(tape, two, 0));
     MAKER_REFUSES(mg_span_mean(tape, two, SIZE_MAX));
     MAKER_REFUSES(mg_span_leaves(tape, numbers, 0));
-    const size_t lengths[] = {0, RUN_LENGTH + 1, 1000, (size_t)1 << 31, (size_t)1 << 32, ((size_t)1 << 32) + 1, SIZE_MAX};
+    const size_t large = (size_t)1 << 32, lengths[] = {0, RUN_LENGTH + 1, 1000, large / 2, large, large + 1, SIZE_MAX};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         WORKER_REFUSES(mg_read_values(tape, good, lengths[i], numbers));
         WORKER_REFUSES(mg_read_adjoints(tape, good, lengths[i], numbers));
