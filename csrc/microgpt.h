@@ -38,7 +38,7 @@
  * never prints, exits or aborts.
  *
  * Threads: a tape belongs to the thread that made it or that called mg_tape_adopt last; calls from others fail with
- * MG_WRONG_THREAD. Different tapes may be used at the same time.
+ * MG_WRONG_THREAD, also mg_tape_take_status, and change nothing. Different tapes may be used at the same time.
  */
 #ifndef MICROGPT_H
 #define MICROGPT_H
@@ -151,7 +151,9 @@ mg_id mg_span_attention(mg_tape *tape, mg_id q, const mg_id *keys, const mg_id *
 mg_id mg_span_surprisal(mg_tape *tape, mg_id p);                        /* -log(p), one lane */
 mg_id mg_span_mean(mg_tape *tape, const mg_id *x, size_t n);            /* (1 / n) * sum(x), one lane */
 
-/* Compute. The sweep sets the adjoint of its result to 1 and adds to the adjoints of all that it depends on. */
+/* Compute. The sweep sets the adjoint of its result to 1 and adds to the adjoints of all that it depends on. Sweeping twice
+   adds twice, to every lane; the scalar operations inside a span statement have no adjoints of their own, and start each
+   sweep at 0. */
 mg_status mg_sweep(mg_tape *tape, mg_id result);
 /* One step of Adam over `count` runs of leaves, sizes[r] of them from first[r]; their gradients are then 0. m and v are
    the caller's moments, one number a leaf, run after run. correction1 is 1 - beta1 ** step, likewise correction2.

@@ -439,20 +439,9 @@ mg_status mg_scalar_forward(mg_tape *tape, mg_slot slot) {
 
 /* ---- looking into a statement ------------------------------------------------------------------------------------ */
 
-static bool find_lane(mg_tape *tape, mg_id lane, mg_slot *slot) {
-    if (!mg_ready(tape)) {
-        return false;
-    }
-    if (!mg_find(tape, lane, slot)) {
-        mg_fail(tape, MG_STALE);
-        return false;
-    }
-    return true;
-}
-
 int32_t mg_lane_operation(mg_tape *tape, mg_id lane) {
     mg_slot slot;
-    if (!find_lane(tape, lane, &slot)) {
+    if (!mg_find_for_reading(tape, lane, &slot)) {
         return -1;
     }
     return tape->operation[slot] == MG_LANE ? tape->operation[tape->operand[slot][0]] : tape->operation[slot];
@@ -460,7 +449,7 @@ int32_t mg_lane_operation(mg_tape *tape, mg_id lane) {
 
 double mg_lane_constant(mg_tape *tape, mg_id lane) {
     mg_slot slot;
-    if (!find_lane(tape, lane, &slot)) {
+    if (!mg_find_for_reading(tape, lane, &slot)) {
         return NAN;
     }
     if (tape->operation[slot] == MG_LANE) {
@@ -480,7 +469,7 @@ static size_t operand_count(const mg_tape *tape, mg_slot slot) {
 
 size_t mg_lane_operand_count(mg_tape *tape, mg_id lane) {
     mg_slot slot;
-    return find_lane(tape, lane, &slot) ? operand_count(tape, slot) : 0;
+    return mg_find_for_reading(tape, lane, &slot) ? operand_count(tape, slot) : 0;
 }
 
 mg_status mg_lane_operands(mg_tape *tape, mg_id lane, mg_id *operands, double *partials) {

@@ -156,8 +156,11 @@ mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_
     if ((!leaves && !one_statement) || first > mg_id_of(tape, header)) {
         return MG_SHAPE;
     }
-    mg_set_operand(tape, header, operand, selected);
-    program->ordered = program->ordered && (leaves || selected == before);
+    if (selected != before) {
+        mg_set_operand(tape, header, operand, selected);
+        program->ordered = program->ordered && leaves;
+        program->writes = UINT64_MAX; /* what was computed is not of this operand */
+    }
     return MG_OK;
 }
 
@@ -175,6 +178,7 @@ mg_status mg_program_forward(mg_program *program) {
         mg_slot first = statement[i], n = 1;
         if (mg_code(tape, first) < MG_SCALAR_COUNT) {
             status = mg_scalar_forward(tape, first);
+            tape->pages[first / MG_PAGE].computed = tape->clock; /* statements outside the program must know */
         } else {
             status = mg_forward(tape, first);
             tape->adjoint[first] = (double)tape->clock; /* recorded anew */
@@ -182,7 +186,7 @@ mg_status mg_program_forward(mg_program *program) {
             first = mg_first_lane(tape, first);
         }
         for (size_t p = first / MG_PAGE; p * MG_PAGE < (size_t)first + n; p++) {
-            tape->pages[p].written = tape->pages[p].coarse = tape->clock; /* statements outside the program must know */
+            tape->pages[p].written = tape->clock;
         }
     }
     program->writes = status == MG_OK ? tape->writes : UINT64_MAX;

@@ -159,12 +159,13 @@ static void release_page(mg_tape *tape, size_t p) {
 
 /* Finds `count` free pages in a row, growing the arena when there are none, and opens them with consecutive serials. */
 static bool open_pages(mg_tape *tape, size_t count, size_t *first) {
-    size_t start = tape->first_free, run = 0;
+    size_t start = tape->first_free, lowest = SIZE_MAX, run = 0;
     size_t p = start;
     for (; p < tape->page_count && run < count; p++) {
         run = tape->pages[p].serial == 0 ? run + 1 : 0;
         if (run == 1) {
             start = p;
+            lowest = lowest < p ? lowest : p;
         }
     }
     if (run == 0) {
@@ -196,9 +197,7 @@ static bool open_pages(mg_tape *tape, size_t count, size_t *first) {
     if (end > tape->page_count) {
         tape->page_count = end;
     }
-    if (start == tape->first_free) {
-        tape->first_free = end;
-    }
+    tape->first_free = lowest < start ? lowest : end;
     *first = start;
     return true;
 }
@@ -293,17 +292,30 @@ void mg_touch(mg_tape *tape, mg_slot first, size_t n) {
         size_t to = (p + 1) * MG_PAGE < end ? (p + 1) * MG_PAGE : end;
         page->written = tape->clock;
         if (to - from == page->used) {
-            page->coarse = tape->clock;
+            page->whole = tape->clock;
             continue;
         }
         for (size_t s = from; s < to; s++) {
             if (tape->operation[s] == MG_LEAF) {
                 tape->partial[s][0] = (double)tape->clock;
             } else {
-                page->coarse = tape->clock;
+                page->computed = tape->clock;
             }
         }
     }
+}
+
+static bool slot_written_since(const mg_tape *tape, mg_slot slot, uint64_t clock) {
+    switch (mg_code(tape, slot)) {
+    case MG_LEAF: return tape->partial[slot][0] > (double)clock;
+    case MG_LANE:
+        if (mg_recorded(tape, tape->operand[slot][0]) > clock) {
+            return true;
+        }
+        break;
+    default: break;
+    }
+    return tape->pages[slot / MG_PAGE].computed > clock;
 }
 
 bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clock) {
@@ -313,9 +325,9 @@ bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clo
             continue;
         }
         size_t last = (p + 1) * MG_PAGE < end ? (p + 1) * MG_PAGE : end;
-        bool written = tape->pages[p].coarse > clock;
+        bool written = tape->pages[p].whole > clock;
         for (size_t s = p * MG_PAGE < first ? first : p * MG_PAGE; s < last && !written; s++) {
-            written = mg_code(tape, (mg_slot)s) == MG_LEAF && tape->partial[s][0] > (double)clock;
+            written = slot_written_since(tape, (mg_slot)s, clock);
         }
         if (written) {
             return true;
@@ -386,6 +398,9 @@ mg_id mg_fail(mg_tape *tape, mg_status status) {
 
 bool mg_ready(mg_tape *tape) {
     mg_status status = mg_enter(tape);
+    if (status == MG_WRONG_THREAD) {
+        return false; /* and mg_tape_take_status will say so: the tape's own status is its owner's */
+    }
     if (status != MG_OK) {
         tape->status = status;
     }
@@ -393,6 +408,9 @@ bool mg_ready(mg_tape *tape) {
 }
 
 mg_status mg_tape_take_status(mg_tape *tape) {
+    if (mg_enter(tape) == MG_WRONG_THREAD) {
+        return MG_WRONG_THREAD;
+    }
     mg_status status = tape->status;
     tape->status = MG_OK;
     return status;
@@ -585,28 +603,25 @@ mg_memory mg_tape_memory(mg_tape *tape) {
     return (mg_memory){.slots = slots, .capacity = tape->capacity, .bytes = tape->bytes};
 }
 
+bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot) {
+    mg_status status = mg_enter(tape);
+    if (status == MG_OK && !mg_find(tape, lane, slot)) {
+        status = MG_STALE;
+    }
+    if (status != MG_OK && status != MG_WRONG_THREAD && tape->status == MG_OK) {
+        tape->status = status;
+    }
+    return status == MG_OK;
+}
+
 double mg_value(mg_tape *tape, mg_id lane) {
     mg_slot slot;
-    if (!mg_ready(tape)) {
-        return NAN;
-    }
-    if (!mg_find(tape, lane, &slot)) {
-        mg_fail(tape, MG_STALE);
-        return NAN;
-    }
-    return tape->value[slot];
+    return mg_find_for_reading(tape, lane, &slot) ? tape->value[slot] : NAN;
 }
 
 double mg_adjoint(mg_tape *tape, mg_id lane) {
     mg_slot slot;
-    if (!mg_ready(tape)) {
-        return NAN;
-    }
-    if (!mg_find(tape, lane, &slot)) {
-        mg_fail(tape, MG_STALE);
-        return NAN;
-    }
-    return tape->adjoint[slot];
+    return mg_find_for_reading(tape, lane, &slot) ? tape->adjoint[slot] : NAN;
 }
 
 /* The slot of a run that may be read or written now. */

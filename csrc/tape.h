@@ -25,8 +25,10 @@ typedef uint32_t mg_slot;
 
 typedef struct {
     uint64_t serial;  /* 0: free */
-    uint64_t written; /* the tape's clock when a primal of this page was last written */
-    uint64_t coarse;  /* the same for a write that counts for the whole page; other leaves keep theirs in partial[0] */
+    /* The tape's clock when a primal was last written, for mg_written_since: */
+    uint64_t written;  /* any of this page */
+    uint64_t whole;    /* all of them at once; otherwise a leaf keeps its own time in partial[0] */
+    uint64_t computed; /* one that is not a leaf; a replayed span statement keeps its own time in its header */
     uint32_t used;    /* slots recorded in this page */
 } mg_page;
 
@@ -86,6 +88,8 @@ mg_id mg_fail(mg_tape *tape, mg_status status); /* leaves the status, returns MG
 bool mg_find(const mg_tape *tape, mg_id id, mg_slot *slot);
 /* The same for n lanes in a row, n >= 1. */
 bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot);
+/* For readers: true also while an earlier failure has not been taken; leaves a status when the id is refused. */
+bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot);
 mg_id mg_id_of(const mg_tape *tape, mg_slot slot);
 mg_slot mg_slot_of(const mg_tape *tape, mg_id id); /* of any slot in use, not only a lane's */
 

@@ -74,7 +74,7 @@ class Handle:
     __slots__ = ("__weakref__", "_node", "_tape")
 
     _node: int
-    _size: int
+    _size: int = 1
     _tape: Tape
 
 
@@ -127,7 +127,7 @@ class Tape:
         """Forget everything that no existing Value was computed from.
 
         A tape does this by itself when it has doubled since the last time. Values that `gc.freeze()` has hidden from
-        Python's garbage collector cannot be seen, so while there are frozen objects nothing is forgotten.
+        Python's garbage collector cannot be seen, so after gc.freeze() nothing is forgotten until gc.unfreeze().
         """
         self._collect([], [])
 
@@ -174,8 +174,8 @@ class Tape:
         """
         handle = self._handles.get(node)
         if handle is None and not lane and node >= self._seen:
-            for handle in self._existing():
-                if type(handle)._size == 1:  # a Value
+            for handle in _handles():
+                if type(handle)._size == 1 and getattr(handle, "_tape", None) is self:  # a Value
                     self._handles.setdefault(handle._node, handle)
             self._seen = self.mark()
             handle = self._handles.get(node)
@@ -198,23 +198,26 @@ class Tape:
         check((lib.mg_write_adjoints if adjoints else lib.mg_write_values)(self.pointer, node, len(numbers), buffer))
 
     def _collect(self, roots: list[int], sizes: list[int]) -> None:
-        if gc.get_freeze_count():
+        handles = _handles()
+        if _witness not in handles:
             return
-        handles = self._existing()
-        roots += [handle._node for handle in handles]
-        sizes += [handle._size for handle in handles]
+        mine = [handle for handle in handles if getattr(handle, "_tape", None) is self]
+        roots += [handle._node for handle in mine]
+        sizes += [handle._size for handle in mine]
         check(lib.mg_tape_collect(self.pointer, roots, sizes, len(roots)))
 
-    def _existing(self) -> list[Handle]:
-        """All handles on this tape."""
-        kinds = set(_with_subclasses(Handle))
-        return [item for item in gc.get_objects() if type(item) in kinds and getattr(item, "_tape", None) is self]
+
+def _handles() -> list[Handle]:
+    """All handles that Python's garbage collector knows of."""
+    kinds = set(_with_subclasses(Handle))
+    return [item for item in gc.get_objects() if type(item) in kinds]
 
 
 def _with_subclasses(kind: type[Handle]) -> list[type[Handle]]:
     return [kind, *(below for subclass in kind.__subclasses__() for below in _with_subclasses(subclass))]
 
 
+_witness = Handle()  # gc.freeze() hides every object; while it hides this one, it may hide others
 _local = threading.local()
 
 

@@ -31,8 +31,6 @@ class Value(Handle):
 
     __slots__ = ()
 
-    _size = 1
-
     def __init__(self, data: Number, children: Iterable[Value] = (), local_grads: Iterable[Number] = ()) -> None:
         children, local_grads = tuple(children), tuple(local_grads)
         if children or local_grads:

@@ -51,8 +51,8 @@ static mg_status python_pow(double base, double k, double *out) {
         return MG_OK;
     }
     if (base < 0.0) {
-        if (k != floor(k)) {
-            return MG_POWER_COMPLEX;
+        if (k != floor(k)) { /* Python goes on with complex numbers, which overflow as well */
+            return isinf(pow(-base, k)) ? MG_POWER_RANGE : MG_POWER_COMPLEX;
         }
         base = -base;
         negate = odd_integer(k);
@@ -389,6 +389,8 @@ static void domain_errors_have_their_status(void) {
         {MG_POW, 0, 2, MG_OK},
         {MG_POW, -8, 0.5, MG_POWER_COMPLEX},
         {MG_POW, -8, -0.5, MG_POWER_COMPLEX},
+        {MG_POW, -1e200, 1.5, MG_POWER_COMPLEX},
+        {MG_POW, -1e300, 1.5, MG_POWER_RANGE}, /* of complex numbers */
         {MG_POW, -8, 3, MG_OK},
         {MG_POW, 1e200, 2, MG_POWER_RANGE},
         {MG_POW, -1e200, 3, MG_POWER_RANGE},
