@@ -1,8 +1,8 @@
 /* kernels.c: the table of kernels, and Adam.
  *
  * Python's `g ** 2` and `v_hat ** 0.5` are calls of the C library's pow. glibc's pow (2.28 and newer) errs by less than
- * 0.52 units in the last place, so that it can differ from the correctly rounded g * g or sqrt(v_hat) only where the true
- * result lies close to the middle between two floats. The fused residual tells how close: only the numbers within
+ * 0.52 units in the last place, so that it can differ from the correctly rounded g * g or sqrt(v_hat) only where the
+ * true result lies close to the middle between two floats. The fused residual tells how close: only the numbers within
  * MARGIN of a middle need the call, about 4 in 100. With another C library every number gets the call.
  */
 #include "kernels.h"
@@ -47,7 +47,8 @@ static inline __attribute__((always_inline)) void root_block(const double *x, do
     for (size_t i = 0; i < BLOCK; i++) {
         double s = sqrt(x[i]), unit = last_place(s);
         double middle = fabs(fabs(__builtin_fma(-s, s, x[i])) - s * unit);
-        bool decided = (x[i] >= SMALLEST) & (x[i] <= LARGEST) & (middle > 2 * MARGIN * (s * unit)) & (s != unit * 0x1p52);
+        bool ordinary = (x[i] >= SMALLEST) & (x[i] <= LARGEST) & (s != unit * 0x1p52);
+        bool decided = ordinary & (middle > 2 * MARGIN * (s * unit));
         out[i] = decided | (x[i] == 0) ? s : NAN;
     }
 }

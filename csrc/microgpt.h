@@ -34,8 +34,8 @@
  * which are safe there: an operand lives at least as long as the statement that uses it.
  *
  * Errors: workers return an mg_status. Makers of lanes return an id, or MG_NONE and leave the status in the tape, where
- * it stays (and makes every later maker fail) until mg_tape_take_status. A failed call changes nothing else. The library
- * never prints, exits or aborts.
+ * it stays (and makes every later maker fail) until mg_tape_take_status. A failed call changes nothing else. The
+ * library never prints, exits or aborts.
  *
  * Threads: a tape belongs to the thread that made it or that called mg_tape_adopt last; calls from others fail with
  * MG_WRONG_THREAD, also mg_tape_take_status, and change nothing. Different tapes may be used at the same time.
@@ -151,9 +151,9 @@ mg_id mg_span_attention(mg_tape *tape, mg_id q, const mg_id *keys, const mg_id *
 mg_id mg_span_surprisal(mg_tape *tape, mg_id p);                        /* -log(p), one lane */
 mg_id mg_span_mean(mg_tape *tape, const mg_id *x, size_t n);            /* (1 / n) * sum(x), one lane */
 
-/* Compute. The sweep sets the adjoint of its result to 1 and adds to the adjoints of all that it depends on. Sweeping twice
-   adds twice, to every lane; the scalar operations inside a span statement have no adjoints of their own, and start each
-   sweep at 0. */
+/* Compute. The sweep sets the adjoint of its result to 1 and adds to the adjoints of all that it depends on. Sweeping
+   twice adds twice, to every lane; the scalar operations inside a span statement have no adjoints of their own, and
+   start each sweep at 0. */
 mg_status mg_sweep(mg_tape *tape, mg_id result);
 /* One step of Adam over `count` runs of leaves, sizes[r] of them from first[r]; their gradients are then 0. m and v are
    the caller's moments, one number a leaf, run after run. correction1 is 1 - beta1 ** step, likewise correction2.
@@ -164,17 +164,17 @@ mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t
 
 /* Replay. A program is what a result was computed from, with the orders of recording and of the sweep worked out once.
    Forward computes all of it that was recorded since the mark (0: all) again, in place, from what it depends on as that
-   is now, and fails as the operations would; reverse
-   clears the adjoints of all that was computed, sets that of the result to 1 and sweeps. Between the two nothing may be
-   written (MG_OVERWRITTEN). Lanes keep their ids: read and write them as ever. A program refers to its tape's lanes, which
-   must stay (the result as a root of collections): free it before the tape. NULL, and a status in the tape, on failure. */
+   is now, and fails as the operations would; reverse clears the adjoints of all that was computed, sets that of the
+   result to 1 and sweeps. Between the two nothing may be written (MG_OVERWRITTEN). Lanes keep their ids: read and write
+   them as ever. A program refers to its tape's lanes, which must stay (the result as a root of collections): free it
+   before the tape. NULL, and a status in the tape, on failure. */
 mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since);
 void mg_program_free(mg_program *program);
 mg_status mg_program_forward(mg_program *program);
 mg_status mg_program_reverse(mg_program *program);
 /* An integer input: operand 0 or 1 of the MG_SPAN_ADD statement that `lane` belongs to, or operand 0 of an
-   MG_SPAN_SURPRISAL, is from now on the run of lanes from `first`: other leaves instead of leaves, or other lanes of the
-   same span statement, recorded before `lane` was (else MG_SHAPE). */
+   MG_SPAN_SURPRISAL, is from now on the run of lanes from `first`: other leaves instead of leaves, or other lanes of
+   the same span statement, recorded before `lane` was (else MG_SHAPE). */
 mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_id first);
 
 /* Read and write lanes; n lanes are copied from or to the caller's buffer. */
@@ -199,8 +199,8 @@ int32_t mg_operation_arity(int32_t operation);        /* operands of a scalar op
 
 /* Positions. Rewind forgets all lanes recorded since the mark; their ids are refused from then on. Collect forgets all
    lanes that are not needed by the roots, which are `count` runs of lanes: sizes[r] lanes from roots[r]. The page that
-   is being filled is a root too; ids that are not of this tape are ignored. Rewinding to a number that no mark gave, inside
-   a statement, is refused (MG_SHAPE). */
+   is being filled is a root too; ids that are not of this tape are ignored. Rewinding to a number that no mark gave,
+   inside a statement, is refused (MG_SHAPE). */
 mg_mark mg_tape_mark(mg_tape *tape);
 mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark);
 mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count);
@@ -213,8 +213,8 @@ typedef struct {
 } mg_memory;
 mg_memory mg_tape_memory(mg_tape *tape);
 
-/* The row of kernels that was chosen for this processor: "plain", "avx2", "avx512" or "neon". All give the same bits; the
-   environment variable MICROGPT_KERNELS, read when the first kernel is used, asks for another that it can run. */
+/* The row of kernels that was chosen for this processor: "plain", "avx2", "avx512" or "neon". All give the same bits;
+   the environment variable MICROGPT_KERNELS, read when the first kernel is used, asks for another that it can run. */
 const char *mg_kernels_name(void);
 
 /* Testing: the k-th allocation from now fails, and with it all later ones; 0 lets all succeed again. */

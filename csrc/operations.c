@@ -285,7 +285,7 @@ const uint8_t mg_scalar_arity[MG_SCALAR_COUNT] = {
     [MG_COS] = 1, [MG_ABS] = 1,     [MG_MAX] = 2,  [MG_MIN] = 2,
 };
 
-/* ---- statements of one lane -------------------------------------------------------------------------------------- */
+/* ---- statements of one lane ------------------------------------------------------------------------------------- */
 
 static void write_slot(mg_tape *tape, mg_slot slot, int32_t operation, double value, const mg_slot operand[2],
                        double da, double db) {
@@ -437,7 +437,7 @@ mg_status mg_scalar_forward(mg_tape *tape, mg_slot slot) {
     return MG_OK;
 }
 
-/* ---- looking into a statement ------------------------------------------------------------------------------------ */
+/* ---- looking into a statement ----------------------------------------------------------------------------------- */
 
 int32_t mg_lane_operation(mg_tape *tape, mg_id lane) {
     mg_slot slot;

@@ -40,7 +40,7 @@ static double constant_of(const mg_tape *tape, mg_slot header, mg_slot lane, siz
     return tape->value[header];
 }
 
-/* ---- custom ------------------------------------------------------------------------------------------------------- */
+/* ---- custom ----------------------------------------------------------------------------------------------------- */
 
 /* The course's Value(data, children, local_grads): child.grad += local_grad * grad for each child in order. */
 
@@ -57,7 +57,7 @@ static double custom_partial(const mg_tape *tape, mg_slot header, mg_slot lane, 
     return tape->partial[header + 1 + cursor / 2][cursor % 2];
 }
 
-/* ---- add: a + b --------------------------------------------------------------------------------------------------- */
+/* ---- add: a + b ------------------------------------------------------------------------------------------------- */
 
 static mg_status add_forward(mg_tape *tape, mg_slot header) {
     mg_slot out = lanes_from(tape, header), a = mg_operand(tape, header, 0), b = mg_operand(tape, header, 1);
@@ -74,7 +74,7 @@ static void add_reverse(mg_tape *tape, mg_slot header, mg_slot lane, double g, s
     tape->adjoint[mg_operand(tape, header, 1) + lane] += g;
 }
 
-/* ---- scale: x * s, s one lane -------------------------------------------------------------------------------------- */
+/* ---- scale: x * s, s one lane ----------------------------------------------------------------------------------- */
 
 static mg_slot scale_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
     return cursor == 0 ? mg_operand(tape, header, 0) + lane : mg_operand(tape, header, 1);
@@ -107,7 +107,7 @@ static bool scale_overwritten(const mg_tape *tape, mg_slot header) {
            mg_written_since(tape, mg_operand(tape, header, 1), 1, recorded);
 }
 
-/* ---- scale by: x * k, k constant ------------------------------------------------------------------------------------ */
+/* ---- scale by: x * k, k constant -------------------------------------------------------------------------------- */
 
 static mg_status scale_by_forward(mg_tape *tape, mg_slot header) {
     mg_slot out = lanes_from(tape, header), x = mg_operand(tape, header, 0);
@@ -123,7 +123,7 @@ static void scale_by_reverse(mg_tape *tape, mg_slot header, mg_slot lane, double
     tape->adjoint[mg_operand(tape, header, 0) + lane] += tape->value[header] * g;
 }
 
-/* ---- relu: x.relu(); relu square: x.relu() ** 2 ---------------------------------------------------------------------- */
+/* ---- relu: x.relu(); relu square: x.relu() ** 2 ----------------------------------------------------------------- */
 
 /* A lane keeps the partial of the square and the partial of relu. */
 static mg_status relu_forward(mg_tape *tape, mg_slot header) {
@@ -161,7 +161,7 @@ static double relu_partial(const mg_tape *tape, mg_slot header, mg_slot lane, si
     return partial[0] * partial[1];
 }
 
-/* ---- rms: (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5, one lane ------------------------------------------------ */
+/* ---- rms: (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5, one lane ------------------------------------------ */
 
 static mg_slot rms_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
     (void)lane;
@@ -207,7 +207,7 @@ static bool rms_overwritten(const mg_tape *tape, mg_slot header) {
     return mg_written_since(tape, mg_operand(tape, header, 0), mg_terms(tape, header), mg_recorded(tape, header));
 }
 
-/* ---- linear: [sum(wi * xi for wi, xi in zip(row, x)) for row in w] ----------------------------------------------------- */
+/* ---- linear: [sum(wi * xi for wi, xi in zip(row, x)) for row in w] ---------------------------------------------- */
 
 static mg_slot linear_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
     mg_slot c = (mg_slot)(cursor / 2);
@@ -283,7 +283,7 @@ static bool linear_overwritten(const mg_tape *tape, mg_slot header) {
            mg_written_since(tape, mg_operand(tape, header, 1), mg_lanes(tape, header) * columns, recorded);
 }
 
-/* ---- exp: [(val - max_val).exp() for val in x], in groups with a max_val each ------------------------------------------- */
+/* ---- exp: [(val - max_val).exp() for val in x], in groups with a max_val each ----------------------------------- */
 
 static mg_status exp_forward(mg_tape *tape, mg_slot header) {
     mg_slot out = lanes_from(tape, header);
@@ -318,7 +318,7 @@ static bool exp_overwritten(const mg_tape *tape, mg_slot header) {
     return mg_written_since(tape, lanes_from(tape, header), mg_lanes(tape, header), mg_recorded(tape, header));
 }
 
-/* ---- total: sum(exps), a lane a group ----------------------------------------------------------------------------------- */
+/* ---- total: sum(exps), a lane a group --------------------------------------------------------------------------- */
 
 static mg_slot total_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
     return mg_operand(tape, header, 0) + lane * mg_terms(tape, header) + (mg_slot)cursor;
@@ -345,7 +345,7 @@ static void total_reverse(mg_tape *tape, mg_slot header, mg_slot lane, double g,
     }
 }
 
-/* ---- quotient: [e / total for e in exps], which is e * total ** -1 ------------------------------------------------------- */
+/* ---- quotient: [e / total for e in exps], which is e * total ** -1 ---------------------------------------------- */
 
 static mg_slot quotient_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
     return cursor == 0 ? mg_operand(tape, header, 0) + lane
@@ -391,7 +391,7 @@ static bool quotient_overwritten(const mg_tape *tape, mg_slot header) {
     return mg_written_since(tape, mg_operand(tape, header, 0), mg_lanes(tape, header), mg_recorded(tape, header));
 }
 
-/* ---- logit: sum(q[j] * key[j] for j in the head) / head_size ** 0.5; lane h * positions + u ------------------------------- */
+/* ---- logit: sum(q[j] * key[j] for j in the head) / head_size ** 0.5; lane h * positions + u --------------------- */
 
 /* Payload: q, positions, the keys. The constant is (head_size ** 0.5) ** -1. */
 static mg_slot logit_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
@@ -438,7 +438,7 @@ static bool logit_overwritten(const mg_tape *tape, mg_slot header) {
            any_written(tape, header, positions, width);
 }
 
-/* ---- mix: sum(weights[u] * values[u][j] for u in range(positions)); lane h * head_size + j --------------------------------- */
+/* ---- mix: sum(weights[u] * values[u][j] for u in range(positions)); lane h * head_size + j ---------------------- */
 
 /* Payload: the weights, head_size, the values. */
 static mg_slot mix_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
@@ -481,7 +481,7 @@ static bool mix_overwritten(const mg_tape *tape, mg_slot header) {
            any_written(tape, header, positions, width);
 }
 
-/* ---- surprisal: -p.log(), one lane ------------------------------------------------------------------------------------------ */
+/* ---- surprisal: -p.log(), one lane ------------------------------------------------------------------------------ */
 
 static mg_status surprisal_forward(mg_tape *tape, mg_slot header) {
     double p = tape->value[mg_operand(tape, header, 0)], logarithm;
@@ -504,7 +504,7 @@ static double surprisal_partial(const mg_tape *tape, mg_slot header, mg_slot lan
     return -tape->partial[lanes_from(tape, header) + lane][0];
 }
 
-/* ---- mean: (1 / n) * sum(x), one lane ------------------------------------------------------------------------------------- */
+/* ---- mean: (1 / n) * sum(x), one lane --------------------------------------------------------------------------- */
 
 static mg_status mean_forward(mg_tape *tape, mg_slot header) {
     size_t n = mg_terms(tape, header);
@@ -524,7 +524,7 @@ static void mean_reverse(mg_tape *tape, mg_slot header, mg_slot lane, double g, 
     }
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     mg_slot (*operand)(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor);

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* ---- the place of a statement in the arena ------------------------------------------------------------------------ */
+/* ---- the place of a statement in the arena ---------------------------------------------------------------------- */
 
 static size_t slots_of(size_t operands, size_t lanes) { return 1 + (operands + 1) / 2 + lanes; }
 
@@ -68,7 +68,7 @@ static bool reserve_or_fail(mg_tape *tape, size_t slots, mg_slot *first) {
     return true;
 }
 
-/* ---- leaves and custom -------------------------------------------------------------------------------------------- */
+/* ---- leaves and custom ------------------------------------------------------------------------------------------ */
 
 mg_id mg_span_leaves(mg_tape *tape, const double *values, size_t n) {
     mg_slot from;
@@ -116,7 +116,7 @@ mg_id mg_custom(mg_tape *tape, double value, const mg_id *operands, const double
     return finish(tape, MG_OK, from, end, header);
 }
 
-/* ---- one statement each ------------------------------------------------------------------------------------------- */
+/* ---- one statement each ----------------------------------------------------------------------------------------- */
 
 mg_id mg_span_add(mg_tape *tape, mg_id a, mg_id b, size_t n) {
     mg_slot operands[2], from;
@@ -197,7 +197,7 @@ mg_id mg_span_mean(mg_tape *tape, const mg_id *x, size_t n) {
     return finish(tape, mg_forward(tape, header), from, end, header);
 }
 
-/* ---- several statements in one go: all are reserved at once, so that a failure leaves nothing ----------------------- */
+/* ---- several statements in one go: all are reserved at once, so that a failure leaves nothing ------------------- */
 
 mg_id mg_span_rmsnorm(mg_tape *tape, mg_id x, size_t n) {
     mg_slot operands[2], from;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- allocation ------------------------------------------------------------------------------------------------ */
+/* ---- allocation ------------------------------------------------------------------------------------------------- */
 
 void *mg_reallocate(mg_tape *tape, void *block, size_t old_size, size_t new_size) {
     if (new_size == 0) {

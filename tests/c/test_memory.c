@@ -23,7 +23,7 @@ typedef struct {
     size_t print_count;
 } scenario;
 
-/* ---- what must hold ---------------------------------------------------------------------------------------------- */
+/* ---- what must hold --------------------------------------------------------------------------------------------- */
 
 /* Every lane holds what it held. Reads with workers, which do not mind a status that was not taken. */
 static void check_unchanged(scenario *s) {
@@ -110,7 +110,7 @@ static void forget_lost(scenario *s) {
     look_again(s);
 }
 
-/* ---- the scenario ------------------------------------------------------------------------------------------------ */
+/* ---- the scenario ----------------------------------------------------------------------------------------------- */
 
 #define MAKE(name, n, call)       \
     const mg_id name = (call);    \

@@ -5,7 +5,7 @@
 #include <float.h>
 #include <math.h>
 
-/* ---- the rules, written a second time ---------------------------------------------------------------------------- */
+/* ---- the rules, written a second time --------------------------------------------------------------------------- */
 
 static bool odd_integer(double k) { return fmod(fabs(k), 2.0) == 1.0; }
 
@@ -146,7 +146,7 @@ static expectation expect(int32_t operation, double a, double b) {
     }
 }
 
-/* ---- recording one operation ------------------------------------------------------------------------------------- */
+/* ---- recording one operation ------------------------------------------------------------------------------------ */
 
 static bool takes_constant(int32_t operation) { return operation == MG_POW || operation == MG_EXPONENT; }
 
@@ -187,7 +187,7 @@ static void check_operation(int32_t operation, double a, double b) {
     mg_tape_free(tape);
 }
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------------------------------------------------- */
 
 static void the_table_has_every_operation(void) {
     static const int32_t arity[MG_SCALAR_COUNT] = {
@@ -261,7 +261,7 @@ static void wrong_operations_are_refused(void) {
     mg_tape_free(tape);
 }
 
-/* ---- values and partials ----------------------------------------------------------------------------------------- */
+/* ---- values and partials ---------------------------------------------------------------------------------------- */
 
 /* Volatile, so that the compiler cannot work the expectations out with its own mathematics. */
 static const volatile double ORDINARY[] = {-2.75, -1.5, -1, -0.3, 0.2, 0.5, 1, 1.25, 2, 3.7};
@@ -347,7 +347,7 @@ static void partials_are_derivatives(void) {
     }
 }
 
-/* ---- what Python raises ------------------------------------------------------------------------------------------ */
+/* ---- what Python raises ----------------------------------------------------------------------------------------- */
 
 static void domain_errors_have_their_status(void) {
     static const struct {
@@ -455,7 +455,7 @@ static void powers_of_special_numbers(void) {
     }
 }
 
-/* ---- the other makers of scalars --------------------------------------------------------------------------------- */
+/* ---- the other makers of scalars -------------------------------------------------------------------------------- */
 
 static void short_forms_are_the_long_ones(void) {
     mg_tape *tape = mg_tape_new();

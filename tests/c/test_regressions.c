@@ -116,7 +116,7 @@ static void bug_a_mark_inside_a_statement_cuts_it(void) {
     CHECK(survives(a_cut_statement_does_no_harm));
 }
 
-/* ---- programs ---------------------------------------------------------------------------------------------------- */
+/* ---- programs --------------------------------------------------------------------------------------------------- */
 
 /* Another lane of the same statement is asked for. Of scalar lanes, mg_program_select compared the operation and the
    first operand, which another statement may share, also one that depends on the statement that selects: a circle. */

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-/* ---- the reference: nodes, and a recursive depth-first search ---------------------------------------------------- */
+/* ---- the reference: nodes, and a recursive depth-first search --------------------------------------------------- */
 
 typedef struct {
     double value, adjoint, partial[2];
@@ -175,7 +175,7 @@ static void a_square_adds_twice(void) {
     mg_tape_free(tape);
 }
 
-/* ---- the course's functions, as span statements or as scalar operations ------------------------------------------ */
+/* ---- the course's functions, as span statements or as scalar operations ----------------------------------------- */
 
 /* A program that records on a tape. Both kinds log the lanes of their results in the same order. */
 typedef struct {
@@ -384,7 +384,7 @@ static vector mean(course *c, const vector *x, size_t n) {
     return log_one(c, result);
 }
 
-/* ---- the same program, recorded both ways ------------------------------------------------------------------------ */
+/* ---- the same program, recorded both ways ----------------------------------------------------------------------- */
 
 #define LOG_SIZE 400000
 
@@ -705,7 +705,7 @@ static void a_second_sweep_of_a_span_starts_its_inside_at_zero(void) {
     mg_tape_free(tape);
 }
 
-/* ---- a model ----------------------------------------------------------------------------------------------------- */
+/* ---- a model ---------------------------------------------------------------------------------------------------- */
 
 enum { EMBED = 8, HEADS = 2, LAYERS = 2, TOKENS = 7, BLOCK = 6, PER_LAYER = 12 * EMBED * EMBED };
 
@@ -792,7 +792,7 @@ static void a_model_trains_alike(void) {
     free(ones);
 }
 
-/* ---- looking in -------------------------------------------------------------------------------------------------- */
+/* ---- looking in ------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     mg_tape *tape;
@@ -901,7 +901,7 @@ static void lanes_know_their_operation(void) {
     mg_tape_free(tape);
 }
 
-/* ---- size -------------------------------------------------------------------------------------------------------- */
+/* ---- size ------------------------------------------------------------------------------------------------------- */
 
 static void a_long_chain_does_not_overflow_the_stack(void) {
     size_t n = small_run() ? 100000 : 5000000;
