@@ -5,7 +5,6 @@ The oracle, the pure-Python `Value` of tests/, is timed in the same session: onl
 
 from __future__ import annotations
 
-import functools
 import platform
 import statistics
 import sys
@@ -21,24 +20,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.ora
 _rows: list[tuple[str, float, str, float | None]] = []
 
 
-def seconds(function: Callable[[], Any], rounds: int = 3) -> float:
-    """The median time of a call."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-@functools.cache
-def oracle_seconds(function: Callable[[], Any]) -> float:
-    """The median time of a function that runs on the oracle; once a session."""
-    return seconds(function)
+def seconds(function: Callable[[], Any]) -> float:
+    """The time of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 class Case:
-    """One benchmark: times a function, and notes how many units of work a call does and what the oracle takes."""
+    """One benchmark: times a function, and notes how many units of work a call does and how it compares to the oracle.
+
+    The ratio is the median over pairs of calls, the function's and the oracle's in turn, so that a machine whose speed
+    drifts slows both.
+    """
 
     def __init__(self, benchmark: Any) -> None:
         self._benchmark = benchmark
@@ -50,12 +44,16 @@ class Case:
         unit: str,
         oracle: Callable[[], Any] | None = None,
         oracle_count: float | None = None,
-        rounds: int = 5,
+        rounds: int = 9,
         iterations: int = 1,
+        pairs: int = 5,
     ) -> None:
         self._benchmark.pedantic(function, rounds=rounds, iterations=iterations, warmup_rounds=1)
         speed = count / self._benchmark.stats.stats.median
-        ratio = None if oracle is None else speed / ((oracle_count or count) / oracle_seconds(oracle))
+        ratio = None
+        if oracle is not None:
+            share = count / (oracle_count or count)  # the oracle may do fewer units in a call
+            ratio = share * statistics.median(1 / (seconds(function) / seconds(oracle)) for _ in range(pairs))
         self._benchmark.extra_info.update({f"{unit} a second": speed, "ratio to the oracle": ratio})
         _rows.append((self._benchmark.name, speed, unit, ratio))
 

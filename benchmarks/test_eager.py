@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from microgpt import Config, Tape, Value
+from microgpt import record as record_program
 from tests import oracle, program
 
 NODES = 20_000
@@ -14,7 +15,10 @@ STEPS = Config(steps=4, samples=0)
 
 def record(value: Any) -> Any:
     """NODES additions and multiplications, half and half."""
-    a, b = value(0.5), value(0.25)
+    return chain(value(0.5), value(0.25))
+
+
+def chain(a: Any, b: Any) -> Any:
     c = a
     for _ in range(NODES // 2):
         c = c * b + a
@@ -65,4 +69,16 @@ def test_sweep_alone(case: Any) -> None:
 
 def test_the_course_program_with_value_replaced(case: Any) -> None:
     with Tape():
-        case(program_on_value, STEPS.steps, "training steps", program_on_oracle, rounds=3)
+        case(program_on_value, STEPS.steps, "training steps", program_on_oracle, rounds=5, pairs=3)
+
+
+def test_replay(case: Any) -> None:
+    """A recorded program of the same operations: forward and backward of one replay."""
+    with Tape():
+        program = record_program(chain, 0.5, 0.25)
+
+        def replay() -> None:
+            program(0.75, 0.125)
+            program.backward()
+
+        case(replay, NODES, "operations", sweep_on_oracle, iterations=10)

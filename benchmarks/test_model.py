@@ -33,7 +33,15 @@ def test_train(case: Any, preset: str) -> None:
         config = Config(**{name: getattr(PRESETS[preset], name) for name in Config.__slots__} | {"steps": 100})
         model, _, documents, _ = prepared(config)
         oracle_run = program_on_oracle if preset == "course" else None
-        case(lambda: list(train(model, documents)), config.steps, "training steps", oracle_run, STEPS.steps, rounds=3)
+        case(
+            lambda: list(train(model, documents)),
+            config.steps,
+            "training steps",
+            oracle_run,
+            STEPS.steps,
+            rounds=5,
+            pairs=3,
+        )
 
 
 @pytest.mark.parametrize("n_embd", [64, 256])
@@ -42,7 +50,7 @@ def test_train_wide(case: Any, n_embd: int) -> None:
     with Tape():
         config = Config(n_embd=n_embd, block_size=16, steps=640 // n_embd)
         model, _, documents, _ = prepared(config)
-        case(lambda: list(train(model, documents)), config.steps, "training steps", rounds=3)
+        case(lambda: list(train(model, documents)), config.steps, "training steps", rounds=5, pairs=3)
 
 
 def sample_on_oracle() -> None:
@@ -53,13 +61,21 @@ def test_sample(case: Any) -> None:
     """Samples from an untrained model, at most block_size tokens each."""
     with Tape():
         model, tokenizer, _, rng = prepared(Config(samples=100))
-        case(lambda: list(sample(model, tokenizer, rng)), 100, "samples", sample_on_oracle, SAMPLES.samples, rounds=3)
+        case(
+            lambda: list(sample(model, tokenizer, rng)),
+            100,
+            "samples",
+            sample_on_oracle,
+            SAMPLES.samples,
+            rounds=5,
+            pairs=3,
+        )
 
 
 def test_the_whole_command(case: Any) -> None:
     """`python -m microgpt`: 500 steps and 20 samples, from the start of the process to its end."""
     command = [sys.executable, "-m", "microgpt"]
-    case(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), 1, "runs", rounds=3)
+    case(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), 1, "runs", rounds=5, pairs=3)
 
 
 def test_import_and_first_value(case: Any) -> None:

@@ -37,4 +37,4 @@ def test_torch_record_and_sweep(case: Any) -> None:
     def value(x: float) -> Any:
         return torch.tensor(x, dtype=torch.float64, requires_grad=True)
 
-    case(lambda: record(value).backward(), NODES, "operations", sweep_on_oracle, rounds=3)
+    case(lambda: record(value).backward(), NODES, "operations", sweep_on_oracle, rounds=5, pairs=3)

@@ -416,25 +416,18 @@ mg_id mg_binary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
     return mg_id_of(tape, leaf + 1);
 }
 
-mg_status mg_scalar_forward(mg_tape *tape, mg_slot slot) {
+mg_status mg_rule_forward(mg_tape *tape, mg_slot slot) {
     const mg_slot *operand = tape->operand[slot];
-    uint8_t operation = mg_code(tape, slot);
-    double a = tape->value[operand[0]], b;
+    const operation_row *row = &TABLE[mg_code(tape, slot)];
+    double b = row->constant ? tape->partial[slot][1] : tape->value[operand[1]];
     outcome out;
-    if (operation == MG_ADD || operation == MG_MUL) { /* nearly always: straight in */
-        b = tape->value[operand[1]];
-        operation == MG_ADD ? add(a, b, &out) : multiply(a, b, &out);
-    } else {
-        b = TABLE[operation].constant ? tape->partial[slot][1] : tape->value[operand[1]];
-        mg_status status = TABLE[operation].rule(a, b, &out);
-        if (status != MG_OK) {
-            return status;
-        }
+    mg_status status = row->rule(tape->value[operand[0]], b, &out);
+    if (status == MG_OK) {
+        tape->value[slot] = out.value;
+        tape->partial[slot][0] = out.da;
+        tape->partial[slot][1] = out.db;
     }
-    tape->value[slot] = out.value;
-    tape->partial[slot][0] = out.da;
-    tape->partial[slot][1] = out.db;
-    return MG_OK;
+    return status;
 }
 
 /* ---- looking into a statement ----------------------------------------------------------------------------------- */

@@ -174,19 +174,22 @@ mg_status mg_program_forward(mg_program *program) {
     size_t count = program->statements.count;
     atomic_store_explicit(&tape->busy, 1, memory_order_release);
     tape->clock++;
+    size_t stamped = SIZE_MAX; /* the page of the last scalar operation: statements outside the program must know */
     for (size_t i = 0; status == MG_OK && i < count; i++) {
-        mg_slot first = statement[i], n = 1;
-        if (mg_code(tape, first) < MG_SCALAR_COUNT) {
-            status = mg_scalar_forward(tape, first);
-            tape->pages[first / MG_PAGE].computed = tape->clock; /* statements outside the program must know */
+        mg_slot slot = statement[i];
+        if (mg_code(tape, slot) < MG_SCALAR_COUNT) {
+            status = mg_scalar_forward(tape, slot);
+            if (slot / MG_PAGE != stamped) {
+                stamped = slot / MG_PAGE;
+                tape->pages[stamped].written = tape->pages[stamped].computed = tape->clock;
+            }
         } else {
-            status = mg_forward(tape, first);
-            tape->adjoint[first] = (double)tape->clock; /* recorded anew */
-            n = mg_lanes(tape, first);
-            first = mg_first_lane(tape, first);
-        }
-        for (size_t p = first / MG_PAGE; p * MG_PAGE < (size_t)first + n; p++) {
-            tape->pages[p].written = tape->clock;
+            status = mg_forward(tape, slot);
+            tape->adjoint[slot] = (double)tape->clock; /* recorded anew */
+            size_t first = mg_first_lane(tape, slot), last = first + mg_lanes(tape, slot) - 1;
+            for (size_t p = first / MG_PAGE; p <= last / MG_PAGE; p++) {
+                tape->pages[p].written = tape->clock;
+            }
         }
     }
     program->writes = status == MG_OK ? tape->writes : UINT64_MAX;

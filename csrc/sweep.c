@@ -129,6 +129,7 @@ static void unmark(mg_tape *tape, mg_slot slot) {
     }
 }
 
+/* A scalar statement in the list has one operand or two: leaves are not listed. */
 void mg_go_down(mg_tape *tape, const uint32_t *item, size_t count) {
     for (size_t i = count; i-- > 0;) {
         mg_slot slot = item[i] & ~MG_RUN;
@@ -139,9 +140,9 @@ void mg_go_down(mg_tape *tape, const uint32_t *item, size_t count) {
         } else if (mg_code(tape, slot) == MG_LANE) {
             mg_reverse_terms(tape, tape->operand[slot][0], tape->operand[slot][1], g, 0, 1);
         } else {
-            uint32_t arity = mg_scalar_arity[mg_code(tape, slot)];
-            for (uint32_t k = 0; k < arity; k++) {
-                tape->adjoint[tape->operand[slot][k]] += tape->partial[slot][k] * g;
+            tape->adjoint[tape->operand[slot][0]] += tape->partial[slot][0] * g;
+            if (mg_scalar_arity[mg_code(tape, slot)] == 2) {
+                tape->adjoint[tape->operand[slot][1]] += tape->partial[slot][1] * g;
             }
         }
     }

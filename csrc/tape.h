@@ -170,7 +170,22 @@ void mg_search_end(mg_tape *tape);
 void mg_go_down(mg_tape *tape, const uint32_t *item, size_t count);
 
 /* operations.c */
-mg_status mg_scalar_forward(mg_tape *tape, mg_slot slot); /* computes a statement anew from its operands' primals */
+/* Compute a scalar statement anew from its operands' primals: by its rule, or at once where that is an addition or a
+   multiplication, as nearly always. */
+mg_status mg_rule_forward(mg_tape *tape, mg_slot slot);
+static inline mg_status mg_scalar_forward(mg_tape *tape, mg_slot slot) {
+    const mg_slot *operand = tape->operand[slot];
+    double a = tape->value[operand[0]], b = tape->value[operand[1]];
+    switch (mg_code(tape, slot)) {
+    case MG_ADD: tape->value[slot] = a + b; return MG_OK;
+    case MG_MUL:
+        tape->value[slot] = a * b;
+        tape->partial[slot][0] = b;
+        tape->partial[slot][1] = a;
+        return MG_OK;
+    default: return mg_rule_forward(tape, slot);
+    }
+}
 extern const uint8_t mg_scalar_arity[MG_SCALAR_COUNT];
 mg_status mg_pow(double a, double k, double *out); /* as Python's float ** float */
 mg_status mg_exp(double a, double *out);           /* as math.exp */
