@@ -73,4 +73,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     )
     write(f"{'case':44} {'speed':>14} {'':30} {'times the oracle':>16}")
     for name, speed, unit, ratio in _rows:
-        write(f"{name:44} {speed:14,.0f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:16,.1f}'}")
+        digits = 0 if speed >= 100 else 1
+        write(f"{name:44} {speed:14,.{digits}f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:16,.1f}'}")
