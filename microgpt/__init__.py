@@ -1,7 +1,7 @@
 """microgpt: the 200-line GPT on a scalar autograd core in C, the same run as pure Python, bit for bit."""
 
 from .config import PRESETS, Config
-from .data import embedded_names, read_documents
+from .data import course_names, embedded_names, read_documents
 from .errors import (
     BusyTapeError,
     ClosedTapeError,
@@ -60,6 +60,7 @@ __all__ = [
     "Vector",
     "WrongThreadError",
     "attention",
+    "course_names",
     "default_tape",
     "embedded_names",
     "initial_parameters",

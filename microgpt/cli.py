@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TextIO
 
 from . import __version__
 from .config import PRESETS, Config
-from .data import embedded_names, read_documents
+from .data import course_names, embedded_names, read_documents
 from .errors import ConfigError, MicrogptError
 from .model import GPT, SCALARS, SPANS
 from .parameters import initial_parameters, parameter_count, parameters_sha256
@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
         "--preset", choices=sorted(PRESETS), default="course", help="which revision of the program (default: course)"
     )
     parser.add_argument("--data", metavar="FILE", help="UTF-8 text, one document a line (default: 32,469 first names)")
+    parser.add_argument(
+        "--course-names", action="store_true", help="the course's own names, downloaded once and kept in the cache"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="training steps, one document each")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the random numbers (default: 42)")
     parser.add_argument("--n-embd", type=int, metavar="N", help="embedding dimension")
@@ -169,6 +172,14 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
+def _documents(arguments: argparse.Namespace) -> list[str]:
+    if arguments.data is not None and arguments.course_names:
+        raise ConfigError("--data and --course-names are two sources of documents: give one")
+    if arguments.course_names:
+        return course_names()
+    return embedded_names() if arguments.data is None else read_documents(arguments.data)
+
+
 def _open_log(path: str | None, data: str | None) -> TextIO | None:
     if path is None:
         return None
@@ -184,7 +195,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; the exit status."""
     config = _config(arguments)
     rng = random.Random(config.seed)
-    docs = embedded_names() if arguments.data is None else read_documents(arguments.data)
+    docs = _documents(arguments)
     rng.shuffle(docs)
     tokenizer = Tokenizer(docs)
     state_dict = initial_parameters(config, tokenizer.vocab_size, rng)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import zlib
 
 from .errors import DataError
 
+COURSE_URL = "https://raw.githubusercontent.com/karpathy/makemore/refs/heads/master/names.txt"
+COURSE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
 _NAMES = os.path.join(os.path.dirname(__file__), "names", "ssa2017.txt.gz")
 
 
@@ -15,6 +18,53 @@ def embedded_names() -> list[str]:
     """The 32,469 first names of the US Social Security list of 2017, in the shape of the course's file."""
     with open(_NAMES, "rb") as file:
         return documents(zlib.decompress(file.read(), wbits=31).decode("ascii"))
+
+
+def course_names() -> list[str]:
+    """The 32,033 names of the course's own file, makemore's names.txt.
+
+    It is downloaded when this is first called, checked, and kept in the user's cache directory. DataError when it cannot
+    be had, or is not the file that the course uses.
+    """
+    cached = os.path.join(_cache_directory(), "names.txt")
+    try:
+        with open(cached, "rb") as file:
+            raw = file.read()
+        if _sha256(raw) == COURSE_SHA256:
+            return documents(raw.decode("ascii"))
+    except OSError:
+        pass
+    raw = _download(COURSE_URL)
+    if (found := _sha256(raw)) != COURSE_SHA256:
+        raise DataError(f"{COURSE_URL} is not the course's file any more: its SHA-256 is {found}")
+    with contextlib.suppress(OSError):  # a cache that cannot be written is only slower
+        os.makedirs(os.path.dirname(cached), exist_ok=True)
+        with open(f"{cached}.{os.getpid()}", "wb") as file:
+            file.write(raw)
+        os.replace(f"{cached}.{os.getpid()}", cached)
+    return documents(raw.decode("ascii"))
+
+
+def _cache_directory() -> str:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "microgpt")
+
+
+def _download(url: str) -> bytes:
+    from urllib.request import urlopen  # here, as few need it and it takes long to import
+
+    try:
+        with urlopen(url, timeout=30) as answer:
+            raw: bytes = answer.read()
+    except OSError as error:
+        raise DataError(f"cannot download {url}: {getattr(error, 'reason', error)}; give a file with --data") from error
+    return raw
+
+
+def _sha256(raw: bytes) -> str:
+    import hashlib  # here, as most runs need no digest
+
+    return hashlib.sha256(raw).hexdigest()
 
 
 def read_documents(path: str | os.PathLike[str]) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from microgpt import DataError, embedded_names, read_documents
+from microgpt import DataError, data, embedded_names, read_documents
 
 NAMES_SHA256 = "91691165b471c338ee35387260590f0fdc23fcb50509b9ccfe1c879c7ac39a1e"
 BOM = b"\xef\xbb\xbf"
@@ -98,3 +98,49 @@ def test_cannot_read(tmp_path, name):
         read_documents(tmp_path / name)
     assert isinstance(caught.value, ValueError)
     assert str(tmp_path) in str(caught.value)
+
+
+# ---- the course's own file: no test downloads anything
+
+
+@pytest.fixture
+def course_file(tmp_path, monkeypatch):
+    """A file in the place of the course's, served by a replacement of the download, which counts its calls."""
+    raw = b"emma\nolivia\n"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(data, "COURSE_SHA256", hashlib.sha256(raw).hexdigest())
+    calls = []
+
+    def download(url):
+        calls.append(url)
+        return raw
+
+    monkeypatch.setattr(data, "_download", download)
+    return calls
+
+
+def test_course_names_are_downloaded_once(course_file, tmp_path):
+    """The first call downloads, the second reads the cache; a damaged cache is downloaded again."""
+    assert data.course_names() == data.course_names() == ["emma", "olivia"]
+    assert course_file == [data.COURSE_URL]
+    cached = tmp_path / "cache" / "microgpt" / "names.txt"
+    cached.write_bytes(b"emm")
+    assert data.course_names() == ["emma", "olivia"]
+    assert len(course_file) == 2
+    assert [path.name for path in cached.parent.iterdir()] == ["names.txt"]
+
+
+def test_course_names_are_checked(course_file, monkeypatch, tmp_path):
+    """Another file under that address is refused, and not kept."""
+    monkeypatch.setattr(data, "COURSE_SHA256", "0" * 64)
+    with pytest.raises(DataError, match="not the course's file any more"):
+        data.course_names()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_course_names_without_a_network(monkeypatch, tmp_path):
+    """A download that fails is a DataError that says what to do."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(data, "COURSE_URL", (tmp_path / "nowhere").as_uri())
+    with pytest.raises(DataError, match="cannot download .* give a file with --data"):
+        data.course_names()
