@@ -132,11 +132,14 @@ class _Output:
         self._log = log
         self._steps = steps
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._shares = sys.stdout is not None and sys.stdout.isatty()  # its lines come where the progress stands
+        self._text = ""
         self._shown = False
         self._started = self._drawn = time.monotonic()
 
     def line(self, text: str) -> None:
-        self.clear()
+        if self._shares:
+            self.clear()
         print(text)
 
     def event(self, event: str, **fields: object) -> None:
@@ -147,18 +150,21 @@ class _Output:
                 raise ConfigError(f"cannot write --log {self._log.name}: {error.strerror}") from error
 
     def progress(self, step: int, loss: float) -> None:
-        """Shown from the second second on, at most four times a second."""
+        """Shown from the second second on, made anew at most four times a second, the last line of a terminal."""
         now = time.monotonic()
-        if self._terminal and now - self._started > 1 and now - self._drawn > 0.25 and step < self._steps:
-            self._drawn = now
+        if not self._terminal or now - self._started <= 1 or step == self._steps:
+            return
+        if now - self._drawn > 0.25:
             speed = step / (now - self._started)
             left = (self._steps - step) / speed
-            _flush()
-            sys.stderr.write(
-                f"\r\x1b[K{step}/{self._steps} steps, loss {loss:.4f}, {speed:.0f} steps/s, {left:.0f} s left"
-            )
-            sys.stderr.flush()
-            self._shown = True
+            self._text = f"{step}/{self._steps} steps, loss {loss:.4f}, {speed:.0f} steps/s, {left:.0f} s left"
+            self._drawn = now
+        elif self._shown:
+            return
+        _flush()
+        sys.stderr.write(f"\r\x1b[K{self._text}")
+        sys.stderr.flush()
+        self._shown = True
 
     def clear(self) -> None:
         if self._shown:
@@ -219,6 +225,7 @@ def run(arguments: argparse.Namespace) -> int:
                 output.line(f"step {step.number:4d} / {config.steps:4d} | loss {step.loss:.4f}")
                 output.progress(step.number, step.loss)
                 interrupts.check()
+            output.clear()
             output.line("\n--- inference ---")
             for index, text in enumerate(sample(model, tokenizer, rng), 1):
                 output.event("sample", index=index, text=text)

@@ -23,8 +23,8 @@ def embedded_names() -> list[str]:
 def course_names() -> list[str]:
     """The 32,033 names of the course's own file, makemore's names.txt.
 
-    It is downloaded when this is first called, checked, and kept in the user's cache directory. DataError when it cannot
-    be had, or is not the file that the course uses.
+    It is downloaded when this is first called, checked, and kept in the user's cache directory. DataError when it
+    cannot be had, or is not the file that the course uses.
     """
     cached = os.path.join(_cache_directory(), "names.txt")
     try:

@@ -142,5 +142,5 @@ def test_course_names_without_a_network(monkeypatch, tmp_path):
     """A download that fails is a DataError that says what to do."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(data, "COURSE_URL", (tmp_path / "nowhere").as_uri())
-    with pytest.raises(DataError, match="cannot download .* give a file with --data"):
+    with pytest.raises(DataError, match=r"cannot download .* give a file with --data"):
         data.course_names()
