@@ -227,7 +227,7 @@ def run(arguments: argparse.Namespace) -> int:
                 interrupts.check()
             output.clear()
             output.line("\n--- inference ---")
-            for index, text in enumerate(sample(model, tokenizer, rng), 1):
+            for index, text in enumerate(sample(model, tokenizer, rng, replay), 1):
                 output.event("sample", index=index, text=text)
                 output.line(f"sample {index:2d}: {text}")
                 interrupts.check()

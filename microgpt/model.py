@@ -124,7 +124,7 @@ class GPT:
             losses.append(self.operations.surprisal(probs[target_id]))
         return self.operations.mean(losses)
 
-    def probabilities(self, token_id: int, pos_id: int, keys: Cache, values: Cache, temperature: float) -> list[float]:
-        """How probable each token is to follow, at a temperature."""
+    def probabilities(self, token_id: int | vector.Index, pos_id: int, keys: Cache, values: Cache) -> Any:
+        """How probable each token is to follow, at config.temperature; the arguments are those of `gpt`."""
         op = self.operations
-        return op.data(op.softmax(op.divide(self.gpt(token_id, pos_id, keys, values), temperature)))
+        return op.softmax(op.divide(self.gpt(token_id, pos_id, keys, values), self.config.temperature))
