@@ -1,340 +1,12 @@
-/* tape.c: the arena. Pages, ids, marks, collection, memory.
+/* tape.c: the tape as its callers see it. Lifecycle, threads, positions, collection, reading and writing.
  *
- * It refuses ids that are not of this tape, calls from a thread that does not own it, and growth past MG_MAX_SLOTS.
+ * It refuses calls from a thread that does not own the tape, ids that are not of it, and marks that it did not give.
  */
 #include "tape.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- allocation ------------------------------------------------------------------------------------------------- */
-
-void *mg_reallocate(mg_tape *tape, void *block, size_t old_size, size_t new_size) {
-    if (new_size == 0) {
-        free(block);
-        tape->bytes -= old_size;
-        return NULL;
-    }
-    if (tape->failing && (tape->fail_in == 0 || --tape->fail_in == 0)) {
-        return NULL;
-    }
-    void *moved = realloc(block, new_size);
-    if (moved != NULL) {
-        tape->bytes = tape->bytes - old_size + new_size;
-    }
-    return moved;
-}
-
-void mg_tape_fail_allocation(mg_tape *tape, uint64_t k) {
-    tape->failing = k != 0;
-    tape->fail_in = k;
-}
-
-bool mg_list_grow(mg_tape *tape, mg_list *list) {
-    size_t capacity = list->capacity ? list->capacity * 2 : 1024, size = sizeof *list->item;
-    void *grown = mg_reallocate(tape, list->item, list->capacity * size, capacity * size);
-    if (grown == NULL) {
-        return false;
-    }
-    list->item = grown;
-    list->capacity = capacity;
-    return true;
-}
-
-void mg_list_free(mg_tape *tape, mg_list *list) {
-    mg_reallocate(tape, list->item, list->capacity * sizeof *list->item, 0);
-    *list = (mg_list){0};
-}
-
-/* Gives each array room for `capacity` slots. A failure half way leaves some arrays larger than needed, which does no
-   harm: nobody looks beyond the tape's capacity, which the caller sets. */
-static bool set_slots(mg_tape *tape, size_t capacity) {
-    void **arrays[5] = {(void **)&tape->value, (void **)&tape->adjoint, (void **)&tape->partial,
-                        (void **)&tape->operand, (void **)&tape->operation};
-    const size_t sizes[5] = {sizeof *tape->value, sizeof *tape->adjoint, sizeof *tape->partial,
-                             sizeof *tape->operand, sizeof *tape->operation};
-    for (int a = 0; a < 5; a++) {
-        if (tape->held[a] != capacity) {
-            void *grown = mg_reallocate(tape, *arrays[a], tape->held[a] * sizes[a], capacity * sizes[a]);
-            if (grown == NULL && capacity > 0) {
-                return false;
-            }
-            *arrays[a] = grown;
-            tape->held[a] = capacity;
-        }
-    }
-    return true;
-}
-
-/* ---- the directory: serial to page ------------------------------------------------------------------------------ */
-
-static bool look_up(const mg_tape *tape, uint64_t serial, uint32_t *page) {
-    if (tape->directory_size == 0 || serial == 0) {
-        return false;
-    }
-    size_t mask = tape->directory_size - 1;
-    for (size_t i = serial & mask; tape->directory[i].serial != 0; i = (i + 1) & mask) {
-        if (tape->directory[i].serial == serial) {
-            *page = tape->directory[i].page;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void enter_page(mg_entry *directory, size_t size, uint64_t serial, uint32_t page) {
-    size_t i = serial & (size - 1);
-    while (directory[i].serial != 0) {
-        i = (i + 1) & (size - 1);
-    }
-    directory[i] = (mg_entry){serial, page};
-}
-
-/* Takes an entry out and closes the gap, so that no probe sequence is cut. */
-static void remove_page(mg_tape *tape, uint64_t serial) {
-    mg_entry *directory = tape->directory;
-    size_t mask = tape->directory_size - 1, gap = serial & mask;
-    while (directory[gap].serial != serial) {
-        gap = (gap + 1) & mask;
-    }
-    for (size_t i = (gap + 1) & mask; directory[i].serial != 0; i = (i + 1) & mask) {
-        size_t home = directory[i].serial & mask;
-        if (((i - home) & mask) >= ((i - gap) & mask)) {
-            directory[gap] = directory[i];
-            gap = i;
-        }
-    }
-    directory[gap].serial = 0;
-}
-
-/* Room for `capacity` pages in the page table and a directory at most half full. */
-static bool grow_pages(mg_tape *tape, size_t capacity) {
-    if (tape->page_capacity < capacity) {
-        void *grown = mg_reallocate(tape, tape->pages, tape->page_capacity * sizeof *tape->pages,
-                                    capacity * sizeof *tape->pages);
-        if (grown == NULL) {
-            return false;
-        }
-        tape->pages = grown;
-        tape->page_capacity = capacity;
-    }
-    size_t size = 64;
-    while (size < 2 * capacity) {
-        size *= 2;
-    }
-    if (tape->directory_size < size) {
-        mg_entry *directory = mg_reallocate(tape, NULL, 0, size * sizeof *directory);
-        if (directory == NULL) {
-            return false;
-        }
-        memset(directory, 0, size * sizeof *directory);
-        for (size_t p = 0; p < tape->page_count; p++) {
-            if (tape->pages[p].serial != 0) {
-                enter_page(directory, size, tape->pages[p].serial, (uint32_t)p);
-            }
-        }
-        mg_reallocate(tape, tape->directory, tape->directory_size * sizeof *directory, 0);
-        tape->directory = directory;
-        tape->directory_size = size;
-    }
-    return true;
-}
-
-/* ---- pages ------------------------------------------------------------------------------------------------------ */
-
-/* The serial of the next page that any tape of the process opens. Serial 0 means "free". */
-static _Atomic(uint64_t) next_serial = 1;
-
-static void release_page(mg_tape *tape, size_t p) {
-    remove_page(tape, tape->pages[p].serial);
-    tape->pages[p].serial = 0;
-    if (p < tape->first_free) {
-        tape->first_free = p;
-    }
-    if (tape->open && tape->current == p) {
-        tape->open = false;
-    }
-}
-
-/* Finds `count` free pages in a row, growing the arena when there are none, and opens them with consecutive serials. */
-static bool open_pages(mg_tape *tape, size_t count, size_t *first) {
-    size_t start = tape->first_free, lowest = SIZE_MAX, run = 0;
-    size_t p = start;
-    for (; p < tape->page_count && run < count; p++) {
-        run = tape->pages[p].serial == 0 ? run + 1 : 0;
-        if (run == 1) {
-            start = p;
-            lowest = lowest < p ? lowest : p;
-        }
-    }
-    if (run == 0) {
-        start = p;
-    }
-    size_t end = start + count;
-    if (end * MG_PAGE > MG_MAX_SLOTS) {
-        return false;
-    }
-    if (end * MG_PAGE > tape->capacity) {
-        size_t pages = tape->capacity / MG_PAGE;
-        pages += pages / 2 + 8;
-        if (pages < end) {
-            pages = end;
-        }
-        if (pages * MG_PAGE > MG_MAX_SLOTS) {
-            pages = MG_MAX_SLOTS / MG_PAGE;
-        }
-        if (!grow_pages(tape, pages) || !set_slots(tape, pages * MG_PAGE)) {
-            return false;
-        }
-        tape->capacity = pages * MG_PAGE;
-    }
-    uint64_t serial = atomic_fetch_add_explicit(&next_serial, count, memory_order_relaxed);
-    for (size_t q = start; q < end; q++, serial++) {
-        tape->pages[q] = (mg_page){.serial = serial};
-        enter_page(tape->directory, tape->directory_size, serial, (uint32_t)q);
-    }
-    if (end > tape->page_count) {
-        tape->page_count = end;
-    }
-    tape->first_free = lowest < start ? lowest : end;
-    *first = start;
-    return true;
-}
-
-bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first) {
-    assert(n >= 1);
-    if (n > MG_MAX_SLOTS) {
-        return false;
-    }
-    if (!tape->open || tape->pages[tape->current].used + n > MG_PAGE) {
-        size_t page;
-        if (!open_pages(tape, (n + MG_PAGE - 1) / MG_PAGE, &page)) {
-            return false;
-        }
-        tape->current = page;
-        tape->open = true;
-    }
-    *first = (mg_slot)(tape->current * MG_PAGE + tape->pages[tape->current].used);
-    return true;
-}
-
-void mg_take(mg_tape *tape, mg_slot first, size_t n) {
-    size_t p = first / MG_PAGE;
-    assert(p == tape->current && first % MG_PAGE == tape->pages[p].used);
-    while (tape->pages[p].used + n > MG_PAGE) {
-        n -= MG_PAGE - tape->pages[p].used;
-        tape->pages[p++].used = MG_PAGE;
-    }
-    tape->pages[p].used += (uint32_t)n;
-    tape->current = p;
-}
-
-void mg_give_up(mg_tape *tape, mg_slot first, size_t n) {
-    for (size_t p = first / MG_PAGE; p * MG_PAGE < first + n; p++) {
-        if (tape->pages[p].used == 0) {
-            release_page(tape, p);
-        }
-    }
-}
-
-/* The operation byte of a slot that holds a lane, not the header or the payload of a span statement. */
-static bool is_lane(uint8_t code) { return code <= MG_LANE; }
-
-bool mg_find(const mg_tape *tape, mg_id id, mg_slot *slot) {
-    uint32_t page;
-    if (!look_up(tape, id / MG_PAGE, &page) || id % MG_PAGE >= tape->pages[page].used) {
-        return false;
-    }
-    *slot = (mg_slot)(page * MG_PAGE + id % MG_PAGE);
-    return is_lane(mg_code(tape, *slot));
-}
-
-bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
-    if (n == 0 || n > MG_MAX_SLOTS || !mg_find(tape, first, slot)) {
-        return false;
-    }
-    size_t page = *slot / MG_PAGE, end = *slot + n;
-    for (size_t p = page; p * MG_PAGE < end; p++) {
-        size_t wanted = end - p * MG_PAGE < MG_PAGE ? end - p * MG_PAGE : MG_PAGE;
-        if (p >= tape->page_count || tape->pages[p].serial != tape->pages[page].serial + (p - page) ||
-            tape->pages[p].used < wanted) {
-            return false;
-        }
-    }
-    uint8_t largest = 0;
-    for (size_t s = *slot; s < end; s++) { /* no early exit: this runs in vectors */
-        uint8_t code = (uint8_t)(tape->operation[s] & ~MG_VISITED);
-        largest = code > largest ? code : largest;
-    }
-    return is_lane(largest);
-}
-
-mg_id mg_id_of(const mg_tape *tape, mg_slot slot) {
-    return tape->pages[slot / MG_PAGE].serial * MG_PAGE + slot % MG_PAGE;
-}
-
-mg_slot mg_slot_of(const mg_tape *tape, mg_id id) {
-    uint32_t page = 0;
-    bool found = look_up(tape, id / MG_PAGE, &page);
-    assert(found);
-    (void)found;
-    return (mg_slot)(page * MG_PAGE + id % MG_PAGE);
-}
-
-void mg_touch(mg_tape *tape, mg_slot first, size_t n) {
-    size_t end = first + n;
-    tape->clock++;
-    tape->writes++;
-    for (size_t p = first / MG_PAGE; p * MG_PAGE < end; p++) {
-        mg_page *page = &tape->pages[p];
-        size_t from = p * MG_PAGE < first ? first : p * MG_PAGE;
-        size_t to = (p + 1) * MG_PAGE < end ? (p + 1) * MG_PAGE : end;
-        page->written = tape->clock;
-        if (to - from == page->used) {
-            page->whole = tape->clock;
-            continue;
-        }
-        for (size_t s = from; s < to; s++) {
-            if (tape->operation[s] == MG_LEAF) {
-                tape->partial[s][0] = (double)tape->clock;
-            } else {
-                page->computed = tape->clock;
-            }
-        }
-    }
-}
-
-static bool slot_written_since(const mg_tape *tape, mg_slot slot, uint64_t clock) {
-    switch (mg_code(tape, slot)) {
-    case MG_LEAF: return tape->partial[slot][0] > (double)clock;
-    case MG_LANE:
-        if (mg_recorded(tape, tape->operand[slot][0]) > clock) {
-            return true;
-        }
-        break;
-    default: break;
-    }
-    return tape->pages[slot / MG_PAGE].computed > clock;
-}
-
-bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clock) {
-    size_t end = first + n;
-    for (size_t p = first / MG_PAGE; p * MG_PAGE < end; p++) {
-        if (tape->pages[p].written <= clock) {
-            continue;
-        }
-        size_t last = (p + 1) * MG_PAGE < end ? (p + 1) * MG_PAGE : end;
-        bool written = tape->pages[p].whole > clock;
-        for (size_t s = p * MG_PAGE < first ? first : p * MG_PAGE; s < last && !written; s++) {
-            written = slot_written_since(tape, (mg_slot)s, clock);
-        }
-        if (written) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* ---- lifecycle -------------------------------------------------------------------------------------------------- */
 
@@ -349,7 +21,7 @@ mg_tape *mg_tape_new(void) {
 }
 
 static void free_storage(mg_tape *tape) {
-    set_slots(tape, 0);
+    mg_set_slots(tape, 0);
     mg_reallocate(tape, tape->pages, tape->page_capacity * sizeof *tape->pages, 0);
     mg_reallocate(tape, tape->directory, tape->directory_size * sizeof *tape->directory, 0);
     mg_list_free(tape, &tape->order);
@@ -447,7 +119,7 @@ mg_mark mg_tape_mark(mg_tape *tape) {
         const mg_page *page = &tape->pages[tape->current];
         return page->serial * MG_PAGE + page->used;
     }
-    return atomic_load_explicit(&next_serial, memory_order_relaxed) * MG_PAGE;
+    return mg_next_serial() * MG_PAGE;
 }
 
 /* Is the slot a lane but the first, or the payload, of a span statement? Goes back to what stands before it. */
@@ -473,7 +145,7 @@ mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark) {
     if (status != MG_OK) {
         return status;
     }
-    if (look_up(tape, mark / MG_PAGE, &inside) && mark % MG_PAGE < tape->pages[inside].used &&
+    if (mg_look_up(tape, mark / MG_PAGE, &inside) && mark % MG_PAGE < tape->pages[inside].used &&
         inside_statement(tape, (mg_slot)(inside * MG_PAGE + mark % MG_PAGE))) {
         return MG_SHAPE; /* no mark that the tape gave */
     }
@@ -482,7 +154,7 @@ mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark) {
         uint64_t first = page->serial * MG_PAGE;
         if (page->serial != 0 && first + page->used > mark) {
             if (first >= mark) {
-                release_page(tape, p);
+                mg_release_page(tape, p);
             } else {
                 page->used = (uint32_t)(mark - first);
                 if (tape->open && tape->current == p) {
@@ -542,7 +214,7 @@ static void shrink(mg_tape *tape) {
     size_t wanted = (2 * tape->page_count + 64) * MG_PAGE;
     if (tape->capacity > 2 * wanted) {
         tape->capacity = wanted;
-        set_slots(tape, wanted);
+        mg_set_slots(tape, wanted);
     }
 }
 
@@ -550,7 +222,7 @@ static void shrink(mg_tape *tape) {
 static bool mark_run(mg_tape *tape, mg_slot first, size_t n) {
     bool done = true;
     for (size_t s = first; done && s < first + n; s++) {
-        done = !is_lane(mg_code(tape, (mg_slot)s)) || mark_needed(tape, (mg_slot)s);
+        done = !mg_is_lane(mg_code(tape, (mg_slot)s)) || mark_needed(tape, (mg_slot)s);
         while (done && tape->stack.count > 0) {
             done = mark_operands(tape, tape->stack.item[--tape->stack.count]);
         }
@@ -581,7 +253,7 @@ mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes
             }
         }
         if (page->serial != 0 && needed == 0) {
-            release_page(tape, p);
+            mg_release_page(tape, p);
         } else {
             page->used = needed;
         }

@@ -78,6 +78,13 @@ struct mg_tape {
 /* Memory: the only way to allocate. Returns NULL on failure with the old block intact; size 0 frees. */
 void *mg_reallocate(mg_tape *tape, void *block, size_t old_size, size_t new_size);
 
+/* arena.c. Gives each array room for `capacity` slots. A failure half way leaves some arrays larger than needed, which
+   does no harm: nobody looks beyond the tape's capacity, which the caller sets. */
+bool mg_set_slots(mg_tape *tape, size_t capacity);
+bool mg_look_up(const mg_tape *tape, uint64_t serial, uint32_t *page); /* false when no page in use has the serial */
+void mg_release_page(mg_tape *tape, size_t p);
+uint64_t mg_next_serial(void); /* of the next page that any tape opens */
+
 /* May this thread use the tape now? */
 mg_status mg_enter(mg_tape *tape);
 /* The same for a maker: also false while an earlier failure has not been taken. Leaves the status. */
@@ -131,6 +138,8 @@ static inline mg_slot mg_operand(const mg_tape *tape, mg_slot header, size_t k) 
 static inline void mg_set_operand(mg_tape *tape, mg_slot header, size_t k, mg_slot operand) {
     tape->operand[header + 1 + k / 2][k % 2] = operand;
 }
+/* The operation byte of a slot that holds a lane, not the header or the payload of a span statement. */
+static inline bool mg_is_lane(uint8_t code) { return code <= MG_LANE; }
 static inline uint8_t mg_code(const mg_tape *tape, mg_slot slot) {
     return (uint8_t)(tape->operation[slot] & ~MG_VISITED);
 }

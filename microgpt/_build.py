@@ -8,7 +8,17 @@ from pathlib import Path
 
 from cffi import FFI
 
-SOURCES = ["tape.c", "operations.c", "statements.c", "spans.c", "sweep.c", "program.c", "adam.c", "kernels.c"]
+SOURCES = [
+    "arena.c",
+    "tape.c",
+    "operations.c",
+    "statements.c",
+    "spans.c",
+    "sweep.c",
+    "program.c",
+    "adam.c",
+    "kernels.c",
+]
 BEGIN, END = "/* [cffi begin] */", "/* [cffi end] */"
 
 # Every addition rounds by itself (no fused multiply-add), and ** stays a call of the C library's pow, as in CPython.

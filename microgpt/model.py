@@ -6,8 +6,7 @@ functions on lists of scalar Values. Both compute the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import scalar, vector
@@ -18,53 +17,9 @@ from .value import Value
 Cache = list[list[Any]]  # for each layer, the keys (or values) of the positions so far
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
-    """What `gpt` and the loss are written over. X is a vector of lanes: a Vector, or a list of Values."""
-
-    add: Callable[[Any, Any], Any]  # X, X -> X
-    divide: Callable[[Any, float], Any]  # X, number -> X
-    linear: Callable[[Any, Any], Any]  # X, matrix -> X
-    rmsnorm: Callable[[Any], Any]  # X -> X
-    softmax: Callable[[Any], Any]  # X -> X
-    attention: Callable[[Any, Sequence[Any], Sequence[Any], int], Any]  # query, keys, values, n_head -> X
-    relu: Callable[[Any], Any]  # X -> X
-    relu_squared: Callable[[Any], Any]  # X -> X
-    surprisal: Callable[[Value], Value]  # -log(p)
-    mean: Callable[[Sequence[Value]], Value]
-    data: Callable[[Any], list[float]]  # the numbers of X
-    matrix: Callable[[vector.Matrix], Any]  # a parameter matrix as `linear` and indexing want it
-
-
-SPANS = Operations(
-    add=lambda a, b: a + b,
-    divide=lambda x, k: x / k,
-    linear=vector.linear,
-    rmsnorm=vector.rmsnorm,
-    softmax=vector.softmax,
-    attention=vector.attention,
-    relu=vector.relu,
-    relu_squared=vector.relu_squared,
-    surprisal=vector.surprisal,
-    mean=vector.mean,
-    data=lambda x: x.data,
-    matrix=lambda w: w,
-)
-
-SCALARS = Operations(
-    add=scalar.add,
-    divide=scalar.divide,
-    linear=scalar.linear,
-    rmsnorm=scalar.rmsnorm,
-    softmax=scalar.softmax,
-    attention=scalar.attention,
-    relu=scalar.relu,
-    relu_squared=scalar.relu_squared,
-    surprisal=scalar.surprisal,
-    mean=scalar.mean,
-    data=lambda x: [xi.data for xi in x],
-    matrix=lambda w: [list(row) for row in w],
-)
+# What `gpt` is written over: two modules with functions of the same names.
+SPANS: Any = vector
+SCALARS: Any = scalar
 
 
 class GPT:
@@ -72,7 +27,7 @@ class GPT:
 
     __slots__ = ("_activation", "_matrices", "config", "operations", "state_dict")
 
-    def __init__(self, config: Config, state_dict: StateDict, operations: Operations = SPANS) -> None:
+    def __init__(self, config: Config, state_dict: StateDict, operations: Any = SPANS) -> None:
         self.config = config
         self.state_dict = state_dict
         self.operations = operations
@@ -122,7 +77,8 @@ class GPT:
             token_id, target_id = tokens[pos_id], tokens[pos_id + 1]
             probs = self.operations.softmax(self.gpt(token_id, pos_id, keys, values))
             losses.append(self.operations.surprisal(probs[target_id]))
-        return self.operations.mean(losses)
+        loss: Value = self.operations.mean(losses)
+        return loss
 
     def probabilities(self, token_id: int | vector.Index, pos_id: int, keys: Cache, values: Cache) -> Any:
         """How probable each token is to follow, at config.temperature; the arguments are those of `gpt`."""

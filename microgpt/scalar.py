@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .value import Value
 
 Lanes = Sequence[Value]
+
+
+def matrix(w: Sequence[Iterable[Value]]) -> list[list[Value]]:
+    return [list(row) for row in w]
+
+
+def data(x: Lanes) -> list[float]:
+    return [xi.data for xi in x]
 
 
 def add(a: Lanes, b: Lanes) -> list[Value]:

@@ -155,6 +155,29 @@ class Matrix(Vector):
         return iter(self._rows)
 
 
+# ---- the model's functions; scalar.py has the same on lists of Values
+
+
+def matrix(w: Matrix) -> Matrix:
+    """A parameter as `linear` takes it."""
+    return w
+
+
+def data(x: Vector) -> list[float]:
+    """The numbers of all lanes."""
+    return x.data
+
+
+def add(a: Vector, b: Vector) -> Vector:
+    """[ai + bi for ai, bi in zip(a, b)]."""
+    return a + b
+
+
+def divide(x: Vector, k: float) -> Vector:
+    """[xi / k for xi in x]."""
+    return x / k
+
+
 def linear(x: Vector, w: Matrix) -> Vector:
     """[sum(wi * xi for wi, xi in zip(row, x)) for row in w]: x of w.columns lanes to w.rows lanes."""
     if len(x) != w.columns:
@@ -223,6 +246,9 @@ def mean(losses: Sequence[Value]) -> Value:
     if node == NONE:
         _refuse(tape, losses)
     return losses[0]._result(node)
+
+
+# ---- handles
 
 
 def _complete(vector: Vector, tape: Tape, node: int, size: int, others: Iterable[Handle] = ()) -> Vector:
