@@ -62,8 +62,8 @@ class Program:
         pointer = lib.mg_program_new(self._tape.pointer, result._node, since)
         if pointer == ffi.NULL:
             self._tape.raise_status()
-        tape = self._tape  # the destructor keeps the tape until the program is free
-        self._pointer = ffi.gc(pointer, lambda program, tape=tape: lib.mg_program_free(program))
+        # The destructor holds the tape, which so outlives the program; also at the end of the interpreter.
+        self._pointer = ffi.gc(pointer, lambda program, tape=self._tape, free=lib.mg_program_free: free(program))
         self.inputs = tuple(inputs)
         self.result = result
         self._selections: list[tuple[int, int, Selector]] = selections

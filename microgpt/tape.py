@@ -14,7 +14,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import errors
 
@@ -76,6 +76,9 @@ class Handle:
     _node: int
     _size: int = 1
     _tape: Tape
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} lives on its tape and cannot be copied or pickled: keep its data")
 
 
 class Tape:

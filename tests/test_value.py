@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import fractions
 import math
+import pickle
 
 import pytest
 
@@ -275,6 +277,13 @@ def test_whatever_float_takes_is_a_number():
     assert (a + fractions.Fraction(1, 2)).data == 0.75
     assert (a * True).data == 0.25
     assert Value(7).data == 7.0
+
+
+def test_values_are_not_copied():
+    """A copy would be a second handle on one number, and a pickle a handle on nothing: TypeError says what to do."""
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a Value lives on its tape"):
+            copied(Value(1.0))
 
 
 def test_deep_chain():
