@@ -24,12 +24,12 @@ typedef uint32_t mg_slot;
 #define MG_PAYLOAD MG_OPERATION_COUNT    /* operation byte of a slot that holds a span statement's operands, or nothing */
 
 typedef struct {
-    uint64_t serial;  /* 0: free */
+    uint64_t serial; /* 0: free */
     /* The tape's clock when a primal was last written, for mg_written_since: */
     uint64_t written;  /* any of this page */
     uint64_t whole;    /* all of them at once; otherwise a leaf keeps its own time in partial[0] */
     uint64_t computed; /* one that is not a leaf; a replayed span statement keeps its own time in its header */
-    uint32_t used;    /* slots recorded in this page */
+    uint32_t used;     /* slots recorded in this page */
 } mg_page;
 
 typedef struct {
@@ -69,7 +69,7 @@ struct mg_tape {
     mg_list order, stack; /* the sweep's */
 
     pthread_t owner;
-    _Atomic(int) busy;               /* inside a call that a second thread must not join */
+    _Atomic(int) busy; /* inside a call that a second thread must not join */
     uint64_t bytes;
     uint64_t fail_in; /* testing */
     bool failing;
