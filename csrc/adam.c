@@ -1,6 +1,51 @@
-/* adam.c: the optimizer's step, as Python writes it. */
+/* adam.c: the optimizer's step, as Python writes it, and the mean of several documents' gradients. */
 #include "kernels.h"
 #include "tape.h"
+
+/* Can all the runs be used now? Sets `*status` when not. */
+static bool runs_are_there(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, mg_status *status) {
+    mg_slot slot;
+    *status = mg_enter(tape);
+    for (size_t r = 0; *status == MG_OK && r < count; r++) {
+        if (!mg_find_run(tape, first[r], sizes[r], &slot)) {
+            *status = mg_find(tape, first[r], &slot) ? MG_SHAPE : MG_STALE;
+        }
+    }
+    return *status == MG_OK;
+}
+
+mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum) {
+    mg_slot slot;
+    mg_status status;
+    if (!runs_are_there(tape, first, sizes, count, &status)) {
+        return status;
+    }
+    for (size_t r = 0; r < count; sum += sizes[r++]) {
+        mg_find_run(tape, first[r], sizes[r], &slot);
+        for (size_t i = 0; i < sizes[r]; i++) {
+            sum[i] += tape->adjoint[slot + i];
+            tape->adjoint[slot + i] = 0;
+        }
+    }
+    return MG_OK;
+}
+
+mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
+                            double share) {
+    mg_slot slot;
+    mg_status status;
+    if (!runs_are_there(tape, first, sizes, count, &status)) {
+        return status;
+    }
+    for (size_t r = 0; r < count; sum += sizes[r++]) {
+        mg_find_run(tape, first[r], sizes[r], &slot);
+        for (size_t i = 0; i < sizes[r]; i++) {
+            tape->adjoint[slot + i] = sum[i] * share;
+            sum[i] = 0;
+        }
+    }
+    return MG_OK;
+}
 
 /* For each parameter, with g its gradient:
  *   m = beta1 * m + (1 - beta1) * g
@@ -14,14 +59,12 @@ mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t
     mg_slot slot;
     double square, largest = 0;
     const mg_kernels *kernels = mg_kernels_chosen();
-    mg_status status = mg_enter(tape);
-    if (status != MG_OK) {
+    mg_status status;
+    if (!runs_are_there(tape, first, sizes, count, &status)) {
         return status;
     }
-    for (size_t r = 0; r < count; r++) { /* everything that can go wrong, before anything changes */
-        if (!mg_find_run(tape, first[r], sizes[r], &slot)) {
-            return mg_find(tape, first[r], &slot) ? MG_SHAPE : MG_STALE;
-        }
+    for (size_t r = 0; r < count; r++) {
+        mg_find_run(tape, first[r], sizes[r], &slot);
         double size = kernels->largest(sizes[r], tape->adjoint + slot);
         largest = size > largest ? size : largest;
     }

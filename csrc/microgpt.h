@@ -162,6 +162,12 @@ mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t
                   double learning_rate, double beta1, double beta2, double correction1, double correction2,
                   double epsilon);
 
+/* Sums of gradients over documents. Add: sum[i] += adjoint of leaf i, for the leaves of mg_adam, whose adjoints are
+   then 0. Mean: the adjoint of leaf i is sum[i] * share, and sum[i] is then 0. */
+mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum);
+mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
+                            double share);
+
 /* Replay. A program is what a result was computed from, with the orders of recording and of the sweep worked out once.
    Forward computes all of it that was recorded since the mark (0: all) again, in place, from what it depends on as that
    is now, and fails as the operations would; reverse clears the adjoints of all that was computed, sets that of the

@@ -30,7 +30,9 @@ from .tokenizer import Tokenizer
 from .training import train
 
 ENGINES = {"program": (SPANS, True), "span": (SPANS, False), "eager": (SCALARS, False)}  # operations, replayed?
-SETTINGS = ("n_embd", "n_head", "n_layer", "block_size", "steps", "seed", "learning_rate", "temperature", "samples")
+# What options set, in the order of the log.
+SETTINGS = ["n_embd", "n_head", "n_layer", "block_size", "steps", "batch_size", "seed"]
+SETTINGS += ["learning_rate", "temperature", "samples"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--course-names", action="store_true", help="the course's own names, downloaded once and kept in the cache"
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="training steps, one document each")
+    parser.add_argument("--steps", type=int, metavar="N", help="training steps")
+    parser.add_argument("--batch-size", type=int, metavar="B", help="documents a step, gradients averaged (default: 1)")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the random numbers (default: 42)")
     parser.add_argument("--n-embd", type=int, metavar="N", help="embedding dimension")
     parser.add_argument("--n-head", type=int, metavar="N", help="attention heads; divides the embedding dimension")
@@ -91,8 +94,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    settings = ["steps", "seed", "n_embd", "n_head", "n_layer", "block_size", "learning_rate", "temperature", "samples"]
-    given = {name: getattr(arguments, name) for name in settings if getattr(arguments, name) is not None}
+    given = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
     return replace(PRESETS[arguments.preset], **given)
 
 
@@ -219,7 +221,9 @@ def run(arguments: argparse.Namespace) -> int:
             output.line(f"num docs: {len(docs)}")
             output.line(f"vocab size: {tokenizer.vocab_size}")
             output.line(f"num params: {count}")
-            for step in train(model, [tokenizer.encode(doc) for doc in docs[: config.steps]], replay):
+            for step in train(
+                model, [tokenizer.encode(doc) for doc in docs[: config.steps * config.batch_size]], replay
+            ):
                 reached = step.number
                 output.event("step", step=step.number, loss=step.loss)
                 output.line(f"step {step.number:4d} / {config.steps:4d} | loss {step.loss:.4f}")

@@ -21,7 +21,8 @@ class Config:
     n_head: int = 4  # attention heads; divides n_embd
     n_layer: int = 1  # layers
     block_size: int = 8  # positions, the longest sequence
-    steps: int = 500  # training steps, one document each
+    steps: int = 500  # training steps
+    batch_size: int = 1  # documents a step, whose gradients are averaged
     seed: int = 42  # of the one random number generator
     std: float = 0.02  # standard deviation of the initial parameters
     zero_output: bool = True  # attn_wo and mlp_fc2 start at 0
@@ -44,7 +45,7 @@ class Config:
                 raise ConfigError(f"{field.name} must be a finite number, not {value!r}")
             if field.type == "float" and abs(value) > sys.float_info.max:
                 raise ConfigError(f"{field.name} must fit into a float64; {str(value)[:8]}... is too large")
-        for name in ("n_embd", "n_head", "n_layer", "block_size"):
+        for name in ("n_embd", "n_head", "n_layer", "block_size", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("steps", "samples", "std", "learning_rate"):

@@ -1,4 +1,4 @@
-"""The course's block 6, training: Adam on the loss of one document a step."""
+"""The course's block 6, training: Adam on the loss of one document a step, or of a batch of documents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Step:
 class Adam:
     """The optimizer, with bias correction."""
 
-    __slots__ = ("_config", "_first", "_m", "_sizes", "_tape", "_updates", "_v")
+    __slots__ = ("_config", "_first", "_m", "_sizes", "_sum", "_tape", "_updates", "_v")
 
     def __init__(self, config: Config, matrices: Sequence[Matrix]) -> None:
         self._config = config
@@ -35,7 +35,17 @@ class Adam:
         self._first = [w._node for w in matrices]
         self._sizes = [w._size for w in matrices]
         self._m, self._v = ffi.new("double[]", sum(self._sizes)), ffi.new("double[]", sum(self._sizes))
+        self._sum = ffi.new("double[]", sum(self._sizes) if config.batch_size > 1 else 1)
         self._updates = 0
+
+    def add(self) -> None:
+        """Take note of the gradients of one document of a batch, and set them to 0."""
+        check(lib.mg_gradients_add(self._tape.pointer, self._first, self._sizes, len(self._first), self._sum))
+
+    def average(self) -> None:
+        """Set the gradients to the mean of those that were added."""
+        share = 1 / self._config.batch_size
+        check(lib.mg_gradients_mean(self._tape.pointer, self._first, self._sizes, len(self._first), self._sum, share))
 
     def update(self, learning_rate: float) -> None:
         """Change all parameters by their gradients, and set the gradients to 0.
@@ -94,8 +104,10 @@ class _Losses:
 def train(model: GPT, documents: Sequence[Sequence[int]], replay: bool = True) -> Iterator[Step]:
     """Train on the encoded documents, in turn; yields a record of each step when it is done.
 
-    With `replay` the loss is recorded once for each length of document and replayed in C; without, or when the model
-    computes with scalar Values, every step records it anew. The numbers are the same.
+    A step takes config.batch_size documents; its loss is the mean of theirs, and its gradients are the mean of theirs,
+    added in the order of the documents. With `replay` the loss is recorded once for each length of document and
+    replayed in C; without, or when the model computes with scalar Values, every step records it anew. The numbers are
+    the same.
 
     Raises DivergedError, naming the step, when the loss is not a finite number, or Python's arithmetic would have
     raised on the way to it; the parameters are then those before that step.
@@ -104,26 +116,43 @@ def train(model: GPT, documents: Sequence[Sequence[int]], replay: bool = True) -
     if config.steps and (not documents or any(len(tokens) < 2 for tokens in documents)):
         raise DataError("training needs documents, each with at least two tokens")
     matrices = list(model.state_dict.values())
-    tape = matrices[0]._tape
     optimizer = Adam(config, matrices)
     losses = _Losses(model) if replay and model.operations is SPANS else None
     for w in matrices:
         w.zero_grad()
     for step in range(config.steps):
-        tokens = documents[step % len(documents)]
-        mark = tape.mark()
+        first = step * config.batch_size
+        batch = [documents[i % len(documents)] for i in range(first, first + config.batch_size)]
         try:
-            result = model.loss(tokens) if losses is None else losses(tokens)
-            loss = result.data if isinstance(result, Value) else cast(Value, result.result).data
+            loss = _gradients(model, optimizer, batch, losses)
             if not math.isfinite(loss):
                 raise DivergedError(f"step {step + 1}: the loss is {loss}; try a lower learning rate", step + 1)
-            result.backward()
             optimizer.update(learning_rate_at(config, step))
         except MicrogptError:
             raise
         except (OverflowError, ZeroDivisionError, ValueError) as error:
             raise DivergedError(f"step {step + 1}: {error}; try a lower learning rate", step + 1) from error
-        if losses is None:
-            del result
-            tape.rewind(mark)
         yield Step(step + 1, loss)
+
+
+def _gradients(model: GPT, optimizer: Adam, batch: Sequence[Sequence[int]], losses: _Losses | None) -> float:
+    """Leave the mean of the documents' gradients in the parameters, and return the mean of their losses."""
+    tape = model.state_dict["wte"]._tape
+    total = 0.0
+    for tokens in batch:
+        if losses is None:
+            mark = tape.mark()
+            loss = model.loss(tokens)
+            total += loss.data
+            loss.backward()
+            del loss
+            tape.rewind(mark)
+        else:
+            program = losses(tokens)
+            total += cast(Value, program.result).data
+            program.backward()
+        if len(batch) > 1:
+            optimizer.add()
+    if len(batch) > 1:
+        optimizer.average()
+    return total * (1 / len(batch))

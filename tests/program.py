@@ -109,10 +109,17 @@ def run(config: Config, docs, value=oracle.Value) -> Run:
     model = Model(config, result.vocab_size, rng, value)
     m, v = [0.0] * len(model.parameters), [0.0] * len(model.parameters)
     for step in range(config.steps):
-        doc = docs[step % len(docs)]
-        loss = model.loss([bos, *(chars.index(c) for c in doc), bos])
-        loss.backward()
-        result.losses.append(loss.data)
+        total, sums = 0.0, [0.0] * len(model.parameters)
+        for i in range(step * config.batch_size, (step + 1) * config.batch_size):
+            loss = model.loss([bos, *(chars.index(c) for c in docs[i % len(docs)]), bos])
+            loss.backward()
+            total += loss.data
+            sums = [s + p.grad for s, p in zip(sums, model.parameters)]
+            for p in model.parameters:
+                p.grad = 0
+        for p, s in zip(model.parameters, sums):
+            p.grad = s * (1 / config.batch_size)
+        result.losses.append(total * (1 / config.batch_size))
         result.gradients = [p.grad for p in model.parameters]
         adam(config, model.parameters, m, v, step)
     result.parameters = [p.data for p in model.parameters]

@@ -119,7 +119,7 @@ def test_lines(run, preset, words):
         {"samples": 0},
         {"steps": 0, "samples": 0},
         {"seed": -7},
-        {"n_embd": 6, "n_head": 3, "n_layer": 2, "block_size": 2},
+        {"n_embd": 6, "n_head": 3, "n_layer": 2, "block_size": 2, "batch_size": 3},
         {"learning_rate": 0.5, "temperature": 2.5},
     ],
     ids=str,
@@ -148,7 +148,7 @@ def test_log(run, directory, preset):
 
     events = read_log(log)
     assert [*events[0].items()][:4] == [("event", "run"), ("docs", len(DOCS)), ("vocab", 5), ("params", count)]
-    for name in ("n_embd", "n_head", "n_layer", "block_size", "steps", "seed", "learning_rate", "temperature"):
+    for name in ("n_embd", "n_head", "n_layer", "block_size", "batch_size", "steps", "seed", "learning_rate"):
         assert events[0][name] == getattr(config, name)
     digest = hashlib.sha256(struct.pack(f"<{count}d", *result.parameters)).hexdigest()
     assert log.read_text(encoding="utf-8").splitlines()[1:] == [

@@ -24,6 +24,7 @@ COURSE = {
     "decay": "cosine",
     "temperature": 0.5,
     "samples": 20,
+    "batch_size": 1,
 }
 GIST = COURSE | {
     "block_size": 16,
@@ -35,7 +36,7 @@ GIST = COURSE | {
     "beta2": 0.99,
     "decay": "linear",
 }
-WHOLE = ["n_embd", "n_head", "n_layer", "block_size", "steps", "seed", "samples"]
+WHOLE = ["n_embd", "n_head", "n_layer", "block_size", "batch_size", "steps", "seed", "samples"]
 REAL = ["std", "learning_rate", "beta1", "beta2", "epsilon", "temperature"]
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -58,7 +59,7 @@ def test_default_is_the_course():
         *((name, value) for name in WHOLE for value in (1.5, 2.0, "3", None, True, NAN)),
         *((name, value) for name in REAL for value in (NAN, INFINITY, -INFINITY, "0.5", None)),
         *(pytest.param(name, 10**400, id=f"{name}-huge") for name in REAL),
-        *((name, value) for name in ("n_embd", "n_head", "n_layer", "block_size") for value in (0, -1)),
+        *((name, value) for name in ("n_embd", "n_head", "n_layer", "block_size", "batch_size") for value in (0, -1)),
         *((name, -1) for name in ("steps", "samples", "std", "learning_rate")),
         *((name, value) for name in ("temperature", "epsilon") for value in (0, 0.0, -0.0, -0.5)),
         *((name, value) for name in ("beta1", "beta2") for value in (-0.1, 1, 1.5)),

@@ -32,6 +32,7 @@ CONFIGS = {
     "two layers, one head": Config(n_layer=2, n_head=1, n_embd=6, steps=4, samples=2, seed=1),
     "odd sizes": Config(n_embd=15, n_head=3, block_size=5, steps=3, samples=3, temperature=1.0, seed=2),
     "head size one": Config(n_embd=4, n_head=4, n_layer=2, block_size=3, steps=5, activation="relu", seed=3),
+    "batches": Config(n_embd=8, n_head=2, steps=5, batch_size=3, samples=2, zero_output=False, std=0.3),
     "one lane": Config(n_embd=1, n_head=1, block_size=1, steps=4, samples=3, seed=4),
     "linear decay, no zeros": Config(n_embd=8, n_head=2, zero_output=False, decay="linear", steps=6, seed=5, std=0.2),
 }
