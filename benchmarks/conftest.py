@@ -1,6 +1,6 @@
 """Prints, after pytest-benchmark's table, what each case means: its speed in its own unit, and its ratio to the oracle.
 
-The oracle, the pure-Python `Value` of tests/, is timed in the same session: only ratios of one session compare.
+The oracle, the pure-Python `Value` of tests/, is timed in the same run: only ratios of one run compare.
 """
 
 from __future__ import annotations
