@@ -10,6 +10,7 @@ The values that the function made keep their places on the tape, so any of them 
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Union
@@ -80,13 +81,15 @@ class Program:
             raise ShapeError(f"the function was recorded with {len(self.inputs)} inputs, and {len(values)} are given")
         for handle, value in zip(self.inputs, values):
             if isinstance(handle, Index):
-                handle.value = value
-            else:
+                handle.value = operator.index(value)
+        for _, _, selector in self._selections:  # what can go wrong, before a number changes
+            if not 0 <= selector.index.value < selector.count:
+                raise IndexError(f"an index of {selector.index.value} where there are {selector.count} to select from")
+        for handle, value in zip(self.inputs, values):
+            if not isinstance(handle, Index):
                 handle.data = value
         for node, operand, selector in self._selections:
             value = selector.index.value
-            if not 0 <= value < selector.count:
-                raise IndexError(f"an index of {value} where there are {selector.count} to select from")
             check(lib.mg_program_select(self._pointer, node, operand, selector.first + value * selector.size))
 
     def forward(self) -> None:

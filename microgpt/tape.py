@@ -208,6 +208,13 @@ class Tape:
         roots += [handle._node for handle in mine]
         sizes += [handle._size for handle in mine]
         check(lib.mg_tape_collect(self.pointer, roots, sizes, len(roots)))
+        self.labels = {node: label for node, label in self.labels.items() if self._holds(node)}
+
+    def _holds(self, node: int) -> bool:
+        if lib.mg_lane_operation(self.pointer, node) >= 0:
+            return True
+        lib.mg_tape_take_status(self.pointer)
+        return False
 
 
 def _handles() -> list[Handle]:

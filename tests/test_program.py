@@ -162,6 +162,12 @@ def test_indices_select_rows_and_lanes():
         program(5, 0)
     with pytest.raises(IndexError):
         program(0, -1)
+    with pytest.raises(TypeError):
+        program(0, 1.5)
+    both = record(lambda x, i: surprisal(softmax(wte[i] + x)[Index(1)]), [0.0] * 4, Index(0))
+    with pytest.raises(IndexError):
+        both([9.0] * 4, 7)
+    assert both.inputs[0].data == [0.0] * 4  # nothing was changed
 
 
 def test_indices_belong_to_recordings():

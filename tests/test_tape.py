@@ -211,6 +211,20 @@ def test_collect_keeps_what_existing_values_need():
         assert tape.memory().slots <= 2048
 
 
+def test_labels_go_with_their_values():
+    """A collection forgets the labels of values that it forgets, and keeps the others."""
+    with Tape() as tape:
+        kept = Value(1.0)
+        kept.label = "kept"
+        for _ in range(2000):
+            Value(2.0).label = "gone"
+        for _ in range(2):
+            tape.collect()
+        assert list(tape.labels.values()) == ["kept"]
+        assert kept.label == "kept"
+        assert (kept + 1).data == 2.0
+
+
 def test_a_collection_while_a_matrix_is_made_keeps_all_of_it():
     """A run of leaves that is so long that recording it calls for a collection is kept, though it has no handle yet."""
     with Tape() as tape:
