@@ -332,32 +332,24 @@ mg_id mg_leaf(mg_tape *tape, double value) {
     return mg_id_of(tape, slot);
 }
 
-mg_id mg_unary(mg_tape *tape, int32_t operation, mg_id a) {
+static mg_id one_operand(mg_tape *tape, int32_t operation, mg_id a, bool constant, double k) {
     mg_slot operand;
     if (!mg_ready(tape)) {
         return MG_NONE;
     }
-    if (!fits(operation, 1, false)) {
-        return mg_fail(tape, MG_OPERATION);
-    }
-    if (!mg_find(tape, a, &operand)) {
-        return mg_fail(tape, MG_STALE);
-    }
-    return record(tape, operation, operand, 0, tape->value[operand], 0);
-}
-
-mg_id mg_unary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
-    mg_slot operand;
-    if (!mg_ready(tape)) {
-        return MG_NONE;
-    }
-    if (!fits(operation, 1, true)) {
+    if (!fits(operation, 1, constant)) {
         return mg_fail(tape, MG_OPERATION);
     }
     if (!mg_find(tape, a, &operand)) {
         return mg_fail(tape, MG_STALE);
     }
     return record(tape, operation, operand, 0, tape->value[operand], k);
+}
+
+mg_id mg_unary(mg_tape *tape, int32_t operation, mg_id a) { return one_operand(tape, operation, a, false, 0); }
+
+mg_id mg_unary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
+    return one_operand(tape, operation, a, true, k);
 }
 
 mg_id mg_binary(mg_tape *tape, int32_t operation, mg_id a, mg_id b) {
