@@ -55,6 +55,7 @@ extern "C" {
 /* [cffi begin] */
 typedef struct mg_tape mg_tape;
 typedef struct mg_program mg_program;
+typedef struct mg_trainer mg_trainer;
 typedef uint64_t mg_id;   /* a lane; lanes of one statement have consecutive ids */
 typedef uint64_t mg_mark; /* a moment: greater than every id recorded before it */
 
@@ -72,6 +73,7 @@ typedef enum {
     MG_OPERATION,     /* no such operation, or one of another arity */
     MG_OVERWRITTEN,   /* sweep: an operand of a span statement was written after the statement was recorded */
     MG_NOT_REPLAYABLE, /* program: a custom statement, whose value only the caller can compute */
+    MG_NOT_FINITE,    /* training: the loss is an infinity or not a number */
     MG_DOMAIN,        /* as Python: ValueError, math domain error */
     MG_RANGE,         /* as Python: OverflowError, math range error */
     MG_POWER_RANGE,   /* as Python: OverflowError of ** */
@@ -182,6 +184,33 @@ mg_status mg_program_reverse(mg_program *program);
    MG_SPAN_SURPRISAL, is from now on the run of lanes from `first`: other leaves instead of leaves, or other lanes of
    the same span statement, recorded before `lane` was (else MG_SHAPE). */
 mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_id first);
+/* Does the program compute the statements of all positions together? It does when its result is the mean of losses that
+   the same statements were recorded for, position by position; the numbers are the same. */
+bool mg_program_has_batches(const mg_program *program);
+
+/* Integer inputs by number. Bind: input `input` selects, for the operand that mg_program_select would take, the run of
+   `size` lanes from `first` + value * `size`, for values below `count`; an input may be bound to several operands. Set:
+   the values of all inputs, in order (MG_SHAPE, and nothing changed, when there are more or fewer than were bound, or
+   one is out of range). */
+mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t operand, mg_id first, size_t size,
+                          size_t count);
+mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n);
+
+/* Train: steps of Adam on programs whose result is the loss of a document and whose inputs are its tokens. A trainer
+   holds `count` runs of parameters, their moments and the number of steps taken; it refers to the tape and to the
+   programs, which must outlive it, and frees neither. Add names the program of documents of `tokens` tokens. NULL, and a
+   status in the tape, on failure. */
+mg_trainer *mg_trainer_new(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double beta1,
+                           double beta2, double epsilon);
+void mg_trainer_free(mg_trainer *trainer);
+mg_status mg_trainer_add(mg_trainer *trainer, size_t tokens, mg_program *program);
+/* Takes `steps` more steps, of `batch_size` documents each: document d is tokens[starts[d]] to tokens[starts[d + 1] - 1],
+   and the first of a step is number step * batch_size, modulo `documents`. Step i has learning_rates[i] and leaves its
+   loss in losses[i], the mean of its documents'. Sets *done to the steps that were taken. A status other than MG_OK is
+   that of step *done, which changed no parameter: MG_NOT_FINITE with its loss in losses[*done], MG_SHAPE where a document
+   has no program or a token is out of range, or as the operations and mg_adam fail. The lanes of the programs hold no particular numbers afterwards. */
+mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
+                         size_t batch_size, const double *learning_rates, size_t steps, double *losses, size_t *done);
 
 /* Read and write lanes; n lanes are copied from or to the caller's buffer. */
 double mg_value(mg_tape *tape, mg_id lane);   /* NaN and a status when the id is refused */

@@ -26,6 +26,10 @@ static void free_storage(mg_tape *tape) {
     mg_reallocate(tape, tape->directory, tape->directory_size * sizeof *tape->directory, 0);
     mg_list_free(tape, &tape->order);
     mg_list_free(tape, &tape->stack);
+    mg_reallocate(tape, tape->work, tape->work_bytes, 0);
+    tape->work = NULL;
+    tape->work_bytes = 0;
+    tape->work_of = NULL;
     tape->pages = NULL;
     tape->directory = NULL;
     tape->capacity = tape->page_count = tape->page_capacity = tape->first_free = tape->directory_size = 0;
@@ -102,6 +106,7 @@ const char *mg_status_text(mg_status status) {
                            "partials are gone; record the computation again before backward()",
         [MG_NOT_REPLAYABLE] = "a value made with children and local_grads of one's own cannot be computed again, so a "
                               "program cannot hold it",
+        [MG_NOT_FINITE] = "the loss is not a finite number",
         [MG_DOMAIN] = "math domain error",
         [MG_RANGE] = "math range error",
         [MG_POWER_RANGE] = "(34, 'Numerical result out of range')",

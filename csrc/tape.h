@@ -67,6 +67,9 @@ struct mg_tape {
     uint64_t writes;  /* counts writes */
 
     mg_list order, stack; /* the sweep's */
+    void *work;           /* where programs keep their batches, see batches.h */
+    size_t work_bytes;
+    const mg_program *work_of; /* whose numbers of the last forward are there; NULL: nobody's */
 
     pthread_t owner;
     _Atomic(int) busy; /* inside a call that a second thread must not join */

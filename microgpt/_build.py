@@ -16,7 +16,9 @@ SOURCES = [
     "spans.c",
     "sweep.c",
     "program.c",
+    "batches.c",
     "adam.c",
+    "train.c",
     "kernels.c",
 ]
 BEGIN, END = "/* [cffi begin] */", "/* [cffi end] */"
@@ -34,7 +36,7 @@ ffibuilder.set_source(
     '#include "microgpt.h"',
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
-    depends=["csrc/microgpt.h", "csrc/tape.h", "csrc/kernels.h"],
+    depends=["csrc/microgpt.h", "csrc/tape.h", "csrc/kernels.h", "csrc/program.h", "csrc/batches.h", "csrc/row.h"],
     extra_compile_args=COMPILE_ARGS,
     libraries=[] if sys.platform == "win32" else ["m"],
     py_limited_api=True,

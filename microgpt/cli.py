@@ -221,9 +221,8 @@ def run(arguments: argparse.Namespace) -> int:
             output.line(f"num docs: {len(docs)}")
             output.line(f"vocab size: {tokenizer.vocab_size}")
             output.line(f"num params: {count}")
-            for step in train(
-                model, [tokenizer.encode(doc) for doc in docs[: config.steps * config.batch_size]], replay
-            ):
+            encoded = [tokenizer.encode(doc) for doc in docs[: config.steps * config.batch_size]]
+            for step in train(model, encoded, replay, block=None):
                 reached = step.number
                 output.event("step", step=step.number, loss=step.loss)
                 output.line(f"step {step.number:4d} / {config.steps:4d} | loss {step.loss:.4f}")

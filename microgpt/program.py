@@ -56,7 +56,7 @@ class _Recorder:
 class Program:
     """A recorded function. `inputs` are the handles it was called with, `result` is the Value or Vector it returned."""
 
-    __slots__ = ("_handles", "_pointer", "_selections", "_tape", "inputs", "result")
+    __slots__ = ("_indices", "_pointer", "_selectors", "_tape", "inputs", "result")
 
     def __init__(self, inputs: Sequence[Input], result: Value | Vector, since: int, selections: Any) -> None:
         self._tape: Tape = result._tape
@@ -67,7 +67,14 @@ class Program:
         self._pointer = ffi.gc(pointer, lambda program, tape=self._tape, free=lib.mg_program_free: free(program))
         self.inputs = tuple(inputs)
         self.result = result
-        self._selections: list[tuple[int, int, Selector]] = selections
+        self._selectors: list[Selector] = [selector for _, _, selector in selections]
+        used = {id(selector.index): selector.index for selector in self._selectors}
+        given = {id(handle): used[id(handle)] for handle in self.inputs if id(handle) in used}
+        self._indices = list((given | used).values())  # those of the inputs first, in their order
+        numbers = {id(index): number for number, index in enumerate(self._indices)}
+        for node, operand, selector in selections:
+            run = selector.first, selector.size, selector.count
+            check(lib.mg_program_bind(self._pointer, numbers[id(selector.index)], node, operand, *run))
 
     def __call__(self, *values: Any) -> float | list[float]:
         """Set the inputs, run forward, and return the result's numbers."""
@@ -82,15 +89,21 @@ class Program:
         for handle, value in zip(self.inputs, values):
             if isinstance(handle, Index):
                 handle.value = operator.index(value)
-        for _, _, selector in self._selections:  # what can go wrong, before a number changes
+        for selector in self._selectors:  # what can go wrong, before a number changes
             if not 0 <= selector.index.value < selector.count:
                 raise IndexError(f"an index of {selector.index.value} where there are {selector.count} to select from")
         for handle, value in zip(self.inputs, values):
             if not isinstance(handle, Index):
                 handle.data = value
-        for node, operand, selector in self._selections:
-            value = selector.index.value
-            check(lib.mg_program_select(self._pointer, node, operand, selector.first + value * selector.size))
+        if self._indices:
+            numbers = [index.value for index in self._indices]
+            check(lib.mg_program_set(self._pointer, numbers, len(numbers)))
+
+    @property
+    def batched(self) -> bool:
+        """Does the core compute all positions together? It does for the mean of the losses of positions that were
+        recorded one after the other by the same operations, such as GPT.loss; the numbers are the same."""
+        return lib.mg_program_has_batches(self._pointer)
 
     def forward(self) -> None:
         """Compute everything again from the inputs, and whatever else the function used, as they are now.

@@ -40,6 +40,7 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     lib.MG_OPERATION: errors.TapeError,
     lib.MG_OVERWRITTEN: errors.OverwrittenError,
     lib.MG_NOT_REPLAYABLE: errors.NotReplayableError,
+    lib.MG_NOT_FINITE: ArithmeticError,
     lib.MG_DOMAIN: ValueError,
     lib.MG_RANGE: OverflowError,
     lib.MG_POWER_RANGE: OverflowError,

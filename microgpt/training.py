@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from itertools import pairwise
 
 from .config import Config
-from .errors import DataError, DivergedError, MicrogptError
+from .errors import ConfigError, DataError, DivergedError, MicrogptError
 from .model import GPT, SPANS
 from .program import Program, record
 from .tape import Tape, check, ffi, lib
-from .value import Value
 from .vector import Index, Matrix
 
 
@@ -79,35 +80,99 @@ def learning_rate_at(config: Config, step: int) -> float:
     return config.learning_rate * (1 - step / config.steps)
 
 
-class _Losses:
-    """The model's loss as recorded programs, one for each number of predictions, made when it is first needed."""
+class _Core:
+    """Training in the core: the loss recorded as programs, one for each number of tokens, and the steps taken in C."""
 
-    __slots__ = ("_model", "_programs")
+    __slots__ = ("_config", "_done", "_lengths", "_model", "_pointer", "_programs", "_starts", "_tokens")
 
-    def __init__(self, model: GPT) -> None:
-        self._model = model
+    def __init__(self, model: GPT, documents: Sequence[Sequence[int]]) -> None:
+        config = self._config = model.config
+        matrices = list(model.state_dict.values())
+        tape = matrices[0]._tape
+        first, sizes = [w._node for w in matrices], [w._size for w in matrices]
+        moments = config.beta1, config.beta2, config.epsilon
+        pointer = lib.mg_trainer_new(tape.pointer, first, sizes, len(first), *moments)
+        if pointer == ffi.NULL:
+            tape.raise_status()
+        # The destructor holds the tape and the programs, which so outlive the trainer.
         self._programs: dict[int, Program] = {}
+        kept = tape, self._programs
+        self._pointer = ffi.gc(pointer, lambda trainer, kept=kept, free=lib.mg_trainer_free: free(trainer))
+        self._model = model
+        self._done = ffi.new("size_t *")
+        tokens, starts = array("i"), array("Q", [0])
+        for document in documents:
+            tokens.extend(document[: config.block_size + 1])
+            starts.append(len(tokens))
+        self._tokens, self._starts = ffi.from_buffer("int32_t[]", tokens), ffi.from_buffer("size_t[]", starts)
+        self._lengths = [end - start for start, end in pairwise(starts)]
 
-    def __call__(self, tokens: Sequence[int]) -> Program:
-        """The program of the document's length, run forward."""
-        tokens = tokens[: self._model.config.block_size + 1]
-        program = self._programs.get(len(tokens))
-        if program is None:
+    def _record(self, step: int, steps: int) -> None:
+        """Make the programs that the documents of these steps need and that there are not yet."""
+        count, batch_size = len(self._lengths), self._config.batch_size
+        documents = range(step * batch_size, (step + min(steps, count)) * batch_size)
+        for length in {self._lengths[i % count] for i in documents} - self._programs.keys():
             tape = self._model.state_dict["wte"]._tape
-            program = record(lambda *indices: self._model.loss(indices), *map(Index, tokens), tape=tape)
-            self._programs[len(tokens)] = program
-        else:
-            program(*tokens)
-        return program
+            program = record(lambda *indices: self._model.loss(indices), *[Index(0)] * length, tape=tape)
+            check(lib.mg_trainer_add(self._pointer, length, program._pointer))
+            self._programs[length] = program
+
+    def run(self, step: int, steps: int) -> tuple[list[float], int]:
+        """Take steps, the first of which is number `step` from 0. Their losses, with that of the step that failed, if
+        one did, and the status of that one; no parameter changed in it."""
+        self._record(step, steps)
+        rates = [learning_rate_at(self._config, i) for i in range(step, step + steps)]
+        losses = ffi.new("double[]", steps)
+        documents = self._tokens, self._starts, len(self._lengths), self._config.batch_size
+        status = lib.mg_trainer_run(self._pointer, *documents, rates, steps, losses, self._done)
+        return list(losses[0 : self._done[0] + (status != lib.MG_OK)]), status
 
 
-def train(model: GPT, documents: Sequence[Sequence[int]], replay: bool = True) -> Iterator[Step]:
+BLOCK_SECONDS = 0.02  # a call of the core cannot be interrupted
+
+
+def _in_core(model: GPT, documents: Sequence[Sequence[int]], block: int | None) -> Iterator[float]:
+    """The losses of all steps."""
+    core, step, count = _Core(model, documents), 0, block or 1
+    while step < model.config.steps:
+        count = min(count, model.config.steps - step)
+        started = time.perf_counter()
+        losses, status = core.run(step, count)
+        seconds = time.perf_counter() - started
+        yield from losses[: count if status == lib.MG_OK else -1]
+        if status == lib.MG_NOT_FINITE:
+            yield losses[-1]
+        check(status)
+        step += count
+        if block is None:
+            count = max(1, min(4 * count, int(count * BLOCK_SECONDS / max(seconds, 1e-6))))
+
+
+def _recorded_anew(model: GPT, documents: Sequence[Sequence[int]]) -> Iterator[float]:
+    """The losses of all steps, each of which records the graph again."""
+    config = model.config
+    matrices = list(model.state_dict.values())
+    optimizer = Adam(config, matrices)
+    for step in range(config.steps):
+        first = step * config.batch_size
+        batch = [documents[i % len(documents)] for i in range(first, first + config.batch_size)]
+        loss = _gradients(model, optimizer, batch)
+        if math.isfinite(loss):
+            optimizer.update(learning_rate_at(config, step))
+        yield loss
+
+
+def train(model: GPT, documents: Sequence[Sequence[int]], replay: bool = True, block: int | None = 1) -> Iterator[Step]:
     """Train on the encoded documents, in turn; yields a record of each step when it is done.
 
     A step takes config.batch_size documents; its loss is the mean of theirs, and its gradients are the mean of theirs,
-    added in the order of the documents. With `replay` the loss is recorded once for each length of document and
-    replayed in C; without, or when the model computes with scalar Values, every step records it anew. The numbers are
-    the same.
+    added in the order of the documents. With `replay` the loss is recorded once for each length of document, and the
+    steps are taken in C; without, or when the model computes with scalar Values, every step records it anew. The
+    numbers are the same.
+
+    `block` is how many steps one call of the core takes, with replay, before their records are yielded: with 1 the
+    parameters are those after the step that was yielded; with more they may be up to block - 1 steps ahead, and a step
+    costs less. None is as many as take some 20 milliseconds, after which an interrupt is noticed.
 
     Raises DivergedError, naming the step, when the loss is not a finite number, or Python's arithmetic would have
     raised on the way to it; the parameters are then those before that step.
@@ -115,42 +180,38 @@ def train(model: GPT, documents: Sequence[Sequence[int]], replay: bool = True) -
     config = model.config
     if config.steps and (not documents or any(len(tokens) < 2 for tokens in documents)):
         raise DataError("training needs documents, each with at least two tokens")
-    matrices = list(model.state_dict.values())
-    optimizer = Adam(config, matrices)
-    losses = _Losses(model) if replay and model.operations is SPANS else None
-    for w in matrices:
+    vocab_size = model.state_dict["wte"].rows
+    if any(min(tokens) < 0 or max(tokens) >= vocab_size for tokens in documents):
+        raise DataError(f"a document has a token that is not from 0 to {vocab_size - 1}, as the model's are")
+    if block is not None and block < 1:
+        raise ConfigError(f"block must be at least 1, or None, not {block}")
+    for w in model.state_dict.values():
         w.zero_grad()
-    for step in range(config.steps):
-        first = step * config.batch_size
-        batch = [documents[i % len(documents)] for i in range(first, first + config.batch_size)]
+    core = replay and model.operations is SPANS
+    losses = _in_core(model, documents, block) if core else _recorded_anew(model, documents)
+    for number in range(1, config.steps + 1):
         try:
-            loss = _gradients(model, optimizer, batch, losses)
-            if not math.isfinite(loss):
-                raise DivergedError(f"step {step + 1}: the loss is {loss}; try a lower learning rate", step + 1)
-            optimizer.update(learning_rate_at(config, step))
+            loss = next(losses)
         except MicrogptError:
             raise
         except (OverflowError, ZeroDivisionError, ValueError) as error:
-            raise DivergedError(f"step {step + 1}: {error}; try a lower learning rate", step + 1) from error
-        yield Step(step + 1, loss)
+            raise DivergedError(f"step {number}: {error}; try a lower learning rate", number) from error
+        if not math.isfinite(loss):
+            raise DivergedError(f"step {number}: the loss is {loss}; try a lower learning rate", number)
+        yield Step(number, loss)
 
 
-def _gradients(model: GPT, optimizer: Adam, batch: Sequence[Sequence[int]], losses: _Losses | None) -> float:
+def _gradients(model: GPT, optimizer: Adam, batch: Sequence[Sequence[int]]) -> float:
     """Leave the mean of the documents' gradients in the parameters, and return the mean of their losses."""
     tape = model.state_dict["wte"]._tape
     total = 0.0
     for tokens in batch:
-        if losses is None:
-            mark = tape.mark()
-            loss = model.loss(tokens)
-            total += loss.data
-            loss.backward()
-            del loss
-            tape.rewind(mark)
-        else:
-            program = losses(tokens)
-            total += cast(Value, program.result).data
-            program.backward()
+        mark = tape.mark()
+        loss = model.loss(tokens)
+        total += loss.data
+        loss.backward()
+        del loss
+        tape.rewind(mark)
         if len(batch) > 1:
             optimizer.add()
     if len(batch) > 1:

@@ -310,8 +310,8 @@ def test_interrupt_is_not_lost(run, directory, interruptible, monkeypatch):
         for _ in range(1000):
             pass
 
-    def train(*arguments):
-        for step in real_train(*arguments):
+    def train(*arguments, **options):
+        for step in real_train(*arguments, **options):
             if step.number == 2:
                 forgotten = Forgotten()
                 reference = weakref.ref(forgotten, interrupt)

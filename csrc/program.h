@@ -1,0 +1,51 @@
+/* program.h: a recorded program, for the library's own files. See microgpt.h for what it does. */
+#ifndef MG_PROGRAM_H
+#define MG_PROGRAM_H
+
+#include "batches.h"
+
+/* An integer input's operand of a statement: slot `first` + value * size. */
+typedef struct {
+    size_t input;
+    mg_slot header;
+    size_t operand;
+    mg_id first;
+    size_t size, count;
+    bool leaves;
+} mg_binding;
+
+struct mg_program {
+    mg_tape *tape;
+    mg_id result;
+    mg_list statements; /* slots of scalar operations and headers of span statements, in order of recording */
+    mg_list order;      /* as in sweep.c */
+    bool ordered;       /* false when an operand was selected anew, so that the search may go another way */
+    uint64_t writes;    /* the tape's count of writes when forward ran; reverse needs the same primals */
+    mg_binding *bindings;
+    size_t binding_count, binding_room;
+    size_t inputs;      /* one more than the highest number of an input */
+    mg_batches *batches; /* NULL: the statements are replayed one by one */
+};
+
+/* program.c: what mg_program_forward and mg_program_reverse do once they have entered; `store` says whether the tape's
+   lanes get the numbers too. Forward sets *value to the result. */
+mg_status mg_program_compute(mg_program *program, bool store, double *value);
+mg_status mg_program_sweep(mg_program *program, bool store);
+
+/* batches.c. Sets program->batches when the program has the shape for it. NULL is fine; fails only without memory. */
+mg_status mg_batches_find(mg_program *program);
+void mg_batches_free(mg_program *program);
+/* Reads which leaves and targets are selected now; false when they do not suit the batches. */
+bool mg_batches_select(mg_program *program);
+/* Makes the tape's workspace ready for the program's batches; false without memory. */
+bool mg_batches_enter(const mg_program *program, mg_replay *replay);
+/* The result after forward. */
+static inline double mg_batches_result(const mg_replay *replay) {
+    const mg_batches *batches = replay->batches;
+    return ((const double *)replay->value)[batches->batch[batches->count - 1].first * batches->padded];
+}
+/* Copies primals and partials, or adjoints, from the workspace to the tape. */
+void mg_batches_store_values(const mg_program *program, const mg_replay *replay);
+void mg_batches_store_adjoints(const mg_program *program, const mg_replay *replay);
+
+#endif

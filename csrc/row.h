@@ -1,0 +1,750 @@
+/* row.h: one row of the table of kernels. Included once for each kind of processor and of number, with
+ *
+ *     ROW         the row's name
+ *     REAL, BITS  double and int64_t, or float and int32_t
+ *     WIDTH       numbers in a vector register
+ *     FOR_ROW     the attributes that tell the compiler of the processor
+ *     EXACT       1: the bits of Python's arithmetic. 0: the fast mode, whose file lets the compiler fuse
+ *     POW_IS_NEAR 1: pow is called only where its result may differ from the correctly rounded one
+ *     POW, LOG    of the C library, for REAL
+ *
+ * All matrix work is one function, `products`: sums of products in a given order, eight sums side by side.
+ */
+#define JOIN_(name, row) name##_##row
+#define JOIN(name, row) JOIN_(name, row)
+#define TEXT_(row) #row
+#define TEXT(row) TEXT_(row)
+#define NAME(name) JOIN(name, ROW)
+
+#define VECTORS (MG_CHUNK / WIDTH)
+#define BLOCK 64 /* numbers that adam and the squares take at a time */
+
+typedef REAL NAME(vector) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+#define VECTOR NAME(vector)
+#define LOAD(p) (*(const VECTOR *)(p))
+#define STORE(p, x) (*(VECTOR *)(p) = (x))
+
+/* ---- sums of products ------------------------------------------------------------------------------------------- */
+
+/* Terms a[k * a_output] * b[t] of output k at place t; a and b move on by a_term and b_term from term to term. */
+typedef struct {
+    const REAL *a;
+    ptrdiff_t a_output, a_term;
+    const REAL *b;
+    ptrdiff_t b_term;
+    size_t terms;
+} NAME(sum);
+
+/* `outputs` is a constant wherever this is inlined. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(block)(const size_t outputs, const NAME(sum) *sums,
+                                                                       size_t count, size_t output, size_t place,
+                                                                       REAL *out, size_t out_stride) {
+    VECTOR total[WIDTH][VECTORS];
+    for (size_t k = 0; k < outputs; k++) {
+        for (size_t v = 0; v < VECTORS; v++) {
+            total[k][v] = LOAD(out + (output + k) * out_stride + place + v * WIDTH);
+        }
+    }
+    for (size_t s = 0; s < count; s++) {
+        const ptrdiff_t a_output = sums[s].a_output, a_term = sums[s].a_term, b_term = sums[s].b_term;
+        const REAL *a = sums[s].a + (ptrdiff_t)output * a_output, *b = sums[s].b + place;
+        for (size_t n = sums[s].terms; n > 0; n--, a += a_term, b += b_term) {
+            VECTOR x[VECTORS];
+            for (size_t v = 0; v < VECTORS; v++) {
+                x[v] = LOAD(b + v * WIDTH);
+            }
+            for (size_t k = 0; k < outputs; k++) {
+                for (size_t v = 0; v < VECTORS; v++) {
+                    total[k][v] += x[v] * a[(ptrdiff_t)k * a_output];
+                }
+            }
+        }
+    }
+    for (size_t k = 0; k < outputs; k++) {
+        for (size_t v = 0; v < VECTORS; v++) {
+            STORE(out + (output + k) * out_stride + place + v * WIDTH, total[k][v]);
+        }
+    }
+}
+
+/* out[k][t] += the sums' terms, one after the other, for all k < outputs and t < width. */
+FOR_ROW static __attribute__((noinline)) void NAME(products)(size_t outputs, size_t width, const NAME(sum) *sums,
+                                                             size_t count, REAL *out, size_t out_stride) {
+    size_t whole = width / MG_CHUNK * MG_CHUNK, k = 0;
+    for (; k + WIDTH <= outputs; k += WIDTH) {
+        for (size_t place = 0; place < whole; place += MG_CHUNK) {
+            NAME(block)(WIDTH, sums, count, k, place, out, out_stride);
+        }
+    }
+    for (size_t place = 0; place < whole; place += MG_CHUNK) {
+        size_t rest = k;
+        if (WIDTH > 4 && rest + 4 <= outputs) {
+            NAME(block)(4, sums, count, rest, place, out, out_stride);
+            rest += 4;
+        }
+        if (WIDTH > 2 && rest + 2 <= outputs) {
+            NAME(block)(2, sums, count, rest, place, out, out_stride);
+            rest += 2;
+        }
+        if (rest < outputs) {
+            NAME(block)(1, sums, count, rest, place, out, out_stride);
+        }
+    }
+    for (size_t t = whole; t < width; t++) {
+        for (k = 0; k < outputs; k++) {
+            REAL total = out[k * out_stride + t];
+            for (size_t s = 0; s < count; s++) {
+                const REAL *a = sums[s].a + (ptrdiff_t)k * sums[s].a_output, *b = sums[s].b + t;
+                for (size_t n = sums[s].terms; n > 0; n--, a += sums[s].a_term, b += sums[s].b_term) {
+                    total += *b * *a;
+                }
+            }
+            out[k * out_stride + t] = total;
+        }
+    }
+}
+
+/* ---- powers ----------------------------------------------------------------------------------------------------- */
+
+#if EXACT && POW_IS_NEAR
+/* The unit in the last place of x. */
+FOR_ROW static inline __attribute__((always_inline)) double NAME(last_place)(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0x7ff0000000000000u;
+    memcpy(&x, &bits, sizeof x);
+    return x * 0x1p-52;
+}
+
+/* Asks pow where out[] is NaN; most groups of 8 have none. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(call_pow)(const double *x, double k, double *out) {
+    for (size_t from = 0; from < BLOCK; from += 8) {
+        double sum = 0;
+        for (size_t i = from; i < from + 8; i++) {
+            sum += out[i];
+        }
+        for (size_t i = from; isnan(sum) && i < from + 8; i++) {
+            if (isnan(out[i])) {
+                out[i] = pow(x[i], k);
+            }
+        }
+    }
+}
+#endif
+
+/* x ** 2 */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(square_block)(const REAL *x, REAL *out) {
+#if EXACT && POW_IS_NEAR
+    for (size_t i = 0; i < BLOCK; i++) {
+        double y = x[i] * x[i], unit = NAME(last_place)(y);
+        double middle = fabs(fabs(__builtin_fma(x[i], x[i], -y)) - 0.5 * unit);
+        bool decided = (y >= SMALLEST) & (y <= LARGEST) & (middle > MARGIN * unit) & (y != unit * 0x1p52);
+        out[i] = decided | (x[i] == 0) ? y : NAN;
+    }
+    NAME(call_pow)(x, 2, out);
+#elif EXACT
+    for (size_t i = 0; i < BLOCK; i++) {
+        out[i] = pow(x[i], 2);
+    }
+#else
+    for (size_t i = 0; i < BLOCK; i++) {
+        out[i] = x[i] * x[i];
+    }
+#endif
+}
+
+/* x ** 0.5: the true root is s + residual / (2 * s). */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(root_block)(const REAL *x, REAL *out) {
+#if EXACT && POW_IS_NEAR
+    for (size_t i = 0; i < BLOCK; i++) {
+        double s = sqrt(x[i]), unit = NAME(last_place)(s);
+        double middle = fabs(fabs(__builtin_fma(-s, s, x[i])) - s * unit);
+        bool ordinary = (x[i] >= SMALLEST) & (x[i] <= LARGEST) & (s != unit * 0x1p52);
+        bool decided = ordinary & (middle > 2 * MARGIN * (s * unit));
+        out[i] = decided | (x[i] == 0) ? s : NAN;
+    }
+    NAME(call_pow)(x, 0.5, out);
+#elif EXACT
+    for (size_t i = 0; i < BLOCK; i++) {
+        out[i] = pow(x[i], 0.5);
+    }
+#else
+    for (size_t i = 0; i < BLOCK; i++) {
+        out[i] = SQRT(x[i]);
+    }
+#endif
+}
+
+/* ---- adam ------------------------------------------------------------------------------------------------------- */
+
+/* m = beta1 * m + (1 - beta1) * g, and so on: see adam.c. */
+FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_adam_step *step) {
+    REAL *data = data_, *grad = grad_, *m = m_, *v = v_;
+    REAL g[BLOCK] = {0}, square[BLOCK], m_hat[BLOCK], v_hat[BLOCK] = {0}, root[BLOCK];
+    const REAL beta1 = (REAL)step->beta1, beta2 = (REAL)step->beta2;
+    const REAL rest1 = (REAL)(1 - step->beta1), rest2 = (REAL)(1 - step->beta2);
+    const REAL correction1 = (REAL)step->correction1, correction2 = (REAL)step->correction2;
+    const REAL learning_rate = (REAL)step->learning_rate, epsilon = (REAL)step->epsilon;
+    for (size_t from = 0; from < n; from += BLOCK) {
+        size_t count = n - from < BLOCK ? n - from : BLOCK;
+        memcpy(g, grad + from, count * sizeof *g);
+        NAME(square_block)(g, square);
+        for (size_t i = 0; i < count; i++) {
+            m[from + i] = beta1 * m[from + i] + rest1 * g[i];
+            v[from + i] = beta2 * v[from + i] + rest2 * square[i];
+        }
+        for (size_t i = 0; i < count; i++) {
+            m_hat[i] = m[from + i] / correction1;
+            v_hat[i] = v[from + i] / correction2;
+        }
+        NAME(root_block)(v_hat, root);
+        for (size_t i = 0; i < count; i++) {
+            data[from + i] -= learning_rate * m_hat[i] / (root[i] + epsilon);
+            grad[from + i] = 0;
+        }
+    }
+}
+
+/* Compared as integers: the order of positive floats is that of their bits, and an integer maximum runs in vectors. */
+FOR_ROW static double NAME(largest)(size_t n, const void *x_) {
+    const REAL *x = x_;
+    const BITS infinity = EXACT ? (BITS)0x7ff0000000000000 : (BITS)0x7f800000;
+    BITS largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        BITS bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= EXACT ? (BITS)0x7fffffffffffffff : (BITS)0x7fffffff;
+        bits = bits < infinity ? bits : 0;
+        largest = bits > largest ? bits : largest;
+    }
+    REAL size;
+    memcpy(&size, &largest, sizeof size);
+    return (double)size;
+}
+
+/* ---- forward ---------------------------------------------------------------------------------------------------- */
+
+/* Are n numbers, a whole number of chunks, all finite? */
+FOR_ROW static bool NAME(all_finite)(size_t n, const REAL *x) {
+    VECTOR sum[VECTORS] = {0};
+    for (size_t i = 0; i < n; i += MG_CHUNK) {
+        for (size_t v = 0; v < VECTORS; v++) {
+            sum[v] += LOAD(x + i + v * WIDTH) * 0; /* NaN for an infinity or a NaN */
+        }
+    }
+    REAL total = 0;
+    for (size_t i = 0; i < MG_CHUNK; i++) {
+        total += sum[i / WIDTH][i % WIDTH];
+    }
+    return total == 0;
+}
+
+/* a + b, where either may be gathered leaves */
+FOR_ROW static void NAME(add)(const mg_replay *replay, const mg_batch *batch, REAL *out) {
+    const mg_batches *batches = replay->batches;
+    const size_t padded = batches->padded, n = batch->lanes * padded;
+    const REAL *value = replay->value, *leaf = replay->leaf_value;
+    const size_t a = batch->operand[0], b = batch->operand[1];
+    memset(out, 0, n * sizeof *out);
+    for (size_t t = 0; t < batches->positions; t++) {
+        const REAL *left = leaf + (batches->gathered[t] - replay->lowest);
+        const REAL *right = leaf + (batches->gathered[batches->positions + t] - replay->lowest);
+        if (a == MG_NO_ROW && b == MG_NO_ROW) {
+            for (size_t c = 0; c < batch->lanes; c++) {
+                out[c * padded + t] = left[c] + right[c];
+            }
+        } else if (a == MG_NO_ROW || b == MG_NO_ROW) {
+            const REAL *gathered = a == MG_NO_ROW ? left : right;
+            for (size_t c = 0; c < batch->lanes; c++) {
+                out[c * padded + t] = gathered[c];
+            }
+        }
+    }
+    for (int o = 0; o < 2; o++) {
+        const REAL *x = value + batch->operand[o] * padded;
+        for (size_t i = 0; batch->operand[o] != MG_NO_ROW && i < n; i += WIDTH) {
+            STORE(out + i, LOAD(out + i) + LOAD(x + i));
+        }
+    }
+}
+
+/* (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5, and its derivative in `kept` */
+FOR_ROW static void NAME(rms)(const mg_batches *batches, const mg_batch *batch, const REAL *x, REAL *out, REAL *kept) {
+    const size_t padded = batches->padded;
+    for (size_t t = 0; t < padded; t += WIDTH) {
+        VECTOR sum = {0};
+        for (size_t c = 0; c < batch->terms; c++) {
+            sum += LOAD(x + c * padded + t) * LOAD(x + c * padded + t);
+        }
+        STORE(out + t, sum * (REAL)batch->constant + (REAL)1e-5);
+    }
+    for (size_t t = 0; t < padded; t++) {
+        bool there = t < batches->positions;
+        kept[t] = there ? (REAL)-0.5 * POW(out[t], (REAL)-1.5) : 0;
+        out[t] = there ? POW(out[t], (REAL)-0.5) : 0;
+    }
+}
+
+/* max(0, x), and its square where the statement has one */
+FOR_ROW static void NAME(relu)(size_t n, bool squared, const REAL *x, REAL *out) {
+    REAL r[BLOCK] = {0}, square[BLOCK];
+    for (size_t i = 0; i < n; i += WIDTH) {
+        VECTOR a = LOAD(x + i);
+        STORE(out + i, (VECTOR)((NAME(bits))a & (a > 0)));
+    }
+    for (size_t from = 0; squared && from < n; from += BLOCK) {
+        size_t count = n - from < BLOCK ? n - from : BLOCK;
+        memcpy(r, out + from, count * sizeof *r);
+        NAME(square_block)(r, square);
+        memcpy(out + from, square, count * sizeof *r);
+    }
+}
+
+/* exp(x - largest) at positions from .. to - 1; 0 at the others */
+FOR_ROW static void NAME(exp_row)(size_t padded, size_t from, size_t to, const REAL *x, const REAL *largest,
+                                  REAL *out) {
+    memset(out, 0, padded * sizeof *out);
+    for (size_t t = from; t < to; t++) {
+        out[t] = EXP(x[t] + -largest[t]);
+    }
+}
+
+/* exp(x - largest), where largest is of the group; 0 where a position has no such lane */
+FOR_ROW static void NAME(exponentials)(const mg_batches *batches, const mg_batch *batch, const REAL *x, REAL *out,
+                                       REAL *largest) {
+    const size_t padded = batches->padded, positions = batches->positions;
+    for (size_t g = 0; g < batch->lanes; g += batch->group, x += batch->group * padded, out += batch->group * padded) {
+        memcpy(largest, x, padded * sizeof *largest);
+        for (size_t u = 1; u < batch->group; u++) {
+            for (size_t t = batch->causal ? u / MG_CHUNK * MG_CHUNK : 0; t < padded; t++) {
+                REAL a = x[u * padded + t];
+                largest[t] = (a > largest[t]) & (!batch->causal | (t >= u)) ? a : largest[t];
+            }
+        }
+        for (size_t u = 0; u < batch->group; u++) {
+            NAME(exp_row)(padded, batch->causal ? u : 0, positions, x + u * padded, largest, out + u * padded);
+        }
+    }
+}
+
+/* sum of each group */
+FOR_ROW static void NAME(totals)(size_t padded, const mg_batch *batch, const REAL *e, REAL *out) {
+    for (size_t g = 0; g < batch->lanes; g++) {
+        for (size_t t = 0; t < padded; t += WIDTH) {
+            VECTOR sum = {0};
+            for (size_t u = 0; u < batch->group; u++) {
+                sum += LOAD(e + (g * batch->group + u) * padded + t);
+            }
+            STORE(out + g * padded + t, sum);
+        }
+    }
+}
+
+/* e / total, which is e * total ** -1; a group keeps total ** -1 and -1 * total ** -2 */
+FOR_ROW static void NAME(quotients)(const mg_batches *batches, const mg_batch *batch, const REAL *e, const REAL *total,
+                                    REAL *out, REAL *kept) {
+    const size_t padded = batches->padded;
+    for (size_t u = 0; u < batch->lanes; u++) {
+        if (u % batch->group == 0) {
+            kept += u == 0 ? 0 : 2 * padded;
+            for (size_t t = 0; t < padded; t++) {
+                bool there = t < batches->positions;
+                kept[t] = there ? POW(total[t], -1) : 0;
+                kept[padded + t] = there ? -1 * POW(total[t], -2) : 0;
+            }
+            total += padded;
+        }
+        for (size_t t = 0; t < padded; t += WIDTH) {
+            STORE(out + u * padded + t, LOAD(e + u * padded + t) * LOAD(kept + t));
+        }
+    }
+}
+
+/* Computes all batches. False when that went out of ordinary numbers, where the plain replay knows what Python does. */
+FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
+    const mg_batches *batches = replay->batches;
+    const size_t padded = batches->padded, positions = batches->positions;
+    REAL *value = replay->value;
+    for (size_t k = 0; k < batches->count; k++) {
+        const mg_batch *batch = &batches->batch[k];
+        const size_t n = batch->lanes * padded;
+        REAL *out = value + batch->first * padded, *kept = value + batch->kept * padded;
+        const REAL *x = value + batch->operand[0] * padded, *y = value + batch->operand[1] * padded;
+        switch (batch->operation) {
+        case MG_SPAN_ADD: NAME(add)(replay, batch, out); break;
+        case MG_SPAN_SCALE:
+            for (size_t i = 0; i < n; i += WIDTH) {
+                STORE(out + i, LOAD(x + i) * LOAD(y + i % padded));
+            }
+            break;
+        case MG_SPAN_SCALE_BY:
+            for (size_t i = 0; i < n; i += WIDTH) {
+                STORE(out + i, LOAD(x + i) * (REAL)batch->constant);
+            }
+            break;
+        case MG_SPAN_RMS: NAME(rms)(batches, batch, x, out, kept); break;
+        case MG_SPAN_RELU:
+        case MG_SPAN_RELU_SQUARE: NAME(relu)(n, batch->operation == MG_SPAN_RELU_SQUARE, x, out); break;
+        case MG_SPAN_LINEAR: {
+            const REAL *w = (const REAL *)replay->leaf_value + (batch->weights - replay->lowest);
+            const NAME(sum) sum = {w, (ptrdiff_t)batch->terms, 1, x, (ptrdiff_t)padded, batch->terms};
+            memset(out, 0, n * sizeof *out);
+            NAME(products)(batch->lanes, padded, &sum, 1, out, padded);
+            break;
+        }
+        case MG_SPAN_LOGIT: /* q[j] * k[u][j] */
+            memset(out, 0, n * sizeof *out);
+            for (size_t h = 0; h < batch->lanes / positions; h++) {
+                const size_t head = h * batch->terms * padded;
+                const NAME(sum) sum = {y + head, 1, (ptrdiff_t)padded, x + head, (ptrdiff_t)padded, batch->terms};
+                NAME(products)(positions, padded, &sum, 1, out + h * positions * padded, padded);
+            }
+            for (size_t i = 0; i < n; i += WIDTH) {
+                STORE(out + i, LOAD(out + i) * (REAL)batch->constant);
+            }
+            break;
+        case MG_SPAN_EXP: NAME(exponentials)(batches, batch, x, out, replay->scratch); break;
+        case MG_SPAN_TOTAL: NAME(totals)(padded, batch, x, out); break;
+        case MG_SPAN_QUOTIENT: NAME(quotients)(batches, batch, x, y, out, kept); break;
+        case MG_SPAN_MIX: /* weight[u] * v[u][j] */
+            memset(out, 0, n * sizeof *out);
+            for (size_t h = 0; h < batch->lanes / batch->group; h++) {
+                const size_t head = h * batch->group * padded;
+                const NAME(sum) sum = {y + head, (ptrdiff_t)padded, 1, x + h * positions * padded, (ptrdiff_t)padded,
+                                       positions};
+                NAME(products)(batch->group, padded, &sum, 1, out + head, padded);
+            }
+            break;
+        case MG_SPAN_SURPRISAL:
+            memset(out, 0, padded * sizeof *out);
+            memset(kept, 0, padded * sizeof *kept);
+            for (size_t t = 0; t < positions; t++) {
+                REAL p = x[batches->chosen[t] * padded + t];
+                if (!(p > 0)) {
+                    return false;
+                }
+                out[t] = LOG(p) * -1;
+                kept[t] = 1 / p;
+            }
+            break;
+        default: { /* MG_SPAN_MEAN */
+            REAL sum = 0;
+            for (size_t t = 0; t < positions; t++) {
+                sum += x[t];
+            }
+            memset(out, 0, padded * sizeof *out);
+            out[0] = sum * (REAL)batch->constant;
+        }
+        }
+    }
+    return NAME(all_finite)(batches->rows * padded, value);
+}
+
+/* ---- reverse ---------------------------------------------------------------------------------------------------- */
+
+#define AT_ONCE 16
+
+/* The rows of one position, in its own order: lanes side by side instead of positions. */
+FOR_ROW static void NAME(exceptional_rows)(const mg_replay *replay, const mg_exception *exception, REAL *x_adjoint) {
+    const mg_batches *batches = replay->batches;
+    const size_t padded = batches->padded;
+    for (size_t r = exception->from; r < exception->to; r++) {
+        const mg_rows *run = &batches->run[r];
+        const mg_batch *batch = &batches->batch[run->batch];
+        const REAL *w = (const REAL *)replay->leaf_value + (batch->weights - replay->lowest);
+        const REAL *g = (const REAL *)replay->adjoint + (batch->first + run->row) * padded + exception->position;
+        const ptrdiff_t columns = (ptrdiff_t)batch->terms;
+        const NAME(sum) sum = {g, 0, -(ptrdiff_t)padded, w + (ptrdiff_t)run->row * columns, -columns, run->count};
+        NAME(products)(1, batch->terms, &sum, 1, x_adjoint, 0);
+    }
+}
+
+/* x[c] += w[i][c] * g[i], row after row in the fan's order */
+FOR_ROW static void NAME(fan)(const mg_replay *replay, size_t f) {
+    const mg_batches *batches = replay->batches;
+    const mg_fan *fan = &batches->fan[f];
+    const size_t padded = batches->padded;
+    REAL *adjoint = replay->adjoint, *x = adjoint + fan->x * padded, *saved = replay->scratch;
+    const REAL *leaf = replay->leaf_value;
+    const mg_batch *last = &batches->batch[fan->lowest];
+    REAL *g_last = adjoint + last->first * padded;
+    const REAL *w_last = leaf + (last->weights - replay->lowest);
+    size_t exceptions = 0;
+    for (size_t e = 0; e < batches->exception_count; e++) {
+        if (batches->exception[e].fan == f) {
+            for (size_t c = 0; c < fan->columns; c++) {
+                saved[exceptions * fan->columns + c] = x[c * padded + batches->exception[e].position];
+            }
+            exceptions++;
+        }
+    }
+    for (size_t t = 0; fan->chosen && t < batches->positions; t++) { /* a row of zeros adds nothing */
+        saved[t] = g_last[batches->chosen[t] * padded + t];
+        g_last[batches->chosen[t] * padded + t] = 0;
+    }
+    for (size_t from = fan->from; from < fan->to; from += AT_ONCE) {
+        NAME(sum) sums[AT_ONCE];
+        size_t count = fan->to - from < AT_ONCE ? fan->to - from : AT_ONCE;
+        for (size_t r = 0; r < count; r++) {
+            const mg_rows *run = &batches->run[from + r];
+            const mg_batch *batch = &batches->batch[run->batch];
+            const REAL *w = leaf + (batch->weights - replay->lowest) + run->row * batch->terms;
+            sums[r] = (NAME(sum)){w, 1, -(ptrdiff_t)batch->terms, adjoint + (batch->first + run->row) * padded,
+                                  -(ptrdiff_t)padded, run->count};
+        }
+        NAME(products)(fan->columns, padded, sums, count, x, padded);
+    }
+    for (size_t t = 0; fan->chosen && t < batches->positions; t++) {
+        g_last[batches->chosen[t] * padded + t] = saved[t];
+        const REAL *w = w_last + batches->chosen[t] * fan->columns;
+        for (size_t c = 0; c < fan->columns; c++) {
+            x[c * padded + t] += w[c] * saved[t];
+        }
+    }
+    exceptions = 0;
+    for (size_t e = 0; e < batches->exception_count; e++) {
+        if (batches->exception[e].fan == f) {
+            REAL *column = saved + exceptions++ * fan->columns;
+            NAME(exceptional_rows)(replay, &batches->exception[e], column);
+            for (size_t c = 0; c < fan->columns; c++) {
+                x[c * padded + batches->exception[e].position] = column[c];
+            }
+        }
+    }
+}
+
+/* out[t][u] = x[u][t], positions by positions */
+FOR_ROW static void NAME(transpose)(const mg_batches *batches, const REAL *x, REAL *out) {
+    const size_t padded = batches->padded, positions = batches->positions;
+    for (size_t t = 0; t < positions; t++) {
+        for (size_t u = 0; u < positions; u++) {
+            out[t * padded + u] = x[u * padded + t];
+        }
+    }
+}
+
+/* logit: q[j] gets k[u][j] * g[u], u down; k[u][j] gets q[j] * g[u], positions down */
+FOR_ROW static void NAME(logit_reverse)(const mg_replay *replay, const mg_batch *batch) {
+    const mg_batches *batches = replay->batches;
+    const size_t padded = batches->padded, positions = batches->positions, size = positions * padded;
+    const ptrdiff_t row = (ptrdiff_t)padded;
+    const REAL *value = replay->value;
+    REAL *adjoint = replay->adjoint, *g = replay->scratch, *turned = g + batches->padded * padded;
+    memset(turned, 0, size * sizeof *turned);
+    for (size_t h = 0; h < batch->lanes / positions; h++) {
+        const size_t q = (batch->operand[0] + h * batch->terms) * padded;
+        const size_t key = (batch->operand[1] + h * batch->terms) * padded;
+        const REAL *out = adjoint + (batch->first + h * positions) * padded;
+        for (size_t i = 0; i < size; i += WIDTH) {
+            STORE(g + i, LOAD(out + i) * (REAL)batch->constant);
+        }
+        NAME(transpose)(batches, g, turned);
+        const NAME(sum) to_q = {value + key + positions - 1, row, -1, g + size - padded, -row, positions};
+        NAME(products)(batch->terms, padded, &to_q, 1, adjoint + q, padded);
+        const NAME(sum) to_key = {value + q + positions - 1, row, -1, turned + size - padded, -row, positions};
+        NAME(products)(batch->terms, padded, &to_key, 1, adjoint + key, padded);
+    }
+}
+
+/* mix: weight[u] gets v[u][j] * g[j], j down; v[u][j] gets weight[u] * g[j], positions down */
+FOR_ROW static void NAME(mix_reverse)(const mg_replay *replay, const mg_batch *batch) {
+    const mg_batches *batches = replay->batches;
+    const size_t padded = batches->padded, positions = batches->positions, size = positions * padded;
+    const ptrdiff_t row = (ptrdiff_t)padded;
+    const REAL *value = replay->value;
+    REAL *adjoint = replay->adjoint, *turned = replay->scratch;
+    memset(turned, 0, size * sizeof *turned);
+    for (size_t h = 0; h < batch->lanes / batch->group; h++) {
+        const size_t weight = (batch->operand[0] + h * positions) * padded;
+        const size_t v = (batch->operand[1] + h * batch->group) * padded, last = (batch->group - 1) * padded;
+        const REAL *g = adjoint + (batch->first + h * batch->group) * padded;
+        const NAME(sum) to_weight = {value + v + last, 1, -row, g + last, -row, batch->group};
+        NAME(products)(positions, padded, &to_weight, 1, adjoint + weight, padded);
+        NAME(transpose)(batches, value + weight, turned);
+        const NAME(sum) to_v = {g + positions - 1, row, -1, turned + size - padded, -row, positions};
+        NAME(products)(batch->group, padded, &to_v, 1, adjoint + v, padded);
+    }
+}
+
+/* x gets e * (the quotient's partials * g): the three statements of a softmax, one after the other */
+FOR_ROW static void NAME(quotient_reverse)(size_t padded, const mg_batch *batch, const REAL *e, const REAL *g,
+                                           const REAL *kept, REAL *e_adjoint, REAL *total_adjoint) {
+    for (size_t u = batch->lanes; u-- > 0;) {
+        const REAL *inverse = kept + u / batch->group * 2 * padded, *lower = inverse + padded;
+        REAL *total = total_adjoint + u / batch->group * padded;
+        for (size_t t = 0; t < padded; t += WIDTH) {
+            VECTOR above = LOAD(g + u * padded + t);
+            STORE(e_adjoint + u * padded + t, LOAD(e_adjoint + u * padded + t) + LOAD(inverse + t) * above);
+            STORE(total + t, LOAD(total + t) + LOAD(lower + t) * (LOAD(e + u * padded + t) * above));
+        }
+    }
+}
+
+/* rms: x[c] gets the product twice, as x * x has x twice */
+FOR_ROW static void NAME(rms_reverse)(size_t padded, const mg_batch *batch, const REAL *x, const REAL *g,
+                                      const REAL *kept, REAL *x_adjoint) {
+    for (size_t t = 0; t < padded; t += WIDTH) {
+        VECTOR sum = (LOAD(kept + t) * LOAD(g + t)) * (REAL)batch->constant;
+        for (size_t c = 0; c < batch->terms; c++) {
+            VECTOR product = LOAD(x + c * padded + t) * sum;
+            STORE(x_adjoint + c * padded + t, LOAD(x_adjoint + c * padded + t) + product + product);
+        }
+    }
+}
+
+/* scale: x[c] gets s * g[c], s gets x[c] * g[c], c down */
+FOR_ROW static void NAME(scale_reverse)(size_t padded, size_t lanes, const REAL *x, const REAL *s, const REAL *g,
+                                        REAL *x_adjoint, REAL *s_adjoint) {
+    for (size_t t = 0; t < padded; t += WIDTH) {
+        VECTOR sum = LOAD(s_adjoint + t), by = LOAD(s + t);
+        for (size_t c = lanes; c-- > 0;) {
+            VECTOR above = LOAD(g + c * padded + t);
+            STORE(x_adjoint + c * padded + t, LOAD(x_adjoint + c * padded + t) + by * above);
+            sum += LOAD(x + c * padded + t) * above;
+        }
+        STORE(s_adjoint + t, sum);
+    }
+}
+
+/* relu: x gets 1.0 * g or 0.0 * g; its square before that (2 * r) * g */
+FOR_ROW static void NAME(relu_reverse)(size_t n, bool squared, const REAL *x, const REAL *g, REAL *x_adjoint) {
+    const VECTOR one = (VECTOR){0} + 1;
+    for (size_t i = 0; i < n; i += WIDTH) {
+        NAME(bits) positive = LOAD(x + i) > 0;
+        VECTOR r = (VECTOR)((NAME(bits))LOAD(x + i) & positive), mask = (VECTOR)((NAME(bits))one & positive);
+        VECTOR above = LOAD(g + i);
+        if (squared) {
+            above = (r * 2) * above;
+        }
+        STORE(x_adjoint + i, LOAD(x_adjoint + i) + mask * above);
+    }
+}
+
+/* The weights of a linear get x[c] * g[i], and leaves of the embedding g, positions down. */
+FOR_ROW static void NAME(leaves)(const mg_replay *replay) {
+    const mg_batches *batches = replay->batches;
+    const size_t padded = batches->padded, positions = batches->positions;
+    const REAL *value = replay->value, *adjoint = replay->adjoint;
+    REAL *leaf = replay->leaf_adjoint, *turned = replay->scratch;
+    size_t of_fan = MG_NO_ROW;
+    for (size_t k = batches->count; k-- > 0;) {
+        const mg_batch *batch = &batches->batch[k];
+        if (batch->operation == MG_SPAN_LINEAR) {
+            const size_t columns = batch->terms, wide = (columns + MG_CHUNK - 1) / MG_CHUNK * MG_CHUNK;
+            const REAL *x = value + batch->operand[0] * padded;
+            for (size_t t = 0; batch->fan != of_fan && t < positions; t++) {
+                for (size_t c = 0; c < columns; c++) {
+                    turned[t * wide + c] = x[c * padded + t];
+                }
+            }
+            of_fan = batch->fan;
+            const NAME(sum) sum = {adjoint + batch->first * padded + positions - 1, (ptrdiff_t)padded, -1,
+                                   turned + (positions - 1) * wide, -(ptrdiff_t)wide, positions};
+            NAME(products)(batch->lanes, columns, &sum, 1, leaf + (batch->weights - replay->lowest), columns);
+        }
+    }
+    if (batches->embedding != MG_NO_ROW) {
+        const mg_batch *batch = &batches->batch[batches->embedding];
+        const REAL *g = adjoint + batch->first * padded;
+        for (size_t t = positions; t-- > 0;) {
+            for (size_t o = 0; o < 2; o++) {
+                REAL *row = leaf + (batches->gathered[o * positions + t] - replay->lowest);
+                for (size_t c = 0; batch->operand[o] == MG_NO_ROW && c < batch->lanes; c++) {
+                    row[c] += g[c * padded + t];
+                }
+            }
+        }
+    }
+}
+
+/* Seeds the result and goes down all batches, then adds to the leaves. False, with no leaf changed, when an adjoint is
+   not finite: a 0 that stands for a lane that is not there would then count. */
+FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
+    const mg_batches *batches = replay->batches;
+    const size_t padded = batches->padded, positions = batches->positions;
+    const REAL *value = replay->value;
+    REAL *adjoint = replay->adjoint;
+    memset(adjoint, 0, batches->rows * padded * sizeof *adjoint);
+    adjoint[batches->batch[batches->count - 1].first * padded] = 1;
+    for (size_t k = batches->count; k-- > 0;) {
+        const mg_batch *batch = &batches->batch[k];
+        const size_t n = batch->lanes * padded;
+        const REAL *g = adjoint + batch->first * padded, *kept = value + batch->kept * padded;
+        const REAL *x = value + batch->operand[0] * padded, *y = value + batch->operand[1] * padded;
+        REAL *to_x = adjoint + batch->operand[0] * padded, *to_y = adjoint + batch->operand[1] * padded;
+        switch (batch->operation) {
+        case MG_SPAN_ADD:
+            for (size_t i = 0; batch->operand[0] != MG_NO_ROW && i < n; i += WIDTH) {
+                STORE(to_x + i, LOAD(to_x + i) + LOAD(g + i));
+            }
+            for (size_t i = 0; batch->operand[1] != MG_NO_ROW && i < n; i += WIDTH) {
+                STORE(to_y + i, LOAD(to_y + i) + LOAD(g + i));
+            }
+            break;
+        case MG_SPAN_SCALE: NAME(scale_reverse)(padded, batch->lanes, x, y, g, to_x, to_y); break;
+        case MG_SPAN_SCALE_BY:
+            for (size_t i = 0; i < n; i += WIDTH) {
+                STORE(to_x + i, LOAD(to_x + i) + LOAD(g + i) * (REAL)batch->constant);
+            }
+            break;
+        case MG_SPAN_RMS: NAME(rms_reverse)(padded, batch, x, g, kept, to_x); break;
+        case MG_SPAN_RELU:
+        case MG_SPAN_RELU_SQUARE:
+            NAME(relu_reverse)(n, batch->operation == MG_SPAN_RELU_SQUARE, x, g, to_x);
+            break;
+        case MG_SPAN_LINEAR:
+            if (batches->fan[batch->fan].lowest == k) {
+                NAME(fan)(replay, batch->fan);
+            }
+            break;
+        case MG_SPAN_LOGIT: NAME(logit_reverse)(replay, batch); break;
+        case MG_SPAN_EXP:
+            for (size_t i = 0; i < n; i += WIDTH) {
+                STORE(to_x + i, LOAD(to_x + i) + LOAD(value + batch->first * padded + i) * LOAD(g + i));
+            }
+            break;
+        case MG_SPAN_TOTAL:
+            for (size_t u = 0; u < batch->lanes * batch->group; u++) {
+                for (size_t t = 0; t < padded; t += WIDTH) {
+                    STORE(to_x + u * padded + t,
+                          LOAD(to_x + u * padded + t) + LOAD(g + u / batch->group * padded + t));
+                }
+            }
+            break;
+        case MG_SPAN_QUOTIENT: NAME(quotient_reverse)(padded, batch, x, g, kept, to_x, to_y); break;
+        case MG_SPAN_MIX: NAME(mix_reverse)(replay, batch); break;
+        case MG_SPAN_SURPRISAL:
+            for (size_t t = 0; t < positions; t++) {
+                to_x[batches->chosen[t] * padded + t] += kept[t] * (-1 * g[t]);
+            }
+            break;
+        default: /* MG_SPAN_MEAN */
+            for (size_t t = 0; t < positions; t++) {
+                to_x[t] += (REAL)batch->constant * g[0];
+            }
+        }
+    }
+    if (!NAME(all_finite)(batches->rows * padded, adjoint)) {
+        return false;
+    }
+    NAME(leaves)(replay);
+    return true;
+}
+
+static const mg_kernels NAME(row) = {TEXT(ROW), NAME(adam), NAME(largest), NAME(forward), NAME(reverse)};
+
+#undef VECTORS
+#undef BLOCK
+#undef VECTOR
+#undef LOAD
+#undef STORE
+#undef AT_ONCE
+#undef JOIN_
+#undef JOIN
+#undef TEXT_
+#undef TEXT
+#undef NAME
+#undef ROW
+#undef WIDTH
+#undef FOR_ROW
