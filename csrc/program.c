@@ -216,31 +216,39 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
     return MG_OK;
 }
 
-mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n) {
+mg_status mg_program_find_inputs(mg_program *program) {
     mg_status status = enter(program);
     if (status != MG_OK) {
         return status;
     }
-    if (n != program->inputs) {
-        return MG_SHAPE;
-    }
-    mg_slot slot;
     for (size_t b = 0; b < program->binding_count; b++) {
-        const mg_binding *binding = &program->bindings[b];
-        if (values[binding->input] < 0 || (size_t)values[binding->input] >= binding->count) {
-            return MG_SHAPE;
-        }
-        if (!mg_find_run(program->tape, binding->first, binding->size * binding->count, &slot)) {
+        mg_binding *binding = &program->bindings[b];
+        if (!mg_find_run(program->tape, binding->first, binding->size * binding->count, &binding->slot)) {
             return MG_STALE;
         }
     }
+    return MG_OK;
+}
+
+bool mg_program_select_inputs(mg_program *program, const int32_t *values) {
+    for (size_t b = 0; b < program->binding_count; b++) {
+        int32_t value = values[program->bindings[b].input];
+        if (value < 0 || (size_t)value >= program->bindings[b].count) {
+            return false;
+        }
+    }
     for (size_t b = 0; b < program->binding_count; b++) {
         const mg_binding *binding = &program->bindings[b];
-        mg_find(program->tape, binding->first, &slot);
-        slot += (mg_slot)((size_t)values[binding->input] * binding->size);
-        select_operand(program, binding->header, binding->operand, slot, binding->leaves);
+        mg_slot selected = binding->slot + (mg_slot)((size_t)values[binding->input] * binding->size);
+        select_operand(program, binding->header, binding->operand, selected, binding->leaves);
     }
-    return MG_OK;
+    return true;
+}
+
+mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n) {
+    mg_status status = mg_program_find_inputs(program);
+    status = status == MG_OK && n != program->inputs ? MG_SHAPE : status;
+    return status == MG_OK && !mg_program_select_inputs(program, values) ? MG_SHAPE : status;
 }
 
 bool mg_program_has_batches(const mg_program *program) { return program->batches != NULL; }

@@ -10,6 +10,7 @@ typedef struct {
     mg_slot header;
     size_t operand;
     mg_id first;
+    mg_slot slot; /* of `first`, once mg_program_find_inputs has looked */
     size_t size, count;
     bool leaves;
 } mg_binding;
@@ -24,10 +25,15 @@ struct mg_program {
     mg_binding *bindings;
     size_t binding_count, binding_room;
     size_t inputs;      /* one more than the highest number of an input */
+    uint64_t set_in;    /* the call of mg_trainer_run that found its inputs last */
     mg_batches *batches; /* NULL: the statements are replayed one by one */
 };
 
-/* program.c: what mg_program_forward and mg_program_reverse do once they have entered; `store` says whether the tape's
+/* program.c. Looks where the bound lanes are; then selects, and returns false, with nothing changed, when a value is out
+   of range. */
+mg_status mg_program_find_inputs(mg_program *program);
+bool mg_program_select_inputs(mg_program *program, const int32_t *values);
+/* What mg_program_forward and mg_program_reverse do once they have entered; `store` says whether the tape's
    lanes get the numbers too. Forward sets *value to the result. */
 mg_status mg_program_compute(mg_program *program, bool store, double *value);
 mg_status mg_program_sweep(mg_program *program, bool store);

@@ -6,7 +6,7 @@
  *     FOR_ROW     the attributes that tell the compiler of the processor
  *     EXACT       1: the bits of Python's arithmetic. 0: the fast mode, whose file lets the compiler fuse
  *     POW_IS_NEAR 1: pow is called only where its result may differ from the correctly rounded one
- *     POW, LOG    of the C library, for REAL
+ *     POW, LOG, EXP, SQRT  of the C library, for REAL
  *
  * All matrix work is one function, `products`: sums of products in a given order, eight sums side by side.
  */
@@ -17,7 +17,7 @@
 #define NAME(name) JOIN(name, ROW)
 
 #define VECTORS (MG_CHUNK / WIDTH)
-#define BLOCK 64 /* numbers that adam and the squares take at a time */
+#define BLOCK 64 /* parameters that adam takes at a time */
 
 typedef REAL NAME(vector) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
@@ -117,91 +117,209 @@ FOR_ROW static inline __attribute__((always_inline)) double NAME(last_place)(dou
     return x * 0x1p-52;
 }
 
-/* Asks pow where out[] is NaN; most groups of 8 have none. */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(call_pow)(const double *x, double k, double *out) {
-    for (size_t from = 0; from < BLOCK; from += 8) {
-        double sum = 0;
-        for (size_t i = from; i < from + 8; i++) {
-            sum += out[i];
+/* Is hi surely what pow gives when the true result is hi + lo, and hi the nearest float to it? */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double hi, double lo) {
+    double unit = NAME(last_place)(hi), middle = fabs(fabs(lo) - 0.5 * unit);
+    return (hi >= SMALLEST) & (hi <= LARGEST) & (middle > MARGIN * unit) & (hi != unit * 0x1p52);
+}
+
+/* Is y = x * x surely what pow(x, 2) is? */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(double x, double y) {
+    return NAME(sure)(y, __builtin_fma(x, x, -y)) | (x == 0);
+}
+
+/* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s) {
+    double unit = NAME(last_place)(s), middle = fabs(fabs(__builtin_fma(-s, s, x)) - s * unit);
+    return ((x >= SMALLEST) & (x <= LARGEST) & (middle > 2 * MARGIN * (s * unit)) & (s != unit * 0x1p52)) | (x == 0);
+}
+#define SURE_SQUARE(x, y) NAME(sure_square)(x, y)
+#define SURE_ROOT(x, s) NAME(sure_root)(x, s)
+#else /* pow decides always, or never */
+#define SURE_SQUARE(x, y) (!EXACT)
+#define SURE_ROOT(x, s) (!EXACT)
+#endif
+
+/* x ** -1 and x ** -2 at all positions; 0 where there is none */
+FOR_ROW static void NAME(inverses)(size_t padded, size_t positions, const REAL *restrict x, REAL *restrict once,
+                                   REAL *restrict twice) {
+    for (size_t from = 0; from < padded; from += MG_CHUNK) {
+        size_t count = positions - from < MG_CHUNK ? positions - from : MG_CHUNK;
+#if EXACT && POW_IS_NEAR
+        const BITS none = 0, first = 1, second = 2;
+        BITS unsure[MG_CHUNK];
+        for (size_t i = 0; i < MG_CHUNK; i++) {
+            double a = x[from + i], y = 1 / a;
+            double product = a * a, more = __builtin_fma(a, a, -product), z = 1 / product;
+            double correction = (__builtin_fma(-product, z, 1) - more * z) * z, hi = z + correction;
+            once[from + i] = y;
+            twice[from + i] = hi;
+            unsure[i] = NAME(sure)(y, __builtin_fma(-a, y, 1) * y) ? none : first;
+            unsure[i] |= NAME(sure)(hi, correction - (hi - z)) ? none : second;
         }
-        for (size_t i = from; isnan(sum) && i < from + 8; i++) {
-            if (isnan(out[i])) {
-                out[i] = pow(x[i], k);
+        for (size_t i = 0; i < count; i++) {
+            once[from + i] = unsure[i] & first ? pow(x[from + i], -1) : once[from + i];
+            twice[from + i] = unsure[i] & second ? pow(x[from + i], -2) : twice[from + i];
+        }
+#else
+        for (size_t i = 0; i < count; i++) {
+            once[from + i] = POW(x[from + i], -1);
+            twice[from + i] = POW(x[from + i], -2);
+        }
+#endif
+        for (size_t i = count; i < MG_CHUNK; i++) {
+            once[from + i] = twice[from + i] = 0;
+        }
+    }
+}
+
+/* x ** -0.5, in place of x, and x ** -1.5 at all positions; 0 where there is none */
+FOR_ROW static void NAME(inverse_roots)(size_t padded, size_t positions, REAL *restrict x, REAL *restrict cubed) {
+    for (size_t from = 0; from < padded; from += MG_CHUNK) {
+        size_t count = positions - from < MG_CHUNK ? positions - from : MG_CHUNK;
+#if EXACT && POW_IS_NEAR
+        const BITS none = 0, first = 1, second = 2;
+        BITS unsure[MG_CHUNK];
+        double old[MG_CHUNK];
+        for (size_t i = 0; i < MG_CHUNK; i++) {
+            double a = x[from + i], y = 1 / sqrt(a); /* a * y * y is 1 - d: the root is y + y * d / 2 */
+            double product = y * y, more = __builtin_fma(y, y, -product);
+            double correction = (__builtin_fma(-a, product, 1) - a * more) * (0.5 * y);
+            double hi = y + correction, lo = correction - (hi - y);
+            double square = hi * hi, cube = square * hi;
+            double rest = __builtin_fma(square, hi, -cube) + __builtin_fma(hi, hi, -square) * hi + 3 * square * lo;
+            double top = cube + rest;
+            old[i] = a;
+            x[from + i] = hi;
+            cubed[from + i] = top;
+            unsure[i] = NAME(sure)(hi, lo) ? none : first;
+            unsure[i] |= NAME(sure)(top, rest - (top - cube)) ? none : second;
+        }
+        for (size_t i = 0; i < count; i++) {
+            x[from + i] = unsure[i] & first ? pow(old[i], -0.5) : x[from + i];
+            cubed[from + i] = unsure[i] & second ? pow(old[i], -1.5) : cubed[from + i];
+        }
+#else
+        for (size_t i = 0; i < count; i++) {
+            cubed[from + i] = POW(x[from + i], (REAL)-1.5);
+            x[from + i] = POW(x[from + i], (REAL)-0.5);
+        }
+#endif
+        for (size_t i = count; i < MG_CHUNK; i++) {
+            x[from + i] = cubed[from + i] = 0;
+        }
+    }
+}
+
+/* x[i] ** 2 in place of x[i], BLOCK of them */
+FOR_ROW static void NAME(square_block)(REAL *restrict x) {
+    const BITS none = 0, one = 1;
+    REAL old[BLOCK];
+    BITS unsure[BLOCK];
+    for (size_t i = 0; i < BLOCK; i++) {
+        REAL a = x[i], square = a * a;
+        old[i] = a;
+        x[i] = square;
+        unsure[i] = SURE_SQUARE(a, square) ? none : one;
+    }
+    for (size_t from = 0; from < BLOCK; from += MG_CHUNK) {
+        BITS any = 0;
+        for (size_t i = from; i < from + MG_CHUNK; i++) {
+            any |= unsure[i];
+        }
+        for (size_t i = from; any && i < from + MG_CHUNK; i++) {
+            if (unsure[i]) {
+                x[i] = POW(old[i], 2);
             }
         }
     }
 }
-#endif
 
-/* x ** 2 */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(square_block)(const REAL *x, REAL *out) {
-#if EXACT && POW_IS_NEAR
-    for (size_t i = 0; i < BLOCK; i++) {
-        double y = x[i] * x[i], unit = NAME(last_place)(y);
-        double middle = fabs(fabs(__builtin_fma(x[i], x[i], -y)) - 0.5 * unit);
-        bool decided = (y >= SMALLEST) & (y <= LARGEST) & (middle > MARGIN * unit) & (y != unit * 0x1p52);
-        out[i] = decided | (x[i] == 0) ? y : NAN;
+FOR_ROW static void NAME(squares)(size_t n, REAL *x) {
+    REAL rest[BLOCK] = {0};
+    size_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK) {
+        NAME(square_block)(x + i);
     }
-    NAME(call_pow)(x, 2, out);
-#elif EXACT
-    for (size_t i = 0; i < BLOCK; i++) {
-        out[i] = pow(x[i], 2);
+    if (i < n) {
+        memcpy(rest, x + i, (n - i) * sizeof *x);
+        NAME(square_block)(rest);
+        memcpy(x + i, rest, (n - i) * sizeof *x);
     }
-#else
-    for (size_t i = 0; i < BLOCK; i++) {
-        out[i] = x[i] * x[i];
-    }
-#endif
-}
-
-/* x ** 0.5: the true root is s + residual / (2 * s). */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(root_block)(const REAL *x, REAL *out) {
-#if EXACT && POW_IS_NEAR
-    for (size_t i = 0; i < BLOCK; i++) {
-        double s = sqrt(x[i]), unit = NAME(last_place)(s);
-        double middle = fabs(fabs(__builtin_fma(-s, s, x[i])) - s * unit);
-        bool ordinary = (x[i] >= SMALLEST) & (x[i] <= LARGEST) & (s != unit * 0x1p52);
-        bool decided = ordinary & (middle > 2 * MARGIN * (s * unit));
-        out[i] = decided | (x[i] == 0) ? s : NAN;
-    }
-    NAME(call_pow)(x, 0.5, out);
-#elif EXACT
-    for (size_t i = 0; i < BLOCK; i++) {
-        out[i] = pow(x[i], 0.5);
-    }
-#else
-    for (size_t i = 0; i < BLOCK; i++) {
-        out[i] = SQRT(x[i]);
-    }
-#endif
 }
 
 /* ---- adam ------------------------------------------------------------------------------------------------------- */
 
-/* m = beta1 * m + (1 - beta1) * g, and so on: see adam.c. */
+/* The step's numbers as REAL. */
+typedef struct {
+    REAL learning_rate, beta1, rest1, beta2, rest2, correction1, correction2, epsilon;
+} NAME(adam_numbers);
+
+/* BLOCK parameters, see adam.c for what is computed. First as if no square and no root needed pow; then again where one
+   does, which is rare. In two loops, so that the divisions and roots of several vectors overlap. */
+FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, REAL *restrict v,
+                                     const NAME(adam_numbers) *numbers) {
+    const NAME(adam_numbers) by = *numbers;
+    const BITS none = 0, square_bit = 1, root_bit = 2;
+    REAL old_data[BLOCK], old_grad[BLOCK], old_v[BLOCK], m_hat[BLOCK], v_hat[BLOCK];
+    BITS unsure[BLOCK];
+    for (size_t i = 0; i < BLOCK; i++) {
+        REAL g = grad[i], square = g * g;
+        old_grad[i] = g;
+        grad[i] = 0;
+        m[i] = by.beta1 * m[i] + by.rest1 * g;
+        old_v[i] = v[i];
+        v[i] = by.beta2 * v[i] + by.rest2 * square;
+        m_hat[i] = m[i] / by.correction1;
+        v_hat[i] = v[i] / by.correction2;
+        unsure[i] = SURE_SQUARE(g, square) ? none : square_bit;
+    }
+    for (size_t i = 0; i < BLOCK; i++) {
+        REAL root = SQRT(v_hat[i]);
+        old_data[i] = data[i];
+        data[i] -= by.learning_rate * m_hat[i] / (root + by.epsilon);
+        unsure[i] |= SURE_ROOT(v_hat[i], root) ? none : root_bit;
+    }
+    for (size_t from = 0; from < BLOCK; from += MG_CHUNK) {
+        BITS any = 0;
+        for (size_t i = from; i < from + MG_CHUNK; i++) {
+            any |= unsure[i];
+        }
+        for (size_t i = from; any && i < from + MG_CHUNK; i++) {
+            if (unsure[i]) {
+                bool sure = false;
+                REAL root = 0;
+                if (unsure[i] & square_bit) {
+                    v[i] = by.beta2 * old_v[i] + by.rest2 * POW(old_grad[i], 2);
+                    v_hat[i] = v[i] / by.correction2;
+                    root = SQRT(v_hat[i]);
+                    sure = SURE_ROOT(v_hat[i], root);
+                }
+                root = sure ? root : POW(v_hat[i], (REAL)0.5);
+                data[i] = old_data[i] - by.learning_rate * m_hat[i] / (root + by.epsilon);
+            }
+        }
+    }
+}
+
 FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_adam_step *step) {
-    REAL *data = data_, *grad = grad_, *m = m_, *v = v_;
-    REAL g[BLOCK] = {0}, square[BLOCK], m_hat[BLOCK], v_hat[BLOCK] = {0}, root[BLOCK];
-    const REAL beta1 = (REAL)step->beta1, beta2 = (REAL)step->beta2;
-    const REAL rest1 = (REAL)(1 - step->beta1), rest2 = (REAL)(1 - step->beta2);
-    const REAL correction1 = (REAL)step->correction1, correction2 = (REAL)step->correction2;
-    const REAL learning_rate = (REAL)step->learning_rate, epsilon = (REAL)step->epsilon;
-    for (size_t from = 0; from < n; from += BLOCK) {
-        size_t count = n - from < BLOCK ? n - from : BLOCK;
-        memcpy(g, grad + from, count * sizeof *g);
-        NAME(square_block)(g, square);
-        for (size_t i = 0; i < count; i++) {
-            m[from + i] = beta1 * m[from + i] + rest1 * g[i];
-            v[from + i] = beta2 * v[from + i] + rest2 * square[i];
+    REAL *data = data_, *grad = grad_, *m = m_, *v = v_, rest[4][BLOCK] = {{0}};
+    const NAME(adam_numbers) numbers = {
+        (REAL)step->learning_rate, (REAL)step->beta1,       (REAL)(1 - step->beta1),  (REAL)step->beta2,
+        (REAL)(1 - step->beta2),   (REAL)step->correction1, (REAL)step->correction2, (REAL)step->epsilon,
+    };
+    size_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK) {
+        NAME(adam_block)(data + i, grad + i, m + i, v + i, &numbers);
+    }
+    if (i < n) {
+        REAL *arrays[4] = {data + i, grad + i, m + i, v + i};
+        for (int a = 0; a < 4; a++) {
+            memcpy(rest[a], arrays[a], (n - i) * sizeof(REAL));
         }
-        for (size_t i = 0; i < count; i++) {
-            m_hat[i] = m[from + i] / correction1;
-            v_hat[i] = v[from + i] / correction2;
-        }
-        NAME(root_block)(v_hat, root);
-        for (size_t i = 0; i < count; i++) {
-            data[from + i] -= learning_rate * m_hat[i] / (root[i] + epsilon);
-            grad[from + i] = 0;
+        NAME(adam_block)(rest[0], rest[1], rest[2], rest[3], &numbers);
+        for (int a = 0; a < 4; a++) {
+            memcpy(arrays[a], rest[a], (n - i) * sizeof(REAL));
         }
     }
 }
@@ -227,15 +345,19 @@ FOR_ROW static double NAME(largest)(size_t n, const void *x_) {
 
 /* Are n numbers, a whole number of chunks, all finite? */
 FOR_ROW static bool NAME(all_finite)(size_t n, const REAL *x) {
-    VECTOR sum[VECTORS] = {0};
-    for (size_t i = 0; i < n; i += MG_CHUNK) {
-        for (size_t v = 0; v < VECTORS; v++) {
+    VECTOR sum[8] = {{0}};
+    size_t i = 0;
+    for (; i + 8 * WIDTH <= n; i += 8 * WIDTH) {
+        for (size_t v = 0; v < 8; v++) {
             sum[v] += LOAD(x + i + v * WIDTH) * 0; /* NaN for an infinity or a NaN */
         }
     }
+    for (; i < n; i += WIDTH) {
+        sum[0] += LOAD(x + i) * 0;
+    }
     REAL total = 0;
-    for (size_t i = 0; i < MG_CHUNK; i++) {
-        total += sum[i / WIDTH][i % WIDTH];
+    for (size_t t = 0; t < 8 * WIDTH; t++) {
+        total += sum[t / WIDTH][t % WIDTH];
     }
     return total == 0;
 }
@@ -279,25 +401,20 @@ FOR_ROW static void NAME(rms)(const mg_batches *batches, const mg_batch *batch, 
         }
         STORE(out + t, sum * (REAL)batch->constant + (REAL)1e-5);
     }
-    for (size_t t = 0; t < padded; t++) {
-        bool there = t < batches->positions;
-        kept[t] = there ? (REAL)-0.5 * POW(out[t], (REAL)-1.5) : 0;
-        out[t] = there ? POW(out[t], (REAL)-0.5) : 0;
+    NAME(inverse_roots)(padded, batches->positions, out, kept);
+    for (size_t t = 0; t < padded; t += WIDTH) {
+        STORE(kept + t, LOAD(kept + t) * (REAL)-0.5);
     }
 }
 
 /* max(0, x), and its square where the statement has one */
 FOR_ROW static void NAME(relu)(size_t n, bool squared, const REAL *x, REAL *out) {
-    REAL r[BLOCK] = {0}, square[BLOCK];
     for (size_t i = 0; i < n; i += WIDTH) {
         VECTOR a = LOAD(x + i);
         STORE(out + i, (VECTOR)((NAME(bits))a & (a > 0)));
     }
-    for (size_t from = 0; squared && from < n; from += BLOCK) {
-        size_t count = n - from < BLOCK ? n - from : BLOCK;
-        memcpy(r, out + from, count * sizeof *r);
-        NAME(square_block)(r, square);
-        memcpy(out + from, square, count * sizeof *r);
+    if (squared) {
+        NAME(squares)(n, out);
     }
 }
 
@@ -348,10 +465,9 @@ FOR_ROW static void NAME(quotients)(const mg_batches *batches, const mg_batch *b
     for (size_t u = 0; u < batch->lanes; u++) {
         if (u % batch->group == 0) {
             kept += u == 0 ? 0 : 2 * padded;
-            for (size_t t = 0; t < padded; t++) {
-                bool there = t < batches->positions;
-                kept[t] = there ? POW(total[t], -1) : 0;
-                kept[padded + t] = there ? -1 * POW(total[t], -2) : 0;
+            NAME(inverses)(padded, batches->positions, total, kept, kept + padded);
+            for (size_t t = padded; t < 2 * padded; t += WIDTH) {
+                STORE(kept + t, LOAD(kept + t) * -1);
             }
             total += padded;
         }
@@ -736,6 +852,8 @@ static const mg_kernels NAME(row) = {TEXT(ROW), NAME(adam), NAME(largest), NAME(
 
 #undef VECTORS
 #undef BLOCK
+#undef SURE_SQUARE
+#undef SURE_ROOT
 #undef VECTOR
 #undef LOAD
 #undef STORE
