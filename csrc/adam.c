@@ -22,10 +22,7 @@ mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *size
     }
     for (size_t r = 0; r < count; sum += sizes[r++]) {
         mg_find_run(tape, first[r], sizes[r], &slot);
-        for (size_t i = 0; i < sizes[r]; i++) {
-            sum[i] += tape->adjoint[slot + i];
-            tape->adjoint[slot + i] = 0;
-        }
+        mg_kernels_chosen()->add_gradients(sizes[r], tape->adjoint + slot, sum);
     }
     return MG_OK;
 }
@@ -39,10 +36,7 @@ mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *siz
     }
     for (size_t r = 0; r < count; sum += sizes[r++]) {
         mg_find_run(tape, first[r], sizes[r], &slot);
-        for (size_t i = 0; i < sizes[r]; i++) {
-            tape->adjoint[slot + i] = sum[i] * share;
-            sum[i] = 0;
-        }
+        mg_kernels_chosen()->mean_gradients(sizes[r], tape->adjoint + slot, sum, share);
     }
     return MG_OK;
 }

@@ -284,30 +284,53 @@ static bool assign_fans(mg_batches *batches) {
     return true;
 }
 
-/* Lists the rows of fan f at one position, in the order in which the sweep goes down them. `seen` has a byte a row of
-   storage, all 0, and gets a 1 for each row listed. */
-static bool list_rows(const mg_program *program, size_t f, size_t position, uint8_t *seen) {
+/* Rows of linears in the order in which the sweep goes down them, each at its first place, sorted by fan and position:
+   those of fan f at position t are row[start[f * positions + t]] up to the next start. */
+typedef struct {
+    mg_rows *row;
+    size_t *start;  /* one more than there are fans times positions */
+    uint8_t *seen;  /* [rows of storage][positions] */
+    size_t most, starts;
+} sightings;
+
+/* Calls for each row at its first place; `seen` is all 0 before. */
+static void see_rows(const mg_program *program, sightings *all, bool sort) {
     const mg_tape *tape = program->tape;
     const mg_list *order = &program->order;
-    mg_batches *batches = program->batches;
-    const size_t start = batches->run_count;
+    const mg_batches *batches = program->batches;
+    memset(all->seen, 0, all->most);
     for (size_t i = order->count; i-- > 0;) {
         mg_slot slot = order->item[i] & ~MG_RUN;
         place found;
         i -= order->item[i] & MG_RUN ? 2 : 0;
         if (mg_code(tape, slot) != MG_LANE || mg_code(tape, tape->operand[slot][0]) != MG_SPAN_LINEAR ||
-            !find_place(program, slot, &found) || found.position != position) {
+            !find_place(program, slot, &found)) {
             continue;
         }
         const mg_batch *batch = &batches->batch[found.batch];
-        if (batch->fan != f || seen[batch->first + found.lane]) {
+        uint8_t *seen = &all->seen[(batch->first + found.lane) * batches->positions + found.position];
+        if (*seen) {
             continue;
         }
-        seen[batch->first + found.lane] = 1;
+        *seen = 1;
+        size_t *next = &all->start[batch->fan * batches->positions + found.position];
+        if (sort) {
+            all->row[(*next)++] = (mg_rows){found.batch, found.lane, 1};
+        } else {
+            next[1]++; /* counts, which become starts */
+        }
+    }
+}
+
+/* Lists rows as runs. */
+static bool list_rows(const mg_program *program, const mg_rows *row, size_t count) {
+    mg_batches *batches = program->batches;
+    const size_t start = batches->run_count;
+    for (size_t i = 0; i < count; i++) {
         mg_rows *last = batches->run_count > start ? &batches->run[batches->run_count - 1] : NULL;
-        if (last != NULL && last->batch == found.batch && last->row == found.lane + last->count) {
+        if (last != NULL && last->batch == row[i].batch && last->row == row[i].row + last->count) {
             last->count++;
-        } else if (!add_rows(program, (mg_rows){found.batch, found.lane, 1})) {
+        } else if (!add_rows(program, row[i])) {
             return false;
         }
     }
@@ -336,40 +359,58 @@ static bool is_chosen(const mg_batches *batches, const mg_fan *fan) {
     return false;
 }
 
+static mg_status order_fan(const mg_program *program, const sightings *all, size_t f) {
+    mg_batches *batches = program->batches;
+    mg_fan *fan = &batches->fan[f];
+    const size_t lanes = batches->batch[fan->lowest].lanes;
+    fan->from = batches->run_count;
+    fan->chosen = is_chosen(batches, fan);
+    if (fan->chosen) {
+        mg_status status = add_rows(program, (mg_rows){fan->lowest, lanes - 1, lanes}) ? MG_OK : MG_NO_MEMORY;
+        fan->to = batches->run_count;
+        return status;
+    }
+    for (size_t t = batches->positions; t-- > 0;) {
+        size_t from = batches->run_count, at = f * batches->positions + t;
+        size_t begin = at == 0 ? 0 : all->start[at - 1]; /* the sort has moved every start to its end */
+        if (!list_rows(program, all->row + begin, all->start[at] - begin)) {
+            return MG_NO_MEMORY;
+        }
+        if (t == batches->positions - 1) {
+            fan->to = batches->run_count;
+        } else if (same_rows(batches, fan->from, fan->to, from, batches->run_count)) {
+            batches->run_count = from;
+        } else {
+            batches->exception[batches->exception_count++] = (mg_exception){f, t, from, batches->run_count};
+        }
+    }
+    return MG_OK;
+}
+
 /* The rows in every fan's order. Positions that have an order of their own are exceptions. */
 static mg_status order_fans(const mg_program *program) {
     mg_batches *batches = program->batches;
     mg_tape *tape = program->tape;
-    uint8_t *seen = mg_reallocate(tape, NULL, 0, batches->rows);
-    if (seen == NULL) {
-        return MG_NO_MEMORY;
+    sightings all = {.most = batches->rows * batches->positions,
+                     .starts = batches->fan_count * batches->positions + 1};
+    all.row = mg_reallocate(tape, NULL, 0, all.most * sizeof *all.row);
+    all.start = mg_reallocate(tape, NULL, 0, all.starts * sizeof *all.start);
+    all.seen = mg_reallocate(tape, NULL, 0, all.most);
+    mg_status status = all.row && all.start && all.seen ? MG_OK : MG_NO_MEMORY;
+    if (status == MG_OK) {
+        memset(all.start, 0, all.starts * sizeof *all.start);
+        see_rows(program, &all, false);
+        for (size_t i = 1; i < all.starts; i++) {
+            all.start[i] += all.start[i - 1];
+        }
+        see_rows(program, &all, true);
     }
-    mg_status status = MG_OK;
     for (size_t f = 0; status == MG_OK && f < batches->fan_count; f++) {
-        mg_fan *fan = &batches->fan[f];
-        const mg_batch *linear = &batches->batch[fan->lowest];
-        fan->from = batches->run_count;
-        fan->chosen = is_chosen(batches, fan);
-        if (fan->chosen) {
-            status = add_rows(program, (mg_rows){fan->lowest, linear->lanes - 1, linear->lanes}) ? MG_OK : MG_NO_MEMORY;
-            fan->to = batches->run_count;
-            continue;
-        }
-        for (size_t t = batches->positions; status == MG_OK && t-- > 0;) {
-            size_t from = batches->run_count;
-            memset(seen, 0, batches->rows);
-            if (!list_rows(program, f, t, seen)) {
-                status = MG_NO_MEMORY;
-            } else if (t == batches->positions - 1) {
-                fan->to = batches->run_count;
-            } else if (same_rows(batches, fan->from, fan->to, from, batches->run_count)) {
-                batches->run_count = from;
-            } else {
-                batches->exception[batches->exception_count++] = (mg_exception){f, t, from, batches->run_count};
-            }
-        }
+        status = order_fan(program, &all, f);
     }
-    mg_reallocate(tape, seen, batches->rows, 0);
+    mg_reallocate(tape, all.row, all.row ? all.most * sizeof *all.row : 0, 0);
+    mg_reallocate(tape, all.start, all.start ? all.starts * sizeof *all.start : 0, 0);
+    mg_reallocate(tape, all.seen, all.seen ? all.most : 0, 0);
     return status;
 }
 
@@ -464,11 +505,11 @@ bool mg_batches_select(mg_program *program) {
     return true;
 }
 
-bool mg_batches_enter(const mg_program *program, mg_replay *replay) {
+bool mg_batches_enter(const mg_program *program, size_t size, mg_replay *replay) {
     mg_tape *tape = program->tape;
     const mg_batches *batches = program->batches;
     const size_t numbers = batches->rows * batches->padded;
-    const size_t bytes = (2 * numbers + batches->scratch) * sizeof(double) + MG_ALIGNMENT;
+    const size_t bytes = (2 * numbers + batches->scratch) * size + MG_ALIGNMENT;
     if (tape->work_bytes < bytes) {
         void *grown = mg_reallocate(tape, tape->work, tape->work_bytes, bytes);
         if (grown == NULL) {
@@ -478,9 +519,10 @@ bool mg_batches_enter(const mg_program *program, mg_replay *replay) {
         tape->work_bytes = bytes;
         tape->work_of = NULL;
     }
-    double *value = (double *)(((uintptr_t)tape->work + MG_ALIGNMENT - 1) / MG_ALIGNMENT * MG_ALIGNMENT);
-    *replay = (mg_replay){.batches = batches, .value = value, .adjoint = value + numbers,
-                          .scratch = value + 2 * numbers, .leaf_value = tape->value, .leaf_adjoint = tape->adjoint};
+    char *value = (char *)(((uintptr_t)tape->work + MG_ALIGNMENT - 1) / MG_ALIGNMENT * MG_ALIGNMENT);
+    *replay = (mg_replay){.batches = batches, .value = value, .adjoint = value + numbers * size,
+                          .scratch = value + 2 * numbers * size, .leaf_value = tape->value,
+                          .leaf_adjoint = tape->adjoint};
     return true;
 }
 
@@ -620,7 +662,7 @@ static mg_status hold_trial(mg_program *program, bool *agreed) {
     uint64_t state = 1;
     mg_replay replay;
     stretch *part = allot(tape, most, sizeof *part);
-    if (part == NULL || !mg_batches_enter(program, &replay)) {
+    if (part == NULL || !mg_batches_enter(program, sizeof(double), &replay)) {
         mg_reallocate(tape, part, part == NULL ? 0 : most * sizeof *part, 0);
         return MG_NO_MEMORY;
     }

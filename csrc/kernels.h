@@ -1,8 +1,8 @@
 /* kernels.h: the inner loops that are worth compiling for each kind of processor, behind one table.
  *
- * A row holds the same functions for one kind, all made of row.h. Rows of exact kernels work on double and give the
- * same bits. The row is chosen once, from what the processor can do; the environment variable MICROGPT_KERNELS names
- * another (plain, avx2, avx512), for tests.
+ * A row holds the same functions for one kind, all made of row.h. Rows of exact kernels (exact.c) work on double and
+ * give the same bits; those of the fast mode (fast.c) work on float. The row is chosen once, from what the processor can
+ * do (kernels.c); the environment variable MICROGPT_KERNELS names another (plain, avx2, avx512), for tests.
  */
 #ifndef MG_KERNELS_H
 #define MG_KERNELS_H
@@ -16,15 +16,26 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    size_t size; /* of its numbers: sizeof(double), or sizeof(float) in the fast mode */
     /* n parameters: updates data, m and v from grad, and sets grad to 0. No square may overflow. */
     void (*adam)(size_t n, void *data, void *grad, void *m, void *v, const mg_adam_step *step);
     /* The largest absolute value of n numbers that is finite. */
     double (*largest)(size_t n, const void *x);
+    /* sum += grad, and grad = 0; grad = sum * share, and sum = 0 */
+    void (*add_gradients)(size_t n, void *grad, void *sum);
+    void (*mean_gradients)(size_t n, void *grad, void *sum, double share);
     /* The batches of a program, see batches.h: false when they leave ordinary numbers. Reverse then changed no leaf. */
     bool (*forward)(const mg_replay *replay);
     bool (*reverse)(const mg_replay *replay);
 } mg_kernels;
 
+/* What the processor can do, and which row was asked for: exact.c and fast.c have the rows. */
+typedef enum { MG_PLAIN, MG_AVX2, MG_AVX512, MG_NEON, MG_ROW_COUNT } mg_row;
+mg_row mg_row_chosen(void);
+
+const mg_kernels *mg_exact_kernels(mg_row row);
+const mg_kernels *mg_fast_kernels(mg_row row);
+/* The exact ones. */
 const mg_kernels *mg_kernels_chosen(void);
 
 #endif

@@ -198,10 +198,11 @@ mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n);
 
 /* Train: steps of Adam on programs whose result is the loss of a document and whose inputs are its tokens. A trainer
    holds `count` runs of parameters, their moments and the number of steps taken; it refers to the tape and to the
-   programs, which must outlive it, and frees neither. Add names the program of documents of `tokens` tokens. NULL, and a
-   status in the tape, on failure. */
+   programs, which must outlive it, and frees neither. Add names the program of documents of `tokens` tokens. A fast
+   trainer computes in float, with multiplications and additions fused: its programs must have batches, and no other
+   leaves than parameters (MG_SHAPE). NULL, and a status in the tape, on failure. */
 mg_trainer *mg_trainer_new(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double beta1,
-                           double beta2, double epsilon);
+                           double beta2, double epsilon, bool fast);
 void mg_trainer_free(mg_trainer *trainer);
 mg_status mg_trainer_add(mg_trainer *trainer, size_t tokens, mg_program *program);
 /* Takes `steps` more steps, of `batch_size` documents each: document d is tokens[starts[d]] to tokens[starts[d + 1] - 1],

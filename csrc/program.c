@@ -310,7 +310,7 @@ mg_status mg_program_compute(mg_program *program, bool store, double *value) {
     mg_status status = MG_OK;
     mg_replay replay;
     mg_slot result;
-    bool batched = program->batches != NULL && mg_batches_select(program) && mg_batches_enter(program, &replay) &&
+    bool batched = program->batches != NULL && mg_batches_select(program) && mg_batches_enter(program, sizeof(double), &replay) &&
                    mg_kernels_chosen()->forward(&replay);
     tape->work_of = batched ? program : NULL;
     if (!batched) {
@@ -329,7 +329,7 @@ mg_status mg_program_compute(mg_program *program, bool store, double *value) {
 
 mg_status mg_program_sweep(mg_program *program, bool store) {
     mg_replay replay;
-    if (program->tape->work_of != program || !mg_batches_enter(program, &replay)) {
+    if (program->tape->work_of != program || !mg_batches_enter(program, sizeof(double), &replay)) {
         return sweep(program);
     }
     if (!mg_kernels_chosen()->reverse(&replay)) { /* the statements one by one, after computing them so */

@@ -43,8 +43,9 @@ mg_status mg_batches_find(mg_program *program);
 void mg_batches_free(mg_program *program);
 /* Reads which leaves and targets are selected now; false when they do not suit the batches. */
 bool mg_batches_select(mg_program *program);
-/* Makes the tape's workspace ready for the program's batches; false without memory. */
-bool mg_batches_enter(const mg_program *program, mg_replay *replay);
+/* Makes the tape's workspace ready for the program's batches, with numbers of `size` bytes, and the tape's leaves their
+   leaves; false without memory. */
+bool mg_batches_enter(const mg_program *program, size_t size, mg_replay *replay);
 /* The result after forward. */
 static inline double mg_batches_result(const mg_replay *replay) {
     const mg_batches *batches = replay->batches;

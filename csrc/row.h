@@ -163,8 +163,8 @@ FOR_ROW static void NAME(inverses)(size_t padded, size_t positions, const REAL *
         }
 #else
         for (size_t i = 0; i < count; i++) {
-            once[from + i] = POW(x[from + i], -1);
-            twice[from + i] = POW(x[from + i], -2);
+            once[from + i] = EXACT ? POW(x[from + i], -1) : 1 / x[from + i];
+            twice[from + i] = EXACT ? POW(x[from + i], -2) : once[from + i] * once[from + i];
         }
 #endif
         for (size_t i = count; i < MG_CHUNK; i++) {
@@ -201,8 +201,9 @@ FOR_ROW static void NAME(inverse_roots)(size_t padded, size_t positions, REAL *r
         }
 #else
         for (size_t i = 0; i < count; i++) {
-            cubed[from + i] = POW(x[from + i], (REAL)-1.5);
-            x[from + i] = POW(x[from + i], (REAL)-0.5);
+            REAL root = EXACT ? POW(x[from + i], (REAL)-0.5) : 1 / SQRT(x[from + i]);
+            cubed[from + i] = EXACT ? POW(x[from + i], (REAL)-1.5) : root * root * root;
+            x[from + i] = root;
         }
 #endif
         for (size_t i = count; i < MG_CHUNK; i++) {
@@ -341,6 +342,26 @@ FOR_ROW static double NAME(largest)(size_t n, const void *x_) {
     return (double)size;
 }
 
+/* ---- gradients of several documents ----------------------------------------------------------------------------- */
+
+/* sum += grad; grad = 0 */
+FOR_ROW static void NAME(add_gradients)(size_t n, void *grad_, void *sum_) {
+    REAL *restrict grad = grad_, *restrict sum = sum_;
+    for (size_t i = 0; i < n; i++) {
+        sum[i] += grad[i];
+        grad[i] = 0;
+    }
+}
+
+/* grad = sum * share; sum = 0 */
+FOR_ROW static void NAME(mean_gradients)(size_t n, void *grad_, void *sum_, double share) {
+    REAL *restrict grad = grad_, *restrict sum = sum_;
+    for (size_t i = 0; i < n; i++) {
+        grad[i] = sum[i] * (REAL)share;
+        sum[i] = 0;
+    }
+}
+
 /* ---- forward ---------------------------------------------------------------------------------------------------- */
 
 /* Are n numbers, a whole number of chunks, all finite? */
@@ -421,10 +442,28 @@ FOR_ROW static void NAME(relu)(size_t n, bool squared, const REAL *x, REAL *out)
 /* exp(x - largest) at positions from .. to - 1; 0 at the others */
 FOR_ROW static void NAME(exp_row)(size_t padded, size_t from, size_t to, const REAL *x, const REAL *largest,
                                   REAL *out) {
+#if EXACT
     memset(out, 0, padded * sizeof *out);
     for (size_t t = from; t < to; t++) {
         out[t] = EXP(x[t] + -largest[t]);
     }
+#else
+    /* 2 ** n * exp(r), |r| <= log(2) / 2, and the first terms of the series of exp(r): within 2e-7 of the true value */
+    for (size_t t = 0; t < padded; t++) {
+        REAL a = x[t] - largest[t];
+        a = a > -87 ? a : -87;
+        REAL n = a * 0x1.715476p+0f + 0x1.8p23f; /* rounded to an integer, in the last bits */
+        BITS power;
+        memcpy(&power, &n, sizeof power);
+        n -= 0x1.8p23f;
+        REAL r = (a - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
+        REAL e = 1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
+        power = (BITS)((uint32_t)power << 23) + 0x3f800000;
+        REAL scale;
+        memcpy(&scale, &power, sizeof scale);
+        out[t] = (t >= from) & (t < to) ? e * scale : 0;
+    }
+#endif
 }
 
 /* exp(x - largest), where largest is of the group; 0 where a position has no such lane */
@@ -538,7 +577,10 @@ FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
             for (size_t t = 0; t < positions; t++) {
                 REAL p = x[batches->chosen[t] * padded + t];
                 if (!(p > 0)) {
-                    return false;
+                    if (EXACT || !(p == 0)) {
+                        return false;
+                    }
+                    p = (REAL)1e-30; /* float's exp gives 0 where double's does not */
                 }
                 out[t] = LOG(p) * -1;
                 kept[t] = 1 / p;
@@ -848,7 +890,8 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     return true;
 }
 
-static const mg_kernels NAME(row) = {TEXT(ROW), NAME(adam), NAME(largest), NAME(forward), NAME(reverse)};
+static const mg_kernels NAME(row) = {TEXT(ROW),           sizeof(REAL),         NAME(adam),    NAME(largest),
+                                     NAME(add_gradients), NAME(mean_gradients), NAME(forward), NAME(reverse)};
 
 #undef VECTORS
 #undef BLOCK

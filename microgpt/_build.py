@@ -20,6 +20,8 @@ SOURCES = [
     "adam.c",
     "train.c",
     "kernels.c",
+    "exact.c",
+    "fast.c",
 ]
 BEGIN, END = "/* [cffi begin] */", "/* [cffi end] */"
 

@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, metavar="N", help="how many to print")
     parser.add_argument("--log", metavar="FILE", help="also write one JSON object a line: the run, its steps, samples")
     parser.add_argument(
+        "--mode",
+        choices=["exact", "fast"],
+        default="exact",
+        help="exact: every bit as in pure Python; fast: trains in float32, with the same losses on average (default: exact)",
+    )
+    parser.add_argument(
         "--engine",
         choices=sorted(ENGINES),
         default="program",
@@ -202,6 +208,9 @@ def _open_log(path: str | None, data: str | None) -> TextIO | None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; the exit status."""
     config = _config(arguments)
+    fast = arguments.mode == "fast"
+    if fast and arguments.engine != "program":
+        raise ConfigError(f"--mode fast is part of --engine program, and --engine {arguments.engine} is exact")
     rng = random.Random(config.seed)
     docs = _documents(arguments)
     rng.shuffle(docs)
@@ -216,13 +225,13 @@ def run(arguments: argparse.Namespace) -> int:
         with _Interrupts() as interrupts:
             count = parameter_count(state_dict)
             sizes = {name: getattr(config, name) for name in SETTINGS}
-            run_of = {"preset": arguments.preset, "engine": arguments.engine, **sizes}
+            run_of = {"preset": arguments.preset, "engine": arguments.engine, "mode": arguments.mode, **sizes}
             output.event("run", docs=len(docs), vocab=tokenizer.vocab_size, params=count, **run_of)
             output.line(f"num docs: {len(docs)}")
             output.line(f"vocab size: {tokenizer.vocab_size}")
             output.line(f"num params: {count}")
             encoded = [tokenizer.encode(doc) for doc in docs[: config.steps * config.batch_size]]
-            for step in train(model, encoded, replay, block=None):
+            for step in train(model, encoded, replay, block=None, fast=fast):
                 reached = step.number
                 output.event("step", step=step.number, loss=step.loss)
                 output.line(f"step {step.number:4d} / {config.steps:4d} | loss {step.loss:.4f}")
