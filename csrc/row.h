@@ -261,6 +261,7 @@ typedef struct {
 FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, REAL *restrict v,
                                      const NAME(adam_numbers) *numbers) {
     const NAME(adam_numbers) by = *numbers;
+#if EXACT
     const BITS none = 0, square_bit = 1, root_bit = 2;
     REAL old_data[BLOCK], old_grad[BLOCK], old_v[BLOCK], m_hat[BLOCK], v_hat[BLOCK];
     BITS unsure[BLOCK];
@@ -301,6 +302,15 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
             }
         }
     }
+#else
+    const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
+    for (size_t i = 0; i < BLOCK; i++) {
+        m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
+        v[i] = by.beta2 * v[i] + by.rest2 * grad[i] * grad[i];
+        data[i] -= by.learning_rate * (m[i] * inverse1) / (SQRT(v[i] * inverse2) + by.epsilon);
+        grad[i] = 0;
+    }
+#endif
 }
 
 FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_adam_step *step) {

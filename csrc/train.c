@@ -303,7 +303,7 @@ static void take_mean(mg_trainer *trainer, double share) {
 static mg_status update(mg_trainer *trainer, double learning_rate) {
     const mg_kernels *kernels = trainer->kernels;
     double largest = 0, square, decay1, decay2;
-    for (size_t p = 0; p < trainer->part_count; p++) {
+    for (size_t p = 0; trainer->span == 0 && p < trainer->part_count; p++) {
         double size = kernels->largest(trainer->parts[p].n, number(trainer, trainer->adjoint, trainer->parts[p].first));
         largest = size > largest ? size : largest;
     }

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--mode",
         choices=["exact", "fast"],
         default="exact",
-        help="exact: every bit as in pure Python; fast: trains in float32, with the same losses on average (default: exact)",
+        help="exact: every bit as in pure Python; fast: trains in float32, with the same losses on average",
     )
     parser.add_argument(
         "--engine",
