@@ -342,21 +342,29 @@ static bool same_rows(const mg_batches *batches, size_t from, size_t to, size_t 
            memcmp(batches->run + from, batches->run + other_from, (to - from) * sizeof *batches->run) == 0;
 }
 
-/* Does the fan belong to the logits of the loss, whose target comes last? */
-static bool is_chosen(const mg_batches *batches, const mg_fan *fan) {
-    const mg_batch *linear = &batches->batch[fan->lowest], *loss = &batches->batch[batches->count - 2];
-    for (size_t k = fan->lowest; k < batches->count; k++) {
-        const mg_batch *batch = &batches->batch[k];
-        if (batch->operation == MG_SPAN_EXP && batch->operand[0] == linear->first && batch->lanes == linear->lanes) {
-            for (size_t j = k; j < batches->count; j++) {
-                const mg_batch *quotient = &batches->batch[j];
-                if (quotient->operation == MG_SPAN_QUOTIENT && quotient->operand[0] == batch->first) {
-                    return loss->operand[0] == quotient->first;
-                }
-            }
+/* Marks the fan of the logits, in which the target's row comes last. False when the loss is no softmax of one linear's
+   lanes, read by it alone: other orders might then depend on the target. */
+static bool find_chosen(mg_batches *batches) {
+    const mg_batch *last = batches->batch + batches->count;
+    const mg_batch *quotient = batch_of_row(batches, batches->count, batches->batch[batches->count - 2].operand[0]);
+    const mg_batch *exponential = batch_of_row(batches, batches->count, quotient->operand[0]);
+    const mg_batch *linear = batch_of_row(batches, batches->count, exponential->operand[0]);
+    if (linear->operation != MG_SPAN_LINEAR || linear->lanes != exponential->group ||
+        linear->lanes != exponential->lanes || linear->first != exponential->operand[0]) {
+        return false;
+    }
+    for (const mg_batch *other = batches->batch; other < last; other++) {
+        bool reads = false;
+        for (size_t o = 0; o < 2; o++) {
+            reads = reads || (other->operand[o] != MG_NO_ROW &&
+                              batch_of_row(batches, batches->count, other->operand[o]) == linear);
+        }
+        if ((reads && other != exponential) || (other != linear && other->fan == linear->fan)) {
+            return false;
         }
     }
-    return false;
+    batches->fan[linear->fan].chosen = true;
+    return true;
 }
 
 static mg_status order_fan(const mg_program *program, const sightings *all, size_t f) {
@@ -364,7 +372,6 @@ static mg_status order_fan(const mg_program *program, const sightings *all, size
     mg_fan *fan = &batches->fan[f];
     const size_t lanes = batches->batch[fan->lowest].lanes;
     fan->from = batches->run_count;
-    fan->chosen = is_chosen(batches, fan);
     if (fan->chosen) {
         mg_status status = add_rows(program, (mg_rows){fan->lowest, lanes - 1, lanes}) ? MG_OK : MG_NO_MEMORY;
         fan->to = batches->run_count;
@@ -722,7 +729,7 @@ mg_status mg_batches_find(mg_program *program) {
     for (size_t k = 0; fits && k < program->batches->count; k++) {
         fits = describe(program, k);
     }
-    fits = fits && assign_fans(program->batches);
+    fits = fits && assign_fans(program->batches) && find_chosen(program->batches);
     if (fits) {
         status = order_fans(program);
         program->batches->scratch = scratch_of(program->batches);

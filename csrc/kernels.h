@@ -21,6 +21,8 @@ typedef struct {
     void (*adam)(size_t n, void *data, void *grad, void *m, void *v, const mg_adam_step *step);
     /* The largest absolute value of n numbers that is finite. */
     double (*largest)(size_t n, const void *x);
+    /* x[i] ** 2 in place of x[i]; infinite where Python raises. */
+    void (*squares)(size_t n, void *x);
     /* sum += grad, and grad = 0; grad = sum * share, and sum = 0 */
     void (*add_gradients)(size_t n, void *grad, void *sum);
     void (*mean_gradients)(size_t n, void *grad, void *sum, double share);

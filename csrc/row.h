@@ -236,8 +236,8 @@ FOR_ROW static void NAME(square_block)(REAL *restrict x) {
     }
 }
 
-FOR_ROW static void NAME(squares)(size_t n, REAL *x) {
-    REAL rest[BLOCK] = {0};
+FOR_ROW static void NAME(squares)(size_t n, void *x_) {
+    REAL *x = x_, rest[BLOCK] = {0};
     size_t i = 0;
     for (; i + BLOCK <= n; i += BLOCK) {
         NAME(square_block)(x + i);
@@ -393,31 +393,30 @@ FOR_ROW static bool NAME(all_finite)(size_t n, const REAL *x) {
     return total == 0;
 }
 
+/* Where a row of storage is; NULL where there is none. */
+FOR_ROW static inline const REAL *NAME(rows_at)(const void *numbers, size_t row, size_t padded) {
+    return row == MG_NO_ROW ? NULL : (const REAL *)numbers + row * padded;
+}
+
 /* a + b, where either may be gathered leaves */
 FOR_ROW static void NAME(add)(const mg_replay *replay, const mg_batch *batch, REAL *out) {
     const mg_batches *batches = replay->batches;
     const size_t padded = batches->padded, n = batch->lanes * padded;
-    const REAL *value = replay->value, *leaf = replay->leaf_value;
-    const size_t a = batch->operand[0], b = batch->operand[1];
+    const REAL *leaf = replay->leaf_value;
     memset(out, 0, n * sizeof *out);
-    for (size_t t = 0; t < batches->positions; t++) {
-        const REAL *left = leaf + (batches->gathered[t] - replay->lowest);
-        const REAL *right = leaf + (batches->gathered[batches->positions + t] - replay->lowest);
-        if (a == MG_NO_ROW && b == MG_NO_ROW) {
-            for (size_t c = 0; c < batch->lanes; c++) {
-                out[c * padded + t] = left[c] + right[c];
-            }
-        } else if (a == MG_NO_ROW || b == MG_NO_ROW) {
-            const REAL *gathered = a == MG_NO_ROW ? left : right;
-            for (size_t c = 0; c < batch->lanes; c++) {
-                out[c * padded + t] = gathered[c];
-            }
+    for (size_t o = 0; o < 2; o++) { /* a is copied, as 0 + a would lose the sign of a zero; b is added */
+        const REAL *x = NAME(rows_at)(replay->value, batch->operand[o], padded);
+        if (x != NULL && o == 0) {
+            memcpy(out, x, n * sizeof *out);
         }
-    }
-    for (int o = 0; o < 2; o++) {
-        const REAL *x = value + batch->operand[o] * padded;
-        for (size_t i = 0; batch->operand[o] != MG_NO_ROW && i < n; i += WIDTH) {
+        for (size_t i = 0; x != NULL && o == 1 && i < n; i += WIDTH) {
             STORE(out + i, LOAD(out + i) + LOAD(x + i));
+        }
+        for (size_t t = 0; x == NULL && t < batches->positions; t++) {
+            const REAL *gathered = leaf + (batches->gathered[o * batches->positions + t] - replay->lowest);
+            for (size_t c = 0; c < batch->lanes; c++) {
+                out[c * padded + t] = o == 0 ? gathered[c] : out[c * padded + t] + gathered[c];
+            }
         }
     }
 }
@@ -535,7 +534,8 @@ FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
         const mg_batch *batch = &batches->batch[k];
         const size_t n = batch->lanes * padded;
         REAL *out = value + batch->first * padded, *kept = value + batch->kept * padded;
-        const REAL *x = value + batch->operand[0] * padded, *y = value + batch->operand[1] * padded;
+        const REAL *x = NAME(rows_at)(value, batch->operand[0], padded);
+        const REAL *y = NAME(rows_at)(value, batch->operand[1], padded);
         switch (batch->operation) {
         case MG_SPAN_ADD: NAME(add)(replay, batch, out); break;
         case MG_SPAN_SCALE:
@@ -839,14 +839,16 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
         const mg_batch *batch = &batches->batch[k];
         const size_t n = batch->lanes * padded;
         const REAL *g = adjoint + batch->first * padded, *kept = value + batch->kept * padded;
-        const REAL *x = value + batch->operand[0] * padded, *y = value + batch->operand[1] * padded;
-        REAL *to_x = adjoint + batch->operand[0] * padded, *to_y = adjoint + batch->operand[1] * padded;
+        const REAL *x = NAME(rows_at)(value, batch->operand[0], padded);
+        const REAL *y = NAME(rows_at)(value, batch->operand[1], padded);
+        REAL *to_x = (REAL *)NAME(rows_at)(adjoint, batch->operand[0], padded);
+        REAL *to_y = (REAL *)NAME(rows_at)(adjoint, batch->operand[1], padded);
         switch (batch->operation) {
         case MG_SPAN_ADD:
-            for (size_t i = 0; batch->operand[0] != MG_NO_ROW && i < n; i += WIDTH) {
+            for (size_t i = 0; to_x != NULL && i < n; i += WIDTH) {
                 STORE(to_x + i, LOAD(to_x + i) + LOAD(g + i));
             }
-            for (size_t i = 0; batch->operand[1] != MG_NO_ROW && i < n; i += WIDTH) {
+            for (size_t i = 0; to_y != NULL && i < n; i += WIDTH) {
                 STORE(to_y + i, LOAD(to_y + i) + LOAD(g + i));
             }
             break;
@@ -900,8 +902,17 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     return true;
 }
 
-static const mg_kernels NAME(row) = {TEXT(ROW),           sizeof(REAL),         NAME(adam),    NAME(largest),
-                                     NAME(add_gradients), NAME(mean_gradients), NAME(forward), NAME(reverse)};
+static const mg_kernels NAME(row) = {
+    .name = TEXT(ROW),
+    .size = sizeof(REAL),
+    .adam = NAME(adam),
+    .largest = NAME(largest),
+    .squares = NAME(squares),
+    .add_gradients = NAME(add_gradients),
+    .mean_gradients = NAME(mean_gradients),
+    .forward = NAME(forward),
+    .reverse = NAME(reverse),
+};
 
 #undef VECTORS
 #undef BLOCK

@@ -9,7 +9,7 @@
  * forward, all lanes from the primals of the operands; reverse; partial, of one lane with respect to the operand at a
  * cursor; overwritten, whether a primal that the reverse reads was written since the statement was recorded.
  */
-#include "tape.h"
+#include "kernels.h"
 
 #include <math.h>
 #include <string.h>
@@ -125,26 +125,25 @@ static void scale_by_reverse(mg_tape *tape, mg_slot header, mg_slot lane, double
 
 /* ---- relu: x.relu(); relu square: x.relu() ** 2 ----------------------------------------------------------------- */
 
-/* A lane keeps the partial of the square and the partial of relu. */
+/* A lane keeps the partial of the square, 2 * r ** 1, and the partial of relu. */
 static mg_status relu_forward(mg_tape *tape, mg_slot header) {
-    mg_slot out = lanes_from(tape, header), x = mg_operand(tape, header, 0);
+    mg_slot first = lanes_from(tape, header), x = mg_operand(tape, header, 0);
     size_t n = mg_lanes(tape, header);
+    double *out = tape->value + first;
     bool squared = mg_code(tape, header) == MG_SPAN_RELU_SQUARE;
     for (size_t i = 0; i < n; i++) {
         double a = tape->value[x + i];
-        double r = a > 0 ? a : 0, square = r, lower = r;
-        if (squared && r != 0) {
-            mg_status status = mg_pow(r, 2, &square);
-            if (status == MG_OK) {
-                status = mg_pow(r, 1, &lower);
-            }
-            if (status != MG_OK) {
-                return status;
-            }
+        out[i] = a > 0 ? a : 0;
+        tape->partial[first + i][0] = squared ? 2 * out[i] : 1;
+        tape->partial[first + i][1] = a > 0;
+    }
+    if (squared) {
+        mg_kernels_chosen()->squares(n, out);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (isinf(out[i]) && isfinite(tape->value[x + i])) {
+            return MG_POWER_RANGE;
         }
-        tape->value[out + i] = square;
-        tape->partial[out + i][0] = squared ? 2 * lower : 1;
-        tape->partial[out + i][1] = a > 0;
     }
     return MG_OK;
 }

@@ -108,7 +108,12 @@ mg_trainer *mg_trainer_new(mg_tape *tape, const mg_id *first, const size_t *size
     if (!mg_ready(tape)) {
         return NULL;
     }
-    for (size_t r = 0; r < count; r++) {
+    for (size_t r = 0; r < count; r++) { /* before anything of that size is allocated */
+        mg_slot slot;
+        if (!mg_find_run(tape, first[r], sizes[r], &slot)) {
+            mg_fail(tape, mg_find(tape, first[r], &slot) ? MG_SHAPE : MG_STALE);
+            return NULL;
+        }
         parameters += sizes[r];
     }
     mg_trainer *trainer = mg_reallocate(tape, NULL, 0, sizeof *trainer);

@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Union
 
 from .errors import FrozenBranchWarning, ShapeError, TapeError
@@ -56,7 +57,7 @@ class _Recorder:
 class Program:
     """A recorded function. `inputs` are the handles it was called with, `result` is the Value or Vector it returned."""
 
-    __slots__ = ("_indices", "_pointer", "_selectors", "_tape", "inputs", "result")
+    __slots__ = ("_indices", "_integers", "_pointer", "_selectors", "_tape", "inputs", "result")
 
     def __init__(self, inputs: Sequence[Input], result: Value | Vector, since: int, selections: Any) -> None:
         self._tape: Tape = result._tape
@@ -71,6 +72,7 @@ class Program:
         used = {id(selector.index): selector.index for selector in self._selectors}
         given = {id(handle): used[id(handle)] for handle in self.inputs if id(handle) in used}
         self._indices = list((given | used).values())  # those of the inputs first, in their order
+        self._integers = len(self._indices) == len(self.inputs) == len(given)
         numbers = {id(index): number for number, index in enumerate(self._indices)}
         for node, operand, selector in selections:
             run = selector.first, selector.size, selector.count
@@ -86,6 +88,8 @@ class Program:
         """Set the inputs: numbers, sequences of numbers and integers, as they were when the function was recorded."""
         if len(values) != len(self.inputs):
             raise ShapeError(f"the function was recorded with {len(self.inputs)} inputs, and {len(values)} are given")
+        if self._integers and self._set_integers(values):
+            return
         for handle, value in zip(self.inputs, values):
             if isinstance(handle, Index):
                 handle.value = operator.index(value)
@@ -98,6 +102,15 @@ class Program:
         if self._indices:
             numbers = [index.value for index in self._indices]
             check(lib.mg_program_set(self._pointer, numbers, len(numbers)))
+
+    def _set_integers(self, values: tuple[Any, ...]) -> bool:
+        """The same at once where all inputs are integers; False, with nothing changed, when one is not in range."""
+        with suppress(TypeError, OverflowError):
+            if lib.mg_program_set(self._pointer, values, len(values)) == lib.MG_OK:
+                for index, value in zip(self._indices, values):
+                    index.value = value
+                return True
+        return False
 
     @property
     def batched(self) -> bool:

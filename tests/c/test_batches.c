@@ -1,0 +1,636 @@
+/* test_batches.c: models whose positions are computed together, and training on them, against recording everything
+ * anew on a tape of its own, bit for bit.
+ */
+#include "check.h"
+#include "microgpt.h"
+
+#include <math.h>
+
+enum { MOST_LANES = 60000, MOST_TOKENS = 40, MOST_RUNS = 64 };
+
+typedef struct {
+    size_t embd, heads, layers, positions, vocab;
+    bool squared, swapped; /* swapped: the residual is the first operand of its sum */
+    bool tied, scaled;     /* what has no batches: lm_head is wte; something between the logits and the softmax */
+} model_shape;
+
+/* A recorded model: its parameters, all lanes in order of recording, and the statements with selectable operands. */
+typedef struct {
+    mg_tape *tape;
+    model_shape shape;
+    mg_id parameters[MOST_RUNS];
+    size_t sizes[MOST_RUNS], runs, rows[MOST_RUNS];
+    mg_id *lanes;
+    size_t count;
+    mg_id embeddings[MOST_TOKENS], surprisals[MOST_TOKENS], probabilities[MOST_TOKENS], loss;
+} recording;
+
+static mg_id keep(recording *r, mg_id first, size_t n) {
+    CHECK(first != MG_NONE);
+    for (size_t i = 0; i < n && r->count < MOST_LANES; i++) {
+        r->lanes[r->count++] = first + i;
+    }
+    return first;
+}
+
+static size_t parameters_of(const recording *r) {
+    size_t n = 0;
+    for (size_t p = 0; p < r->runs; p++) {
+        n += r->sizes[p];
+    }
+    return n;
+}
+
+static void add_parameter(recording *r, size_t rows, size_t columns, const double **numbers) {
+    r->parameters[r->runs] = mg_span_leaves(r->tape, *numbers, rows * columns);
+    r->rows[r->runs] = rows;
+    r->sizes[r->runs++] = rows * columns;
+    *numbers += rows * columns;
+}
+
+/* wte, wpe, lm_head, and wq, wk, wv, wo, fc1, fc2 of every layer. */
+static recording begin(model_shape shape, const double *numbers) {
+    recording r = {.tape = mg_tape_new(), .shape = shape, .lanes = allocate(MOST_LANES, sizeof(mg_id))};
+    const size_t e = shape.embd;
+    add_parameter(&r, shape.vocab, e, &numbers);
+    add_parameter(&r, MOST_TOKENS, e, &numbers);
+    add_parameter(&r, shape.vocab, e, &numbers);
+    for (size_t layer = 0; layer < shape.layers; layer++) {
+        for (int w = 0; w < 4; w++) {
+            add_parameter(&r, e, e, &numbers);
+        }
+        add_parameter(&r, 4 * e, e, &numbers);
+        add_parameter(&r, e, 4 * e, &numbers);
+    }
+    return r;
+}
+
+static void end(recording *r) {
+    mg_tape_free(r->tape);
+    free(r->lanes);
+}
+
+static mg_id linear(recording *r, mg_id x, size_t parameter) {
+    size_t rows = r->rows[parameter];
+    return keep(r, mg_span_linear(r->tape, x, r->parameters[parameter], rows, r->sizes[parameter] / rows), rows);
+}
+
+static mg_id residual(recording *r, mg_id x, mg_id before) {
+    size_t e = r->shape.embd;
+    return keep(r, r->shape.swapped ? mg_span_add(r->tape, before, x, e) : mg_span_add(r->tape, x, before, e), e);
+}
+
+static void record_model(recording *r, const int32_t *tokens) {
+    const model_shape shape = r->shape;
+    const size_t e = shape.embd;
+    mg_tape *tape = r->tape;
+    mg_id keys[4][MOST_TOKENS], values[4][MOST_TOKENS];
+    r->count = 0;
+    for (size_t t = 0; t < shape.positions; t++) {
+        r->embeddings[t] = mg_span_add(tape, r->parameters[0] + (size_t)tokens[t] * e, r->parameters[1] + t * e, e);
+        mg_id x = keep(r, mg_span_rmsnorm(tape, keep(r, r->embeddings[t], e), e), e);
+        for (size_t layer = 0; layer < shape.layers; layer++) {
+            const size_t w = 3 + 6 * layer;
+            mg_id before = x;
+            x = keep(r, mg_span_rmsnorm(tape, x, e), e);
+            mg_id q = linear(r, x, w);
+            keys[layer][t] = linear(r, x, w + 1);
+            values[layer][t] = linear(r, x, w + 2);
+            x = keep(r, mg_span_attention(tape, q, keys[layer], values[layer], t + 1, shape.heads, e / shape.heads), e);
+            x = residual(r, linear(r, x, w + 3), before);
+            before = x;
+            x = keep(r, mg_span_rmsnorm(tape, x, e), e);
+            x = keep(r, mg_span_relu(tape, linear(r, x, w + 4), 4 * e, shape.squared), 4 * e);
+            x = residual(r, linear(r, x, w + 5), before);
+        }
+        x = linear(r, x, shape.tied ? 0 : 2);
+        if (shape.scaled) {
+            x = keep(r, mg_span_scale_by(tape, x, shape.vocab, 0.75), shape.vocab);
+        }
+        r->probabilities[t] = keep(r, mg_span_softmax(tape, x, shape.vocab), shape.vocab);
+        r->surprisals[t] = keep(r, mg_span_surprisal(tape, r->probabilities[t] + (size_t)tokens[t + 1]), 1);
+    }
+    r->loss = keep(r, mg_span_mean(tape, r->surprisals, shape.positions), 1);
+}
+
+/* ---- programs ---------------------------------------------------------------------------------------------------- */
+
+static void random_numbers(uint64_t *state, double *numbers, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        numbers[i] = random_between(state, -0.3, 0.3);
+    }
+}
+
+static void random_tokens(uint64_t *state, int32_t *tokens, const model_shape *shape) {
+    for (size_t t = 0; t <= shape->positions; t++) {
+        tokens[t] = (int32_t)random_below(state, shape->vocab);
+    }
+}
+
+static mg_program *bound_program(recording *r) {
+    const size_t e = r->shape.embd, vocab = r->shape.vocab;
+    mg_program *program = mg_program_new(r->tape, r->loss, 0);
+    for (size_t t = 0; program != NULL && t < r->shape.positions; t++) {
+        CHECK(mg_program_bind(program, t, r->embeddings[t], 0, r->parameters[0], e, vocab) == MG_OK);
+        CHECK(mg_program_bind(program, t + 1, r->surprisals[t], 0, r->probabilities[t], 1, vocab) == MG_OK);
+    }
+    return program;
+}
+
+static bool same_recordings(const recording *a, const recording *b) {
+    bool same = CHECK(a->count == b->count);
+    for (size_t i = 0; same && i < a->count; i++) {
+        mg_id left = a->lanes[i], right = b->lanes[i], operands[2];
+        double of_a[2] = {0, 0}, of_b[2] = {0, 0};
+        same = CHECK(same_number(mg_value(a->tape, left), mg_value(b->tape, right))) &&
+               CHECK(same_number(mg_adjoint(a->tape, left), mg_adjoint(b->tape, right)));
+        if (mg_lane_operand_count(a->tape, left) <= 2) {
+            CHECK(mg_lane_operands(a->tape, left, operands, of_a) == MG_OK);
+            CHECK(mg_lane_operands(b->tape, right, operands, of_b) == MG_OK);
+            same = same && CHECK(same_numbers(of_a, of_b, 2));
+        }
+        if (!same) {
+            printf("    in lane %zu, which is %s\n", i, mg_operation_name(mg_lane_operation(a->tape, left)));
+        }
+    }
+    double *left = allocate(parameters_of(a), sizeof *left), *right = allocate(parameters_of(a), sizeof *right);
+    for (size_t p = 0; same && p < a->runs; p++) {
+        mg_read_adjoints(a->tape, a->parameters[p], a->sizes[p], left);
+        mg_read_adjoints(b->tape, b->parameters[p], b->sizes[p], right);
+        if (!CHECK(same_numbers(left, right, a->sizes[p]))) {
+            printf("    in the gradient of parameter %zu\n", p);
+        }
+    }
+    free(left);
+    free(right);
+    return same;
+}
+
+/* Replays with other parameters and tokens, and compares with recording anew. */
+static void replay(model_shape shape, uint64_t seed, int rounds, bool batches) {
+    uint64_t state = seed;
+    const size_t e = shape.embd, n = (2 * shape.vocab + MOST_TOKENS) * e + shape.layers * 12 * e * e;
+    double *numbers = allocate(n, sizeof *numbers);
+    int32_t tokens[MOST_TOKENS + 1];
+    random_numbers(&state, numbers, n);
+    random_tokens(&state, tokens, &shape);
+    recording r = begin(shape, numbers);
+    CHECK(parameters_of(&r) == n);
+    record_model(&r, tokens);
+    mg_program *program = bound_program(&r);
+    bool same = CHECK(program != NULL) && CHECK(mg_program_has_batches(program) == batches);
+    for (int round = 0; same && round < rounds; round++) {
+        random_numbers(&state, numbers, n);
+        random_tokens(&state, tokens, &shape);
+        const double *from = numbers;
+        for (size_t p = 0; p < r.runs; from += r.sizes[p++]) {
+            CHECK(mg_write_values(r.tape, r.parameters[p], r.sizes[p], from) == MG_OK);
+            CHECK(mg_clear_adjoints(r.tape, r.parameters[p], r.sizes[p]) == MG_OK);
+        }
+        recording fresh = begin(shape, numbers);
+        record_model(&fresh, tokens);
+        CHECK(mg_sweep(fresh.tape, fresh.loss) == MG_OK);
+        CHECK(mg_program_set(program, tokens, shape.positions + 1) == MG_OK);
+        CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+        same = same_recordings(&r, &fresh);
+        end(&fresh);
+    }
+    if (!same) {
+        printf("    with n_embd %zu, %zu heads, %zu layers, %zu positions, vocabulary %zu\n", e, shape.heads,
+               shape.layers, shape.positions, shape.vocab);
+    }
+    mg_program_free(program);
+    end(&r);
+    free(numbers);
+}
+
+static void batches_are_recordings(void) {
+    static const model_shape shapes[] = {
+        {1, 1, 1, 1, 1, false, false, false, false},  {2, 2, 1, 2, 3, true, false, false, false},
+        {6, 3, 2, 7, 5, false, true, false, false},   {8, 2, 1, 8, 27, true, false, false, false},
+        {12, 3, 1, 9, 11, true, true, false, false},  {16, 4, 1, 8, 27, true, false, false, false},
+        {16, 4, 1, 16, 27, false, false, false, false}, {15, 5, 3, 17, 4, false, false, false, false},
+        {7, 1, 2, 25, 9, true, false, false, false},  {24, 2, 1, 3, 40, true, true, false, false},
+    };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        replay(shapes[s], 100 + s, small_run() ? 1 : 5, true);
+    }
+}
+
+static void random_shapes_are_recordings(void) {
+    uint64_t state = 9;
+    for (int i = 0; i < (small_run() ? 5 : 60); i++) {
+        const size_t heads = 1 + random_below(&state, 4);
+        model_shape shape = {.embd = heads * (1 + random_below(&state, 5)), .heads = heads,
+                       .layers = 1 + random_below(&state, 2), .positions = 1 + random_below(&state, 18),
+                       .vocab = 1 + random_below(&state, 30), .squared = random_below(&state, 2),
+                       .swapped = random_below(&state, 2)};
+        replay(shape, 1000 + (uint64_t)i, 2, true);
+    }
+}
+
+/* Other graphs are replayed statement by statement. */
+static void what_does_not_fit_has_no_batches(void) {
+    replay((model_shape){8, 2, 1, 5, 6, true, false, true, false}, 5, 3, false);
+    replay((model_shape){8, 2, 1, 5, 6, true, false, false, true}, 6, 6, false);
+    replay((model_shape){8, 2, 1, 1, 6, true, false, true, true}, 7, 3, false);
+}
+
+/* Numbers that are not ordinary: the replay fails as the operations do, or has their infinities. */
+static void extremes_are_recordings(void) {
+    const model_shape shape = {8, 2, 1, 4, 6, true, false, false, false};
+    const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + 12 * shape.embd * shape.embd;
+    const double scales[] = {1e5, 1e60, 1e100, 1e155, 1e200, 1e300};
+    double *numbers = allocate(n, sizeof *numbers), *zeros = allocate(n, sizeof *zeros), *from;
+    uint64_t state = 77;
+    int failed = 0, agreed = 0;
+    for (int round = 0; round < 200; round++) {
+        int32_t tokens[MOST_TOKENS + 1];
+        random_numbers(&state, numbers, n);
+        random_tokens(&state, tokens, &shape);
+        recording r = begin(shape, numbers);
+        record_model(&r, tokens);
+        mg_program *program = bound_program(&r);
+        CHECK(mg_program_has_batches(program));
+        size_t run = random_below(&state, r.runs), at = 0;
+        const double scale = scales[random_below(&state, sizeof scales / sizeof *scales)];
+        for (size_t p = 0; p < run; p++) {
+            at += r.sizes[p];
+        }
+        from = numbers + at;
+        for (size_t i = 0; i < r.sizes[run]; i++) {
+            from[i] = round % 10 == 0 && i == 3 ? (round % 20 == 0 ? (double)INFINITY : (double)NAN) : from[i] * scale;
+        }
+        CHECK(mg_write_values(r.tape, r.parameters[run], r.sizes[run], from) == MG_OK);
+        /* the same on a tape without batches: a program of the same statements, and one scalar on top */
+        recording plain = begin(shape, numbers);
+        for (size_t p = 0; p < plain.runs; p++) {
+            mg_write_values(plain.tape, plain.parameters[p], plain.sizes[p], zeros);
+        }
+        record_model(&plain, tokens);
+        mg_id top = mg_binary_with(plain.tape, MG_MUL, plain.loss, 1);
+        mg_program *one_by_one = mg_program_new(plain.tape, top, 0);
+        CHECK(one_by_one != NULL && !mg_program_has_batches(one_by_one));
+        for (size_t p = 0, offset = 0; p < plain.runs; offset += plain.sizes[p++]) {
+            mg_write_values(plain.tape, plain.parameters[p], plain.sizes[p], numbers + offset);
+        }
+        mg_status status = mg_program_forward(program);
+        CHECK(status == mg_program_forward(one_by_one));
+        failed += status != MG_OK;
+        if (status == MG_OK) {
+            CHECK(mg_program_reverse(program) == MG_OK && mg_program_reverse(one_by_one) == MG_OK);
+            agreed += same_recordings(&r, &plain);
+        }
+        mg_program_free(program);
+        mg_program_free(one_by_one);
+        end(&r);
+        end(&plain);
+    }
+    CHECK(failed > 10 && agreed > 10);
+    free(numbers);
+    free(zeros);
+}
+
+/* What an allocation that fails may not do: lose memory, or leave the tape other than it was. */
+static void no_memory_is_survived(void) {
+    const model_shape shape = {8, 2, 1, 5, 6, true, false, false, false};
+    const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + 12 * shape.embd * shape.embd;
+    double *numbers = allocate(n, sizeof *numbers);
+    int32_t tokens[MOST_TOKENS + 1];
+    uint64_t state = 3, k = 1;
+    random_numbers(&state, numbers, n);
+    random_tokens(&state, tokens, &shape);
+    recording expected = begin(shape, numbers);
+    record_model(&expected, tokens);
+    CHECK(mg_sweep(expected.tape, expected.loss) == MG_OK);
+    for (bool complete = false; !complete && k < 200; k++) {
+        recording r = begin(shape, numbers);
+        record_model(&r, tokens);
+        mg_tape_fail_allocation(r.tape, k);
+        mg_program *program = mg_program_new(r.tape, r.loss, 0);
+        complete = program != NULL;
+        CHECK(mg_tape_take_status(r.tape) == (complete ? MG_OK : MG_NO_MEMORY));
+        mg_tape_fail_allocation(r.tape, 0);
+        if (!complete) {
+            CHECK(mg_sweep(r.tape, r.loss) == MG_OK);
+            CHECK(same_recordings(&r, &expected)); /* the failed trial left every number as it was */
+            for (size_t p = 0; p < r.runs; p++) {
+                CHECK(mg_clear_adjoints(r.tape, r.parameters[p], r.sizes[p]) == MG_OK);
+            }
+            program = mg_program_new(r.tape, r.loss, 0);
+        }
+        CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+        CHECK(same_recordings(&r, &expected));
+        mg_program_free(program);
+        end(&r);
+    }
+    CHECK(k > 10);
+    end(&expected);
+    free(numbers);
+}
+
+/* ---- training ---------------------------------------------------------------------------------------------------- */
+
+enum { DOCUMENTS = 7, STEPS = 12 };
+
+typedef struct {
+    recording model, by_length[MOST_TOKENS + 1];
+    mg_program *program[MOST_TOKENS + 1];
+    int32_t tokens[DOCUMENTS * MOST_TOKENS];
+    size_t starts[DOCUMENTS + 1];
+    double rates[STEPS];
+} corpus;
+
+static corpus *make_corpus(model_shape shape, uint64_t seed) {
+    corpus *c = allocate(1, sizeof *c);
+    const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + shape.layers * 12 * shape.embd * shape.embd;
+    double *numbers = allocate(n, sizeof *numbers);
+    uint64_t state = seed;
+    random_numbers(&state, numbers, n);
+    c->model = begin(shape, numbers);
+    free(numbers);
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        size_t length = 2 + random_below(&state, shape.positions);
+        for (size_t t = 0; t < length; t++) {
+            c->tokens[c->starts[d] + t] = (int32_t)random_below(&state, shape.vocab);
+        }
+        c->starts[d + 1] = c->starts[d] + length;
+    }
+    for (size_t s = 0; s < STEPS; s++) {
+        c->rates[s] = 0.01 / (double)(s + 1);
+    }
+    return c;
+}
+
+static const recording *of_length(corpus *c, size_t length, const int32_t *tokens) {
+    recording *r = &c->by_length[length];
+    if (r->lanes == NULL) {
+        mg_id *lanes = allocate(MOST_LANES, sizeof *lanes);
+        *r = c->model;
+        r->lanes = lanes;
+        r->shape.positions = length - 1;
+    }
+    record_model(r, tokens);
+    return r;
+}
+
+static void make_programs(corpus *c, mg_trainer *trainer) {
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        const size_t length = c->starts[d + 1] - c->starts[d];
+        if (c->program[length] == NULL) {
+            of_length(c, length, c->tokens + c->starts[d]);
+            c->program[length] = bound_program(&c->by_length[length]);
+            CHECK(mg_trainer_add(trainer, length, c->program[length]) == MG_OK);
+        }
+    }
+}
+
+static void free_corpus(corpus *c) {
+    for (size_t length = 0; length <= MOST_TOKENS; length++) {
+        mg_program_free(c->program[length]);
+        free(c->by_length[length].lanes);
+    }
+    end(&c->model);
+    free(c);
+}
+
+static bool same_parameters(const recording *a, const recording *b) {
+    bool same = true;
+    double *left = allocate(parameters_of(a), sizeof *left), *right = allocate(parameters_of(a), sizeof *right);
+    for (size_t p = 0; p < a->runs; p++) {
+        mg_read_values(a->tape, a->parameters[p], a->sizes[p], left);
+        mg_read_values(b->tape, b->parameters[p], b->sizes[p], right);
+        same = same && same_numbers(left, right, a->sizes[p]);
+    }
+    free(left);
+    free(right);
+    return same;
+}
+
+/* The steps by hand: each document recorded anew, swept, its gradients added up, and Adam. */
+static void train_by_hand(corpus *c, size_t batch_size, double *losses) {
+    recording *r = &c->model;
+    const size_t n = parameters_of(r);
+    double *m = allocate(n, sizeof *m), *v = allocate(n, sizeof *v), *sum = allocate(n, sizeof *sum);
+    for (size_t s = 0; s < STEPS; s++) {
+        double total = 0;
+        for (size_t b = 0; b < batch_size; b++) {
+            size_t d = (s * batch_size + b) % DOCUMENTS;
+            mg_mark mark = mg_tape_mark(r->tape);
+            const recording *now = of_length(c, c->starts[d + 1] - c->starts[d], c->tokens + c->starts[d]);
+            total += mg_value(r->tape, now->loss);
+            CHECK(mg_sweep(r->tape, now->loss) == MG_OK);
+            CHECK(mg_tape_rewind(r->tape, mark) == MG_OK);
+            if (batch_size > 1) {
+                CHECK(mg_gradients_add(r->tape, r->parameters, r->sizes, r->runs, sum) == MG_OK);
+            }
+        }
+        if (batch_size > 1) {
+            CHECK(mg_gradients_mean(r->tape, r->parameters, r->sizes, r->runs, sum, 1 / (double)batch_size) == MG_OK);
+        }
+        losses[s] = total * (1 / (double)batch_size);
+        CHECK(mg_adam(r->tape, r->parameters, r->sizes, r->runs, m, v, c->rates[s], 0.9, 0.95,
+                      1 - pow(0.9, (double)(s + 1)), 1 - pow(0.95, (double)(s + 1)), 1e-8) == MG_OK);
+    }
+    free(m);
+    free(v);
+    free(sum);
+}
+
+static mg_trainer *trainer_of(const recording *r, bool fast) {
+    return mg_trainer_new(r->tape, r->parameters, r->sizes, r->runs, 0.9, 0.95, 1e-8, fast);
+}
+
+static mg_status run(corpus *c, mg_trainer *trainer, size_t batch_size, size_t from, size_t steps, double *losses) {
+    size_t done = 99;
+    mg_status status = mg_trainer_run(trainer, c->tokens, c->starts, DOCUMENTS, batch_size, c->rates + from, steps,
+                                      losses + from, &done);
+    CHECK(done <= steps && (done == steps) == (status == MG_OK));
+    return status;
+}
+
+/* Many steps a call, or one, or some: the same losses and parameters as by hand. */
+static void training_is_recording(void) {
+    static const model_shape shapes[] = {
+        {8, 2, 1, 12, 6, true, false, false, false},
+        {5, 1, 2, 9, 11, false, true, false, false},
+        {6, 2, 1, 6, 7, true, false, true, false}, /* no batches: statement by statement */
+    };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        for (size_t batch_size = 1; batch_size <= 3; batch_size += 2) {
+            double expected[STEPS], losses[STEPS];
+            corpus *by_hand = make_corpus(shapes[s], 40 + s);
+            train_by_hand(by_hand, batch_size, expected);
+            const size_t blocks[] = {STEPS, 1, 5};
+            for (size_t b = 0; b < 3; b++) {
+                corpus *c = make_corpus(shapes[s], 40 + s);
+                mg_trainer *trainer = trainer_of(&c->model, false);
+                make_programs(c, trainer);
+                for (size_t from = 0; from < STEPS; from += blocks[b]) {
+                    size_t steps = STEPS - from < blocks[b] ? STEPS - from : blocks[b];
+                    CHECK(run(c, trainer, batch_size, from, steps, losses) == MG_OK);
+                }
+                CHECK(same_numbers(losses, expected, STEPS));
+                CHECK(same_parameters(&c->model, &by_hand->model));
+                mg_trainer_free(trainer);
+                free_corpus(c);
+            }
+            free_corpus(by_hand);
+        }
+    }
+}
+
+/* A step that cannot be taken changes no parameter, and the trainer goes on from it when it can. */
+static void a_failing_step_changes_nothing(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    double losses[STEPS], expected[STEPS], infinite = INFINITY;
+    size_t done;
+    corpus *c = make_corpus(shape, 50), *same = make_corpus(shape, 50);
+    mg_trainer *trainer = trainer_of(&c->model, false), *other = trainer_of(&same->model, false);
+    CHECK(mg_trainer_run(trainer, c->tokens, c->starts, DOCUMENTS, 1, c->rates, 1, losses, &done) == MG_SHAPE);
+    CHECK(done == 0); /* there is no program yet */
+    make_programs(c, trainer);
+    make_programs(same, other);
+    CHECK(run(c, trainer, 1, 0, 3, losses) == MG_OK && run(same, other, 1, 0, STEPS, expected) == MG_OK);
+    const int32_t token = c->tokens[c->starts[3]];
+    const int32_t wrong[] = {-1, (int32_t)shape.vocab, INT32_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        c->tokens[c->starts[3]] = wrong[i];
+        CHECK(run(c, trainer, 1, 3, 2, losses) == MG_SHAPE);
+    }
+    c->tokens[c->starts[3]] = token;
+    mg_id weight = c->model.parameters[2];
+    double before = mg_value(c->model.tape, weight);
+    CHECK(mg_set_value(c->model.tape, weight, infinite) == MG_OK);
+    CHECK(run(c, trainer, 1, 3, 2, losses) == MG_NOT_FINITE && !isfinite(losses[3]));
+    CHECK(mg_set_value(c->model.tape, weight, before) == MG_OK);
+    for (size_t p = 0; p < c->model.runs; p++) {
+        CHECK(mg_clear_adjoints(c->model.tape, c->model.parameters[p], c->model.sizes[p]) == MG_OK);
+    }
+    CHECK(run(c, trainer, 1, 3, STEPS - 3, losses) == MG_OK);
+    CHECK(same_numbers(losses, expected, STEPS) && same_parameters(&c->model, &same->model));
+    CHECK(mg_trainer_run(trainer, c->tokens, c->starts, 0, 1, c->rates, 1, losses, &done) == MG_SHAPE);
+    CHECK(mg_trainer_run(trainer, c->tokens, c->starts, DOCUMENTS, 0, c->rates, 1, losses, &done) == MG_SHAPE);
+    mg_trainer_free(trainer);
+    mg_trainer_free(other);
+    free_corpus(c);
+    free_corpus(same);
+}
+
+static void what_is_no_trainer_is_refused(void) {
+    corpus *c = make_corpus((model_shape){8, 2, 1, 4, 6, true, false, false, false}, 60);
+    recording *r = &c->model;
+    mg_tape *tape = r->tape, *elsewhere = mg_tape_new();
+    mg_id sum = mg_add(tape, r->parameters[0], r->parameters[1]), foreign = mg_leaf(elsewhere, 1);
+    const struct {
+        mg_id first;
+        size_t size, count;
+        mg_status status;
+    } cases[] = {
+        {r->parameters[0], 0, 1, MG_SHAPE}, {r->parameters[0], SIZE_MAX, 1, MG_SHAPE}, {sum, 1, 1, MG_SHAPE},
+        {r->parameters[0], 1, 0, MG_SHAPE}, {foreign, 1, 1, MG_STALE},                {MG_NONE, 1, 1, MG_STALE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int fast = 0; fast < 2; fast++) {
+            CHECK(mg_trainer_new(tape, &cases[i].first, &cases[i].size, cases[i].count, 0.9, 0.95, 1e-8, fast) == NULL);
+            mg_status status = mg_tape_take_status(tape);
+            CHECK(status == cases[i].status);
+        }
+    }
+    mg_trainer *trainer = trainer_of(r, false);
+    of_length(c, 5, c->tokens);
+    mg_program *program = bound_program(&c->by_length[5]);
+    CHECK(mg_trainer_add(trainer, 4, program) == MG_SHAPE && mg_trainer_add(trainer, 0, program) == MG_SHAPE);
+    CHECK(mg_trainer_add(trainer, 5, program) == MG_OK);
+    int32_t tokens[5] = {0, 1, 2, 3, 4};
+    CHECK(mg_program_set(program, tokens, 4) == MG_SHAPE && mg_program_set(program, tokens, 5) == MG_OK);
+    const recording *p = &c->by_length[5];
+    CHECK(mg_program_bind(program, 9, p->embeddings[0], 0, r->parameters[0], 8, 0) == MG_SHAPE);
+    CHECK(mg_program_bind(program, 9, p->embeddings[0], 0, r->parameters[0], 7, 2) == MG_SHAPE);
+    CHECK(mg_program_bind(program, 9, p->embeddings[0], 0, r->parameters[0], 8, SIZE_MAX / 4) == MG_SHAPE);
+    CHECK(mg_program_bind(program, 9, p->embeddings[0], 3, r->parameters[0], 8, 2) == MG_OPERATION);
+    CHECK(mg_program_bind(program, 9, p->embeddings[0], 0, foreign, 8, 2) == MG_STALE);
+    mg_trainer_free(trainer);
+    mg_trainer_free(NULL);
+    mg_program_free(program);
+    free_corpus(c);
+    mg_tape_free(elsewhere);
+}
+
+/* float32: near the exact losses, the same however many steps a call takes, and other programs are refused. */
+static void the_fast_mode_is_near(void) {
+    const model_shape shape = {16, 4, 1, 12, 20, true, false, false, false};
+    double exact[STEPS], fast[STEPS], again[STEPS];
+    corpus *a = make_corpus(shape, 70), *b = make_corpus(shape, 70), *c = make_corpus(shape, 70);
+    mg_trainer *of_a = trainer_of(&a->model, false), *of_b = trainer_of(&b->model, true),
+               *of_c = trainer_of(&c->model, true);
+    make_programs(a, of_a);
+    make_programs(b, of_b);
+    make_programs(c, of_c);
+    CHECK(run(a, of_a, 2, 0, STEPS, exact) == MG_OK && run(b, of_b, 2, 0, STEPS, fast) == MG_OK);
+    for (size_t s = 0; s < STEPS; s++) {
+        CHECK(run(c, of_c, 2, s, 1, again) == MG_OK);
+        CHECK(fabs(fast[s] - exact[s]) < 1e-3 * exact[s]);
+    }
+    CHECK(fabs(fast[0] - exact[0]) < 1e-5 * exact[0]);
+    CHECK(same_numbers(fast, again, STEPS) && same_parameters(&b->model, &c->model));
+    CHECK(!same_parameters(&a->model, &b->model));
+    CHECK(mg_set_value(b->model.tape, b->model.parameters[2], NAN) == MG_OK); /* seen, and float's NaN stops the step */
+    CHECK(run(b, of_b, 2, 0, 1, fast) == MG_NOT_FINITE && isnan(fast[0]));
+    mg_trainer *of_some = mg_trainer_new(c->model.tape, c->model.parameters, c->model.sizes, 4, 0.9, 0.95, 1e-8, true);
+    CHECK(of_some != NULL);
+    for (size_t length = 2; length <= MOST_TOKENS; length++) {
+        CHECK(c->program[length] == NULL || mg_trainer_add(of_some, length, c->program[length]) == MG_SHAPE);
+    }
+    mg_trainer_free(of_some);
+    mg_trainer_free(of_a);
+    mg_trainer_free(of_b);
+    mg_trainer_free(of_c);
+    free_corpus(a);
+    free_corpus(b);
+    free_corpus(c);
+}
+
+static void a_trainer_survives_no_memory(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    double expected[STEPS], losses[STEPS];
+    for (int fast = 0; fast < 2; fast++) {
+        corpus *c = make_corpus(shape, 80);
+        mg_trainer *trainer = trainer_of(&c->model, fast);
+        make_programs(c, trainer);
+        CHECK(run(c, trainer, 2, 0, 3, expected) == MG_OK);
+        mg_trainer_free(trainer);
+        free_corpus(c);
+        uint64_t k = 1;
+        for (bool complete = false; !complete && k < 40; k++) {
+            c = make_corpus(shape, 80);
+            uint64_t bytes = mg_tape_memory(c->model.tape).bytes;
+            mg_tape_fail_allocation(c->model.tape, k);
+            trainer = trainer_of(&c->model, fast);
+            complete = trainer != NULL;
+            CHECK(mg_tape_take_status(c->model.tape) == (complete ? MG_OK : MG_NO_MEMORY));
+            mg_tape_fail_allocation(c->model.tape, 0);
+            CHECK(complete || mg_tape_memory(c->model.tape).bytes == bytes);
+            trainer = complete ? trainer : trainer_of(&c->model, fast);
+            make_programs(c, trainer);
+            CHECK(run(c, trainer, 2, 0, 3, losses) == MG_OK && same_numbers(losses, expected, 3));
+            mg_trainer_free(trainer);
+            free_corpus(c);
+        }
+        CHECK(k > 7);
+    }
+}
+
+int main(void) {
+    RUN(batches_are_recordings);
+    RUN(random_shapes_are_recordings);
+    RUN(what_does_not_fit_has_no_batches);
+    RUN(extremes_are_recordings);
+    RUN(no_memory_is_survived);
+    RUN(training_is_recording);
+    RUN(a_failing_step_changes_nothing);
+    RUN(what_is_no_trainer_is_refused);
+    RUN(the_fast_mode_is_near);
+    RUN(a_trainer_survives_no_memory);
+    return verdict();
+}
