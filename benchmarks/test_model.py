@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,38 +21,57 @@ SAMPLES = Config(steps=0, samples=3)
 
 def prepared(config: Config) -> tuple[GPT, Tokenizer, list[list[int]], random.Random]:
     rng = random.Random(config.seed)
-    docs = embedded_names()[:2000]
+    docs = embedded_names()
     rng.shuffle(docs)
     tokenizer = Tokenizer(docs)
     model = GPT(config, initial_parameters(config, tokenizer.vocab_size, rng))
-    return model, tokenizer, [tokenizer.encode(doc) for doc in docs], rng
+    return model, tokenizer, [tokenizer.encode(doc) for doc in docs[:2000]], rng
 
 
+def steps_of(config: Config, steps: int, **options: Any) -> Callable[[], None]:
+    """A function that takes so many more steps of one training, whose programs have been recorded."""
+    config = replace(config, steps=1_000_000)
+    model, _, documents, _ = prepared(config)
+    training = train(model, documents, block=steps, **options)
+    for _ in range(200):
+        next(training)
+
+    def take() -> None:
+        for _ in range(steps):
+            next(training)
+
+    return take
+
+
+WIDE = Config(n_embd=64, block_size=16)
+WIDER = Config(n_embd=256, block_size=16, learning_rate=0.001)
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["exact", "fast"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_train(case: Any, preset: str) -> None:
+def test_train(case: Any, preset: str, fast: bool) -> None:
     """Whole training steps: forward, backward, Adam."""
     with Tape():
-        config = Config(**{name: getattr(PRESETS[preset], name) for name in Config.__slots__} | {"steps": 100})
-        model, _, documents, _ = prepared(config)
         oracle_run = program_on_oracle if preset == "course" else None
-        case(
-            lambda: list(train(model, documents)),
-            config.steps,
-            "training steps",
-            oracle_run,
-            STEPS.steps,
-            rounds=5,
-            pairs=3,
-        )
+        take = steps_of(PRESETS[preset], 1000, fast=fast)
+        case(take, 1000, "training steps", oracle_run, STEPS.steps, rounds=9, pairs=3)
 
 
-@pytest.mark.parametrize("n_embd", [64, 256])
-def test_train_wide(case: Any, n_embd: int) -> None:
+@pytest.mark.parametrize("fast", [False, True], ids=["exact", "fast"])
+@pytest.mark.parametrize("config", [WIDE, WIDER], ids=["n_embd 64", "n_embd 256"])
+def test_train_wide(case: Any, config: Config, fast: bool) -> None:
     """Training steps of wider models, block 16."""
     with Tape():
-        config = Config(n_embd=n_embd, block_size=16, steps=640 // n_embd)
-        model, _, documents, _ = prepared(config)
-        case(lambda: list(train(model, documents)), config.steps, "training steps", rounds=5, pairs=3)
+        steps = 12_800 // config.n_embd
+        case(steps_of(config, steps, fast=fast), steps, "training steps", rounds=9)
+
+
+def test_train_recording_anew(case: Any) -> None:
+    """The model's Python layers over span statements, with no program."""
+    with Tape():
+        model, _, documents, _ = prepared(Config(steps=50))
+        run = lambda: list(train(model, documents, replay=False))  # noqa: E731
+        case(run, 50, "training steps", program_on_oracle, STEPS.steps, rounds=5, pairs=3)
 
 
 def sample_on_oracle() -> None:
@@ -58,18 +79,15 @@ def sample_on_oracle() -> None:
 
 
 def test_sample(case: Any) -> None:
-    """Samples from an untrained model, at most block_size tokens each."""
+    """Tokens drawn from an untrained model."""
     with Tape():
-        model, tokenizer, _, rng = prepared(Config(samples=100))
-        case(
-            lambda: list(sample(model, tokenizer, rng)),
-            100,
-            "samples",
-            sample_on_oracle,
-            SAMPLES.samples,
-            rounds=5,
-            pairs=3,
-        )
+        model, tokenizer, _, _ = prepared(Config(samples=300))
+
+        def draw() -> int:
+            return sum(len(text) + 1 for text in sample(model, tokenizer, random.Random(1)))
+
+        oracle_tokens = sum(len(text) + 1 for text in program.run(SAMPLES, WORDS, oracle.Value).samples)
+        case(draw, draw(), "tokens", sample_on_oracle, oracle_tokens, rounds=5, pairs=3)
 
 
 def test_the_whole_command(case: Any) -> None:

@@ -1,12 +1,25 @@
-"""Other libraries' scalars, recording and sweeping the same graph: `pip install .[peers]`, or they are skipped."""
+"""Peers: other libraries' scalars on the same graph, and training steps of the same model in PyTorch, in JAX and in C
+with gradients by hand. `pip install .[peers]`, and a C compiler, or they are skipped."""
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+import subprocess
+from array import array
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from microgpt import Config, Tape
+
 from .test_eager import NODES, record, sweep_on_oracle
+from .test_model import WIDE, WIDER, prepared
+
+NARROW = Config(block_size=8)
+sizes = pytest.mark.parametrize("config", [NARROW, WIDE, WIDER], ids=["n_embd 16", "n_embd 64", "n_embd 256"])
 
 
 def test_xad_record_and_sweep(case: Any) -> None:
@@ -38,3 +51,134 @@ def test_torch_record_and_sweep(case: Any) -> None:
         return torch.tensor(x, dtype=torch.float64, requires_grad=True)
 
     case(lambda: record(value).backward(), NODES, "operations", sweep_on_oracle, rounds=5, pairs=3)
+
+
+# ---- training steps
+
+
+def documents_of(config: Config) -> tuple[Any, list[list[int]]]:
+    with Tape():
+        model, _, documents, _ = prepared(config)
+        return {name: [row.data for row in w] for name, w in model.state_dict.items()}, documents
+
+
+@pytest.mark.parametrize("real", ["double", "float"])
+@sizes
+def test_by_hand(case: Any, tmp_path: Path, config: Config, real: str) -> None:
+    """Plain C, compiled for this processor; for float also with -ffast-math, which double has not."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    library = tmp_path / "by_hand.so"
+    options = ["-O3", "-march=native", "-ffast-math" if real == "float" else "-ffp-contract=off", "-fno-math-errno"]
+    macros = [f"-DREAL={real}", f"-DN_EMBD={config.n_embd}", f"-DBLOCK={config.block_size}"]
+    source = Path(__file__).with_name("by_hand.c")
+    command = [compiler, "-shared", "-fPIC", *options, *macros, str(source), "-lm", "-o", str(library)]
+    subprocess.run(command, check=True)
+    function = ctypes.CDLL(str(library)).train
+    _, documents = documents_of(config)
+    starts = array("i", [0])
+    for document in documents:
+        starts.append(starts[-1] + len(document))
+    tokens = array("i", [token for document in documents for token in document])
+    arguments = [(ctypes.c_int * len(numbers)).from_buffer(numbers) for numbers in (tokens, starts)]
+    steps = 64_000 // config.n_embd
+    case(lambda: function(*arguments, len(documents), steps), steps, "training steps", rounds=9)
+
+
+def loss_of(config: Config, library: Any, w: dict[str, Any], tokens: Any, targets: Any, there: Any, mask: Any) -> Any:
+    """The model's loss over all positions at once, in what PyTorch and jax.numpy have in common."""
+    n, heads, size = len(tokens), config.n_head, config.n_embd // config.n_head
+
+    def norm(x: Any) -> Any:
+        return x * ((x * x).mean(-1)[:, None] + 1e-5) ** -0.5
+
+    def split(x: Any) -> Any:
+        return (
+            library.transpose(x.reshape(n, heads, size), 0, 1)
+            if library.__name__ == "torch"
+            else x.reshape(n, heads, size).transpose(1, 0, 2)
+        )
+
+    x = norm(w["wte"][tokens] + w["wpe"][:n])
+    for i in range(config.n_layer):
+        normed = norm(x)
+        q, k, v = (split(normed @ w[f"layer{i}.attn_w{name}"].T) for name in "qkv")
+        weights = library.exp((q @ k.swapaxes(1, 2)) / size**0.5 + mask)
+        mixed = (weights / weights.sum(-1)[:, :, None]) @ v
+        x = x + mixed.swapaxes(0, 1).reshape(n, config.n_embd) @ w[f"layer{i}.attn_wo"].T
+        hidden = norm(x) @ w[f"layer{i}.mlp_fc1"].T
+        x = x + ((hidden * (hidden > 0)) ** 2) @ w[f"layer{i}.mlp_fc2"].T
+    logits = x @ w["lm_head"].T
+    losses = library.log(library.exp(logits).sum(-1)) - (logits * targets).sum(-1)
+    return (losses * there).sum() / there.sum()
+
+
+def take(step: Callable[[int], Any], steps: int) -> Callable[[], None]:
+    """A function that takes so many more steps."""
+    number = 0
+
+    def run() -> None:
+        nonlocal number
+        for _ in range(steps):
+            step(number)
+            number += 1
+
+    return run
+
+
+@sizes
+def test_torch_train(case: Any, config: Config) -> None:
+    """PyTorch eager, float32, one thread, its own Adam."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    numbers, documents = documents_of(config)
+    w = {name: torch.tensor(rows, requires_grad=True) for name, rows in numbers.items()}
+    optimizer = torch.optim.Adam(w.values(), lr=0.01, betas=(0.9, 0.95), eps=1e-8)
+    one_hot = torch.eye(len(numbers["wte"]))
+
+    def step(number: int) -> None:
+        tokens = torch.tensor(documents[number % len(documents)][: config.block_size + 1])
+        n = len(tokens) - 1
+        mask = torch.full((n, n), -torch.inf).triu(1)
+        optimizer.zero_grad()
+        loss_of(config, torch, w, tokens[:-1], one_hot[tokens[1:]], torch.ones(n), mask).backward()
+        optimizer.step()
+
+    case(take(step, 50), 50, "training steps", rounds=5)
+
+
+@sizes
+def test_jax_train(case: Any, config: Config) -> None:
+    """JAX, jit, float32, on the CPU; documents padded to the block, so that all have one shape."""
+    jax = pytest.importorskip("jax")
+    np = jax.numpy
+    numbers, documents = documents_of(config)
+    w = {name: np.array(rows, dtype=np.float32) for name, rows in numbers.items()}
+    block, mask = config.block_size, np.triu(np.full((config.block_size, config.block_size), -np.inf), 1)
+    one_hot = np.eye(len(numbers["wte"]), dtype=np.float32)
+
+    @jax.jit
+    def update(state: Any, tokens: Any, n: Any, number: Any) -> Any:
+        w, m, v = state
+        there = (np.arange(block) < n).astype(np.float32)
+        grad = jax.grad(lambda w: loss_of(config, np, w, tokens[:-1], one_hot[tokens[1:]], there, mask))(w)
+        tree = jax.tree.map
+        m = tree(lambda m, g: 0.9 * m + 0.1 * g, m, grad)
+        v = tree(lambda v, g: 0.95 * v + 0.05 * g * g, v, grad)
+        c1, c2 = 1 - 0.9 ** (number + 1), 1 - 0.95 ** (number + 1)
+        w = tree(lambda p, m, v: p - 0.01 * (m / c1) / (np.sqrt(v / c2) + 1e-8), w, m, v)
+        return w, m, v
+
+    zeros = {name: np.zeros_like(p) for name, p in w.items()}
+    state = (w, zeros, zeros)
+    padded = [(document + [0] * block)[: block + 1] for document in documents]
+
+    def step(number: int) -> None:
+        nonlocal state
+        d = number % len(documents)
+        n = min(block, len(documents[d]) - 1)
+        state = update(state, np.array(padded[d]), n, float(number))
+
+    run = take(step, 100)
+    case(lambda: (run(), jax.block_until_ready(state)), 100, "training steps", rounds=5)

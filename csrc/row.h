@@ -263,18 +263,17 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
     const NAME(adam_numbers) by = *numbers;
 #if EXACT
     const BITS none = 0, square_bit = 1, root_bit = 2;
-    REAL old_data[BLOCK], old_grad[BLOCK], old_v[BLOCK], m_hat[BLOCK], v_hat[BLOCK];
+    REAL old_data[BLOCK], old_v[BLOCK], m_hat[BLOCK], v_hat[BLOCK];
     BITS unsure[BLOCK];
+    uint8_t byte[BLOCK]; /* the same, in less room */
     for (size_t i = 0; i < BLOCK; i++) {
         REAL g = grad[i], square = g * g;
-        old_grad[i] = g;
-        grad[i] = 0;
         m[i] = by.beta1 * m[i] + by.rest1 * g;
         old_v[i] = v[i];
         v[i] = by.beta2 * v[i] + by.rest2 * square;
+        unsure[i] = SURE_SQUARE(g, square) ? none : square_bit;
         m_hat[i] = m[i] / by.correction1;
         v_hat[i] = v[i] / by.correction2;
-        unsure[i] = SURE_SQUARE(g, square) ? none : square_bit;
     }
     for (size_t i = 0; i < BLOCK; i++) {
         REAL root = SQRT(v_hat[i]);
@@ -282,25 +281,29 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
         data[i] -= by.learning_rate * m_hat[i] / (root + by.epsilon);
         unsure[i] |= SURE_ROOT(v_hat[i], root) ? none : root_bit;
     }
-    for (size_t from = 0; from < BLOCK; from += MG_CHUNK) {
-        BITS any = 0;
-        for (size_t i = from; i < from + MG_CHUNK; i++) {
-            any |= unsure[i];
-        }
-        for (size_t i = from; any && i < from + MG_CHUNK; i++) {
-            if (unsure[i]) {
-                bool sure = false;
-                REAL root = 0;
-                if (unsure[i] & square_bit) {
-                    v[i] = by.beta2 * old_v[i] + by.rest2 * POW(old_grad[i], 2);
-                    v_hat[i] = v[i] / by.correction2;
-                    root = SQRT(v_hat[i]);
-                    sure = SURE_ROOT(v_hat[i], root);
-                }
-                root = sure ? root : POW(v_hat[i], (REAL)0.5);
-                data[i] = old_data[i] - by.learning_rate * m_hat[i] / (root + by.epsilon);
+    for (size_t i = 0; i < BLOCK; i++) {
+        byte[i] = (uint8_t)unsure[i];
+    }
+    for (size_t from = 0; from < BLOCK; from += 8) {
+        uint64_t bytes;
+        memcpy(&bytes, byte + from, sizeof bytes);
+        while (bytes != 0) {
+            const size_t at = (size_t)__builtin_ctzll(bytes) / 8, i = from + at;
+            bool sure = false;
+            REAL root = 0;
+            bytes &= ~((uint64_t)0xff << 8 * at);
+            if (byte[i] & square_bit) {
+                v[i] = by.beta2 * old_v[i] + by.rest2 * POW(grad[i], 2);
+                v_hat[i] = v[i] / by.correction2;
+                root = SQRT(v_hat[i]);
+                sure = SURE_ROOT(v_hat[i], root);
             }
+            root = sure ? root : POW(v_hat[i], (REAL)0.5);
+            data[i] = old_data[i] - by.learning_rate * m_hat[i] / (root + by.epsilon);
         }
+    }
+    for (size_t i = 0; i < BLOCK; i++) {
+        grad[i] = 0;
     }
 #else
     const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
@@ -437,8 +440,8 @@ FOR_ROW static void NAME(rms)(const mg_batches *batches, const mg_batch *batch, 
     }
 }
 
-/* max(0, x), and its square where the statement has one */
-FOR_ROW static void NAME(relu)(size_t n, bool squared, const REAL *x, REAL *out) {
+/* max(0, x), and its square where the statement has one; false where that overflows, which is an error in Python */
+FOR_ROW static bool NAME(relu)(size_t n, bool squared, const REAL *x, REAL *out) {
     for (size_t i = 0; i < n; i += WIDTH) {
         VECTOR a = LOAD(x + i);
         STORE(out + i, (VECTOR)((NAME(bits))a & (a > 0)));
@@ -446,6 +449,7 @@ FOR_ROW static void NAME(relu)(size_t n, bool squared, const REAL *x, REAL *out)
     if (squared) {
         NAME(squares)(n, out);
     }
+    return !squared || NAME(all_finite)(n, out);
 }
 
 /* exp(x - largest) at positions from .. to - 1; 0 at the others */
@@ -460,7 +464,7 @@ FOR_ROW static void NAME(exp_row)(size_t padded, size_t from, size_t to, const R
     /* 2 ** n * exp(r), |r| <= log(2) / 2, and the first terms of the series of exp(r): within 2e-7 of the true value */
     for (size_t t = 0; t < padded; t++) {
         REAL a = x[t] - largest[t];
-        a = a > -87 ? a : -87;
+        a = a < -87 ? -87 : a; /* keeps a NaN */
         REAL n = a * 0x1.715476p+0f + 0x1.8p23f; /* rounded to an integer, in the last bits */
         BITS power;
         memcpy(&power, &n, sizeof power);
@@ -525,7 +529,7 @@ FOR_ROW static void NAME(quotients)(const mg_batches *batches, const mg_batch *b
     }
 }
 
-/* Computes all batches. False when that went out of ordinary numbers, where the plain replay knows what Python does. */
+/* Computes all batches. False when that left ordinary numbers, where the plain replay knows what Python does. */
 FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
     const mg_batches *batches = replay->batches;
     const size_t padded = batches->padded, positions = batches->positions;
@@ -550,7 +554,11 @@ FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
             break;
         case MG_SPAN_RMS: NAME(rms)(batches, batch, x, out, kept); break;
         case MG_SPAN_RELU:
-        case MG_SPAN_RELU_SQUARE: NAME(relu)(n, batch->operation == MG_SPAN_RELU_SQUARE, x, out); break;
+        case MG_SPAN_RELU_SQUARE:
+            if (!NAME(relu)(n, batch->operation == MG_SPAN_RELU_SQUARE, x, out)) {
+                return false;
+            }
+            break;
         case MG_SPAN_LINEAR: {
             const REAL *w = (const REAL *)replay->leaf_value + (batch->weights - replay->lowest);
             const NAME(sum) sum = {w, (ptrdiff_t)batch->terms, 1, x, (ptrdiff_t)padded, batch->terms};
@@ -606,7 +614,8 @@ FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
         }
         }
     }
-    return NAME(all_finite)(batches->rows * padded, value);
+    /* An infinity or a NaN comes out at the loss, or in an adjoint. */
+    return isfinite(value[batches->batch[batches->count - 1].first * padded]);
 }
 
 /* ---- reverse ---------------------------------------------------------------------------------------------------- */

@@ -159,8 +159,10 @@ class _Output:
 
     def progress(self, step: int, loss: float) -> None:
         """Shown from the second second on, made anew at most four times a second, the last line of a terminal."""
+        if not self._terminal or step == self._steps:
+            return
         now = time.monotonic()
-        if not self._terminal or now - self._started <= 1 or step == self._steps:
+        if now - self._started <= 1:
             return
         if now - self._drawn > 0.25:
             speed = step / (now - self._started)

@@ -6,8 +6,8 @@ import math
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from .config import Config
 from .errors import ConfigError, DataError, DivergedError, MicrogptError
@@ -17,8 +17,7 @@ from .tape import Tape, check, ffi, lib
 from .vector import Index, Matrix
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What a training step reports: its number, from 1, and the loss before the parameters changed."""
 
     number: int

@@ -181,7 +181,7 @@ def test_help_and_version(run):
     """--help names every option and --version the version, on standard output with exit status 0."""
     status, out, err = run("--help")
     assert (status, err) == (0, "")
-    options = "preset data steps seed n-embd n-head n-layer block-size learning-rate temperature samples log engine"
+    options = "preset data steps seed n-embd n-head n-layer block-size learning-rate temperature samples log mode engine"
     assert all(f"--{name} " in out for name in options.split())
     assert run("--version") == (0, f"microgpt {__version__}\n", "")
 
@@ -203,6 +203,9 @@ BAD_INPUT = [
     (["--temperature", "warm"], "--temperature"),
     (["--preset", "none"], "--preset"),
     (["--engine", "gpu"], "--engine"),
+    (["--mode", "quick"], "--mode"),
+    (["--mode", "fast", "--engine", "span"], "--mode fast"),
+    (["--mode", "fast", "--engine", "eager"], "--mode fast"),
     (["--n-head", "3"], "n_head"),
     *(([f"--{name.replace('_', '-')}=0"], name) for name in ("n_embd", "n_head", "n_layer", "block_size")),
     *(([f"--{name.replace('_', '-')}=-1"], name) for name in (*SETTINGS, "n_layer", "learning_rate", "temperature")),
