@@ -13,6 +13,8 @@
 
 #define MARGIN 0.0125 /* units in the last place; 0.008 was the largest distance seen in 30 million arguments */
 
+#define WIDE 0.04     /* for results down to 2^-1000 */
+
 /* Where that bound is below MARGIN, far from overflow and underflow: e <= 100. */
 #define SMALLEST 0x1p-100
 #define LARGEST 0x1p100

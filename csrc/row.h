@@ -117,21 +117,29 @@ FOR_ROW static inline __attribute__((always_inline)) double NAME(last_place)(dou
     return x * 0x1p-52;
 }
 
-/* Is hi surely what pow gives when the true result is hi + lo, and hi the nearest float to it? */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double hi, double lo) {
+/* Is hi surely what pow(x, -2) or a power near it gives when the true result is hi + lo, and hi the nearest float? */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double x, double hi, double lo) {
     double unit = NAME(last_place)(hi), middle = fabs(fabs(lo) - 0.5 * unit);
-    return (hi >= SMALLEST) & (hi <= LARGEST) & (middle > MARGIN * unit) & (hi != unit * 0x1p52);
+    return (x >= 0x1p-50) & (x <= 0x1p50) & (middle > MARGIN * unit) & (hi != unit * 0x1p52);
 }
 
-/* Is y = x * x surely what pow(x, 2) is? */
+/* Is y = x * x surely what pow(x, 2) is? Small gradients are usual: they are scaled, and have the wider margin of their
+   exponent. */
 FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(double x, double y) {
-    return NAME(sure)(y, __builtin_fma(x, x, -y)) | (x == 0);
+    const bool small = y < SMALLEST;
+    const double a = small ? x * 0x1p450 : x, square = small ? y * 0x1p900 : y, margin = small ? WIDE : MARGIN;
+    double unit = NAME(last_place)(square), middle = fabs(fabs(__builtin_fma(a, a, -square)) - 0.5 * unit);
+    return ((y >= 0x1p-1000) & ((square <= LARGEST) | small) & (middle > margin * unit) & (square != unit * 0x1p52)) |
+           (x == 0);
 }
 
-/* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). */
+/* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). Small x are usual too, as the
+   second moment of a parameter without gradients fades away. */
 FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s) {
-    double unit = NAME(last_place)(s), middle = fabs(fabs(__builtin_fma(-s, s, x)) - s * unit);
-    return ((x >= SMALLEST) & (x <= LARGEST) & (middle > 2 * MARGIN * (s * unit)) & (s != unit * 0x1p52)) | (x == 0);
+    const bool small = x < SMALLEST;
+    const double a = small ? x * 0x1p900 : x, root = small ? s * 0x1p450 : s, margin = small ? 2 * WIDE : 2 * MARGIN;
+    double unit = NAME(last_place)(root), middle = fabs(fabs(__builtin_fma(-root, root, a)) - root * unit);
+    return ((a <= LARGEST) | small) & (((middle > margin * (root * unit)) & (root != unit * 0x1p52)) | (x == 0));
 }
 #define SURE_SQUARE(x, y) NAME(sure_square)(x, y)
 #define SURE_ROOT(x, s) NAME(sure_root)(x, s)
@@ -154,8 +162,8 @@ FOR_ROW static void NAME(inverses)(size_t padded, size_t positions, const REAL *
             double correction = (__builtin_fma(-product, z, 1) - more * z) * z, hi = z + correction;
             once[from + i] = y;
             twice[from + i] = hi;
-            unsure[i] = NAME(sure)(y, __builtin_fma(-a, y, 1) * y) ? none : first;
-            unsure[i] |= NAME(sure)(hi, correction - (hi - z)) ? none : second;
+            unsure[i] = NAME(sure)(a, y, __builtin_fma(-a, y, 1) * y) ? none : first;
+            unsure[i] |= NAME(sure)(a, hi, correction - (hi - z)) ? none : second;
         }
         for (size_t i = 0; i < count; i++) {
             once[from + i] = unsure[i] & first ? pow(x[from + i], -1) : once[from + i];
@@ -192,8 +200,8 @@ FOR_ROW static void NAME(inverse_roots)(size_t padded, size_t positions, REAL *r
             old[i] = a;
             x[from + i] = hi;
             cubed[from + i] = top;
-            unsure[i] = NAME(sure)(hi, lo) ? none : first;
-            unsure[i] |= NAME(sure)(top, rest - (top - cube)) ? none : second;
+            unsure[i] = NAME(sure)(a, hi, lo) ? none : first;
+            unsure[i] |= NAME(sure)(a, top, rest - (top - cube)) ? none : second;
         }
         for (size_t i = 0; i < count; i++) {
             x[from + i] = unsure[i] & first ? pow(old[i], -0.5) : x[from + i];
