@@ -316,8 +316,9 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
 #else
     const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
     for (size_t i = 0; i < BLOCK; i++) {
-        m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
-        v[i] = by.beta2 * v[i] + by.rest2 * grad[i] * grad[i];
+        REAL first = by.beta1 * m[i] + by.rest1 * grad[i], second = by.beta2 * v[i] + by.rest2 * grad[i] * grad[i];
+        m[i] = fabsf(first) > FADED ? first : 0; /* numbers below the normal ones are slow */
+        v[i] = second > FADED ? second : 0;
         data[i] -= by.learning_rate * (m[i] * inverse1) / (SQRT(v[i] * inverse2) + by.epsilon);
         grad[i] = 0;
     }
