@@ -126,20 +126,19 @@ FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double x, d
 /* Is y = x * x surely what pow(x, 2) is? Small gradients are usual: they are scaled, and have the wider margin of their
    exponent. */
 FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(double x, double y) {
-    const bool small = y < SMALLEST;
-    const double a = small ? x * 0x1p450 : x, square = small ? y * 0x1p900 : y, margin = small ? WIDE : MARGIN;
-    double unit = NAME(last_place)(square), middle = fabs(fabs(__builtin_fma(a, a, -square)) - 0.5 * unit);
-    return ((y >= 0x1p-1000) & ((square <= LARGEST) | small) & (middle > margin * unit) & (square != unit * 0x1p52)) |
-           (x == 0);
+    const double scale = y < SMALLEST ? 0x1p450 : 1, a = x * scale, square = y * (scale * scale);
+    const double margin = y < SMALLEST ? WIDE : MARGIN, unit = NAME(last_place)(square);
+    const double middle = fabs(fabs(__builtin_fma(a, a, -square)) - 0.5 * unit);
+    return ((y >= 0x1p-1000) & (y <= LARGEST) & (middle > margin * unit) & (square != unit * 0x1p52)) | (x == 0);
 }
 
 /* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). Small x are usual too, as the
    second moment of a parameter without gradients fades away. */
 FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s) {
-    const bool small = x < SMALLEST;
-    const double a = small ? x * 0x1p900 : x, root = small ? s * 0x1p450 : s, margin = small ? 2 * WIDE : 2 * MARGIN;
-    double unit = NAME(last_place)(root), middle = fabs(fabs(__builtin_fma(-root, root, a)) - root * unit);
-    return ((a <= LARGEST) | small) & (((middle > margin * (root * unit)) & (root != unit * 0x1p52)) | (x == 0));
+    const double scale = x < SMALLEST ? 0x1p450 : 1, a = x * (scale * scale), root = s * scale;
+    const double margin = x < SMALLEST ? 2 * WIDE : 2 * MARGIN, unit = NAME(last_place)(root);
+    const double middle = fabs(fabs(__builtin_fma(-root, root, a)) - root * unit);
+    return ((x <= LARGEST) & (middle > margin * (root * unit)) & (root != unit * 0x1p52)) | (x == 0);
 }
 #define SURE_SQUARE(x, y) NAME(sure_square)(x, y)
 #define SURE_ROOT(x, s) NAME(sure_root)(x, s)

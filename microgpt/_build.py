@@ -26,7 +26,9 @@ SOURCES = [
 BEGIN, END = "/* [cffi begin] */", "/* [cffi end] */"
 
 # Every addition rounds by itself (no fused multiply-add), and ** stays a call of the C library's pow, as in CPython.
-COMPILE_ARGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-builtin-pow", "-fvisibility=hidden"]
+# That no operation traps changes no number, and lets loops with a choice in them become vectors.
+EXACT = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-builtin-pow"]
+COMPILE_ARGS = ["-std=c11", "-O3", *EXACT, "-fvisibility=hidden"]
 
 root = Path(__file__).resolve().parent.parent
 header = (root / "csrc" / "microgpt.h").read_text(encoding="utf-8")
@@ -38,7 +40,7 @@ ffibuilder.set_source(
     '#include "microgpt.h"',
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
-    depends=["csrc/microgpt.h", "csrc/tape.h", "csrc/kernels.h", "csrc/program.h", "csrc/batches.h", "csrc/row.h"],
+    depends=["microgpt/_build.py", *map(str, (root / "csrc").glob("*.h"))],
     extra_compile_args=COMPILE_ARGS,
     libraries=[] if sys.platform == "win32" else ["m"],
     py_limited_api=True,

@@ -181,7 +181,9 @@ def test_help_and_version(run):
     """--help names every option and --version the version, on standard output with exit status 0."""
     status, out, err = run("--help")
     assert (status, err) == (0, "")
-    options = "preset data steps seed n-embd n-head n-layer block-size learning-rate temperature samples log mode engine"
+    options = (
+        "preset data steps seed n-embd n-head n-layer block-size learning-rate temperature samples log mode engine"
+    )
     assert all(f"--{name} " in out for name in options.split())
     assert run("--version") == (0, f"microgpt {__version__}\n", "")
 
