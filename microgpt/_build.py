@@ -40,7 +40,7 @@ ffibuilder.set_source(
     '#include "microgpt.h"',
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
-    depends=["microgpt/_build.py", *map(str, (root / "csrc").glob("*.h"))],
+    depends=["microgpt/_build.py", *(f"csrc/{path.name}" for path in sorted((root / "csrc").glob("*.h")))],
     extra_compile_args=COMPILE_ARGS,
     libraries=[] if sys.platform == "win32" else ["m"],
     py_limited_api=True,
