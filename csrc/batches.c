@@ -377,6 +377,7 @@ static mg_status order_fan(const mg_program *program, const sightings *all, size
         fan->to = batches->run_count;
         return status;
     }
+    fan->exceptions = batches->exception_count;
     for (size_t t = batches->positions; t-- > 0;) {
         size_t from = batches->run_count, at = f * batches->positions + t;
         size_t begin = at == 0 ? 0 : all->start[at - 1]; /* the sort has moved every start to its end */
@@ -388,9 +389,10 @@ static mg_status order_fan(const mg_program *program, const sightings *all, size
         } else if (same_rows(batches, fan->from, fan->to, from, batches->run_count)) {
             batches->run_count = from;
         } else {
-            batches->exception[batches->exception_count++] = (mg_exception){f, t, from, batches->run_count};
+            batches->exception[batches->exception_count++] = (mg_exception){t, from, batches->run_count};
         }
     }
+    fan->exceptions_end = batches->exception_count;
     return MG_OK;
 }
 

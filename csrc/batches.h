@@ -47,11 +47,12 @@ typedef struct {
     size_t x, columns;
     size_t lowest; /* the first of its batches: when the reverse comes there, it has the adjoints of all */
     size_t from, to; /* of runs[]: the order of rows at all positions but the exceptions */
+    size_t exceptions, exceptions_end; /* of exception[] */
     bool chosen;     /* one linear; at each position the row of the target, which the search visits first, comes last */
 } mg_fan;
 
 typedef struct {
-    size_t fan, position, from, to; /* of runs[]: the order of rows at one position */
+    size_t position, from, to; /* of runs[]: the order of rows at one position */
 } mg_exception;
 
 typedef struct {
@@ -74,7 +75,7 @@ typedef struct {
     const mg_batches *batches;
     void *value, *adjoint;     /* [rows][padded] */
     void *scratch;
-    const void *leaf_value;    /* of slot `lowest` and those that follow */
+    void *leaf_value;          /* of slot `lowest` and those that follow; not written */
     void *leaf_adjoint;
     mg_slot lowest;
 } mg_replay;

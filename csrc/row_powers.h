@@ -1,0 +1,152 @@
+/* row_powers.h: powers as Python has them, in vectors: pow is asked only where it might round the other way. A part of
+ * row.h; exact.c says how near to a middle that is.
+ */
+
+#if EXACT && POW_IS_NEAR
+/* The unit in the last place of x. */
+FOR_ROW static inline __attribute__((always_inline)) double NAME(last_place)(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0x7ff0000000000000u;
+    memcpy(&x, &bits, sizeof x);
+    return x * 0x1p-52;
+}
+
+/* Is hi surely what pow(x, -2) or a power near it gives when the true result is hi + lo, and hi the nearest float? */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double x, double hi, double lo) {
+    double unit = NAME(last_place)(hi), middle = fabs(fabs(lo) - 0.5 * unit);
+    return (x >= 0x1p-50) & (x <= 0x1p50) & (middle > MARGIN * unit) & (hi != unit * 0x1p52);
+}
+
+/* Is y = x * x surely what pow(x, 2) is? Small gradients are usual: they are scaled, and have the wider margin of their
+   exponent. */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(double x, double y) {
+    const double scale = y < SMALLEST ? 0x1p450 : 1, a = x * scale, square = y * (scale * scale);
+    const double margin = y < SMALLEST ? WIDE : MARGIN, unit = NAME(last_place)(square);
+    const double middle = fabs(fabs(__builtin_fma(a, a, -square)) - 0.5 * unit);
+    return ((y >= 0x1p-1000) & (y <= LARGEST) & (middle > margin * unit) & (square != unit * 0x1p52)) | (x == 0);
+}
+
+/* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). Small x are usual too, as the
+   second moment of a parameter without gradients fades away. */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s) {
+    const double scale = x < SMALLEST ? 0x1p450 : 1, a = x * (scale * scale), root = s * scale;
+    const double margin = x < SMALLEST ? 2 * WIDE : 2 * MARGIN, unit = NAME(last_place)(root);
+    const double middle = fabs(fabs(__builtin_fma(-root, root, a)) - root * unit);
+    return ((x <= LARGEST) & (middle > margin * (root * unit)) & (root != unit * 0x1p52)) | (x == 0);
+}
+#define SURE_SQUARE(x, y) NAME(sure_square)(x, y)
+#define SURE_ROOT(x, s) NAME(sure_root)(x, s)
+#else /* pow decides always, or never */
+#define SURE_SQUARE(x, y) (!EXACT)
+#define SURE_ROOT(x, s) (!EXACT)
+#endif
+
+/* x ** -1 and x ** -2 at all positions; 0 where there is none */
+FOR_ROW static void NAME(inverses)(size_t padded, size_t positions, const REAL *restrict x, REAL *restrict once,
+                                   REAL *restrict twice) {
+    for (size_t from = 0; from < padded; from += MG_CHUNK) {
+        size_t count = positions - from < MG_CHUNK ? positions - from : MG_CHUNK;
+#if EXACT && POW_IS_NEAR
+        const BITS none = 0, first = 1, second = 2;
+        BITS unsure[MG_CHUNK];
+        for (size_t i = 0; i < MG_CHUNK; i++) {
+            double a = x[from + i], y = 1 / a;
+            double product = a * a, more = __builtin_fma(a, a, -product), z = 1 / product;
+            double correction = (__builtin_fma(-product, z, 1) - more * z) * z, hi = z + correction;
+            once[from + i] = y;
+            twice[from + i] = hi;
+            unsure[i] = NAME(sure)(a, y, __builtin_fma(-a, y, 1) * y) ? none : first;
+            unsure[i] |= NAME(sure)(a, hi, correction - (hi - z)) ? none : second;
+        }
+        for (size_t i = 0; i < count; i++) {
+            once[from + i] = unsure[i] & first ? pow(x[from + i], -1) : once[from + i];
+            twice[from + i] = unsure[i] & second ? pow(x[from + i], -2) : twice[from + i];
+        }
+#else
+        for (size_t i = 0; i < count; i++) {
+            once[from + i] = EXACT ? POW(x[from + i], -1) : 1 / x[from + i];
+            twice[from + i] = EXACT ? POW(x[from + i], -2) : once[from + i] * once[from + i];
+        }
+#endif
+        for (size_t i = count; i < MG_CHUNK; i++) {
+            once[from + i] = twice[from + i] = 0;
+        }
+    }
+}
+
+/* x ** -0.5, in place of x, and x ** -1.5 at all positions; 0 where there is none */
+FOR_ROW static void NAME(inverse_roots)(size_t padded, size_t positions, REAL *restrict x, REAL *restrict cubed) {
+    for (size_t from = 0; from < padded; from += MG_CHUNK) {
+        size_t count = positions - from < MG_CHUNK ? positions - from : MG_CHUNK;
+#if EXACT && POW_IS_NEAR
+        const BITS none = 0, first = 1, second = 2;
+        BITS unsure[MG_CHUNK];
+        double old[MG_CHUNK];
+        for (size_t i = 0; i < MG_CHUNK; i++) {
+            double a = x[from + i], y = 1 / sqrt(a); /* a * y * y is 1 - d: the root is y + y * d / 2 */
+            double product = y * y, more = __builtin_fma(y, y, -product);
+            double correction = (__builtin_fma(-a, product, 1) - a * more) * (0.5 * y);
+            double hi = y + correction, lo = correction - (hi - y);
+            double square = hi * hi, cube = square * hi;
+            double rest = __builtin_fma(square, hi, -cube) + __builtin_fma(hi, hi, -square) * hi + 3 * square * lo;
+            double top = cube + rest;
+            old[i] = a;
+            x[from + i] = hi;
+            cubed[from + i] = top;
+            unsure[i] = NAME(sure)(a, hi, lo) ? none : first;
+            unsure[i] |= NAME(sure)(a, top, rest - (top - cube)) ? none : second;
+        }
+        for (size_t i = 0; i < count; i++) {
+            x[from + i] = unsure[i] & first ? pow(old[i], -0.5) : x[from + i];
+            cubed[from + i] = unsure[i] & second ? pow(old[i], -1.5) : cubed[from + i];
+        }
+#else
+        for (size_t i = 0; i < count; i++) {
+            REAL root = EXACT ? POW(x[from + i], (REAL)-0.5) : 1 / SQRT(x[from + i]);
+            cubed[from + i] = EXACT ? POW(x[from + i], (REAL)-1.5) : root * root * root;
+            x[from + i] = root;
+        }
+#endif
+        for (size_t i = count; i < MG_CHUNK; i++) {
+            x[from + i] = cubed[from + i] = 0;
+        }
+    }
+}
+
+/* x[i] ** 2 in place of x[i], BLOCK of them */
+FOR_ROW static void NAME(square_block)(REAL *restrict x) {
+    const BITS none = 0, one = 1;
+    REAL old[BLOCK];
+    BITS unsure[BLOCK];
+    for (size_t i = 0; i < BLOCK; i++) {
+        REAL a = x[i], square = a * a;
+        old[i] = a;
+        x[i] = square;
+        unsure[i] = SURE_SQUARE(a, square) ? none : one;
+    }
+    for (size_t from = 0; from < BLOCK; from += MG_CHUNK) {
+        BITS any = 0;
+        for (size_t i = from; i < from + MG_CHUNK; i++) {
+            any |= unsure[i];
+        }
+        for (size_t i = from; any && i < from + MG_CHUNK; i++) {
+            if (unsure[i]) {
+                x[i] = POW(old[i], 2);
+            }
+        }
+    }
+}
+
+FOR_ROW static void NAME(squares)(size_t n, void *x_) {
+    REAL *x = x_, rest[BLOCK] = {0};
+    size_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK) {
+        NAME(square_block)(x + i);
+    }
+    if (i < n) {
+        memcpy(rest, x + i, (n - i) * sizeof *x);
+        NAME(square_block)(rest);
+        memcpy(x + i, rest, (n - i) * sizeof *x);
+    }
+}
