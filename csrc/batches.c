@@ -49,9 +49,11 @@ static bool find_place(const mg_program *program, mg_slot slot, place *found) {
     return true;
 }
 
-/* The row of the operand k of a batch's statements, which is the same lane of an earlier statement at each position.
-   For the keys and values of attention, operand 2 + u of every later statement is that lane at position u. */
-static bool find_operand(const mg_program *program, size_t batch, size_t k, size_t *row) {
+/* The row of the operand k of a batch's statements: `needed` lanes in a row of an earlier statement, the same at each
+   position. For the keys and values of attention, operand 2 + u of every later statement is that lane at position u.
+   `needed` is 0 where the source may be attention's, whose lanes differ from position to position; the caller then
+   checks their number. */
+static bool find_operand(const mg_program *program, size_t batch, size_t k, size_t needed, size_t *row) {
     const mg_batches *batches = program->batches;
     place first = {0, 0, 0}, found;
     *row = MG_NO_ROW;
@@ -73,7 +75,7 @@ static bool find_operand(const mg_program *program, size_t batch, size_t k, size
     }
     const mg_batch *source = &batches->batch[first.batch];
     *row = source->first + first.lane;
-    return !source->causal || first.lane == 0;
+    return needed == 0 ? first.lane == 0 : !source->causal && first.lane + needed <= source->lanes;
 }
 
 /* Is operand k of the statement leaves, at every position? */
@@ -154,64 +156,69 @@ static bool describe(mg_program *program, size_t k) {
                 fits = batches->embedding == MG_NO_ROW || batches->embedding == k;
                 batches->embedding = k;
             } else {
-                fits = find_operand(program, k, o, &batch->operand[o]);
+                fits = find_operand(program, k, o, batch->lanes, &batch->operand[o]);
             }
         }
         break;
     case MG_SPAN_SCALE:
-        fits = steady(program, k, lanes_of, false) && find_operand(program, k, 0, x) && find_operand(program, k, 1, y);
+        fits = steady(program, k, lanes_of, false) && find_operand(program, k, 0, batch->lanes, x) &&
+               find_operand(program, k, 1, 1, y);
         break;
     case MG_SPAN_RMS:
-        fits = steady(program, k, terms_of, false) && find_operand(program, k, 0, x);
+        fits = steady(program, k, terms_of, false) && find_operand(program, k, 0, batch->terms, x);
         kept = 1;
         break;
     case MG_SPAN_SCALE_BY:
     case MG_SPAN_RELU:
-    case MG_SPAN_RELU_SQUARE: fits = steady(program, k, lanes_of, false) && find_operand(program, k, 0, x); break;
+    case MG_SPAN_RELU_SQUARE:
+        fits = steady(program, k, lanes_of, false) && find_operand(program, k, 0, batch->lanes, x);
+        break;
     case MG_SPAN_LINEAR:
         fits = steady(program, k, lanes_of, false) && steady(program, k, terms_of, false) &&
-               steady(program, k, second_of, false) && mg_leaf_weights(tape, header) && find_operand(program, k, 0, x);
+               steady(program, k, second_of, false) && mg_leaf_weights(tape, header) &&
+               find_operand(program, k, 0, batch->terms, x);
         batch->weights = mg_operand(tape, header, 1);
         break;
     case MG_SPAN_LOGIT:
         batch->causal = true;
         fits = second_of(tape, header) == 1 && steady(program, k, second_of, true) &&
                steady(program, k, lanes_of, true) && steady(program, k, terms_of, false) &&
-               find_operand(program, k, 0, x) && find_operand(program, k, 2, y);
+               find_operand(program, k, 0, batch->lanes * batch->terms, x) &&
+               find_operand(program, k, 2, batch->lanes * batch->terms, y);
         break;
     case MG_SPAN_EXP:
-        fits = find_operand(program, k, 0, x);
-        source = fits ? batch_of_row(batches, k, *x) : NULL;
-        batch->causal = fits && source->causal;
+        source = find_operand(program, k, 0, 0, x) ? batch_of_row(batches, k, *x) : NULL;
+        batch->causal = source != NULL && source->causal;
         batch->group = batch->causal ? batches->positions : second_of(tape, header);
-        fits = fits && steady(program, k, lanes_of, batch->causal) && steady(program, k, second_of, batch->causal) &&
-               (!batch->causal || (second_of(tape, header) == 1 && source->lanes == batch->lanes * batches->positions));
+        fits = source != NULL && steady(program, k, lanes_of, batch->causal) &&
+               steady(program, k, second_of, batch->causal) &&
+               (batch->causal ? second_of(tape, header) == 1 && source->lanes == batch->lanes * batches->positions
+                              : source->lanes == batch->lanes);
         break;
     case MG_SPAN_TOTAL:
-        fits = find_operand(program, k, 0, x);
-        source = fits ? batch_of_row(batches, k, *x) : NULL;
-        fits = fits && source->operation == MG_SPAN_EXP && *x == source->first &&
-               steady(program, k, lanes_of, false) && steady(program, k, terms_of, source->causal) &&
-               batch->lanes * source->group == source->lanes;
+        source = find_operand(program, k, 0, 0, x) ? batch_of_row(batches, k, *x) : NULL;
+        fits = source != NULL && source->operation == MG_SPAN_EXP && steady(program, k, lanes_of, false) &&
+               steady(program, k, terms_of, source->causal) && batch->lanes * source->group == source->lanes;
         batch->group = fits ? source->group : 1;
         break;
     case MG_SPAN_QUOTIENT:
-        fits = find_operand(program, k, 0, x) && find_operand(program, k, 1, y);
-        source = fits ? batch_of_row(batches, k, *x) : NULL;
-        batch->causal = fits && source->causal;
-        fits = fits && source->operation == MG_SPAN_EXP && *x == source->first &&
-               steady(program, k, lanes_of, batch->causal) && steady(program, k, third_of, batch->causal) &&
-               mg_operand(tape, header, 2) == mg_operand(tape, header_of(program, (size_t)(source - batches->batch), 0), 1);
-        batch->group = fits ? source->group : 1;
-        kept = fits ? 2 * source->lanes / source->group : 0;
+        source = find_operand(program, k, 0, 0, x) ? batch_of_row(batches, k, *x) : NULL;
+        batch->causal = source != NULL && source->causal;
+        batch->group = source != NULL ? source->group : 1;
+        kept = source != NULL ? 2 * (source->lanes / batch->group) : 0;
+        fits = source != NULL && source->operation == MG_SPAN_EXP && steady(program, k, lanes_of, batch->causal) &&
+               steady(program, k, third_of, batch->causal) &&
+               third_of(tape, header) == (batch->causal ? 1 : batch->group) &&
+               batch->lanes * (batch->causal ? batches->positions : 1) == source->lanes &&
+               find_operand(program, k, 1, source->lanes / batch->group, y);
         break;
     case MG_SPAN_MIX:
-        fits = mg_terms(tape, header) == 1 && steady(program, k, terms_of, true) &&
-               steady(program, k, lanes_of, false) && steady(program, k, second_of, false) &&
-               find_operand(program, k, 0, x) && find_operand(program, k, 2, y);
-        source = fits ? batch_of_row(batches, k, *x) : NULL;
+        source = find_operand(program, k, 0, 0, x) ? batch_of_row(batches, k, *x) : NULL;
         batch->group = second_of(tape, header);
-        fits = fits && source->causal && source->lanes == batch->lanes / batch->group * batches->positions;
+        fits = source != NULL && source->causal && mg_terms(tape, header) == 1 && steady(program, k, terms_of, true) &&
+               steady(program, k, lanes_of, false) && steady(program, k, second_of, false) &&
+               source->lanes == batch->lanes / batch->group * batches->positions &&
+               find_operand(program, k, 2, batch->lanes, y);
         break;
     case MG_SPAN_SURPRISAL: /* the operand is another lane at each position: see mg_batches_select */
         fits = k == batches->count - 2 && find_place(program, mg_operand(tape, header, 0), &first);

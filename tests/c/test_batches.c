@@ -236,6 +236,38 @@ static void what_does_not_fit_has_no_batches(void) {
     replay((model_shape){8, 2, 1, 1, 6, true, false, true, true}, 7, 3, false);
 }
 
+/* Operands that run on from a statement's lanes into what was recorded after it, here leaves, are no rows of a batch. */
+static void operands_may_cross_statements(void) {
+    enum { N = 3 };
+    mg_tape *tape = mg_tape_new();
+    double numbers[64];
+    uint64_t state = 8;
+    for (size_t i = 0; i < 64; i++) {
+        numbers[i] = random_between(&state, -1, 1);
+    }
+    mg_id table = mg_span_leaves(tape, numbers, 24), w = mg_span_leaves(tape, numbers + 24, 20), losses[N], crossing = 0;
+    for (size_t t = 0; t < N; t++) {
+        mg_id x = mg_span_add(tape, table + 4 * t, table + 12, 4);
+        mg_id leaves = mg_span_leaves(tape, numbers + 50, 2);
+        CHECK(leaves == x + 4);
+        crossing = mg_span_relu(tape, x + 2, 4, false);
+        losses[t] = mg_span_surprisal(tape, mg_span_softmax(tape, mg_span_linear(tape, crossing, w, 5, 4), 5) + t);
+    }
+    mg_id loss = mg_span_mean(tape, losses, N);
+    if (CHECK(crossing != MG_NONE)) {
+        double before[20], after[20], value = mg_value(tape, loss);
+        CHECK(mg_sweep(tape, loss) == MG_OK && mg_read_adjoints(tape, w, 20, before) == MG_OK);
+        mg_program *program = mg_program_new(tape, loss, 0);
+        CHECK(program != NULL && !mg_program_has_batches(program));
+        CHECK(mg_clear_adjoints(tape, w, 20) == MG_OK);
+        CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+        CHECK(mg_read_adjoints(tape, w, 20, after) == MG_OK);
+        CHECK(same_bits(mg_value(tape, loss), value) && same_numbers(before, after, 20));
+        mg_program_free(program);
+    }
+    mg_tape_free(tape);
+}
+
 /* Numbers that are not ordinary: the replay fails as the operations do, or has their infinities. */
 static void extremes_are_recordings(void) {
     const model_shape shape = {8, 2, 1, 4, 6, true, false, false, false};
@@ -625,6 +657,7 @@ int main(void) {
     RUN(batches_are_recordings);
     RUN(random_shapes_are_recordings);
     RUN(what_does_not_fit_has_no_batches);
+    RUN(operands_may_cross_statements);
     RUN(extremes_are_recordings);
     RUN(no_memory_is_survived);
     RUN(training_is_recording);
