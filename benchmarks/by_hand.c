@@ -1,5 +1,5 @@
-/* by_hand.c: the course's program as a programmer would write it in plain C: gradients by hand, plain loops, sums in the
- * compiler's order. A peer for the benchmarks, which compile it for this processor; it is not exact, and not tested.
+/* by_hand.c: the course's program as a programmer would write it in plain C: gradients by hand, plain loops, sums in
+ * the compiler's order. A peer for the benchmarks, which compile it for this processor; it is not exact, and not tested.
  *
  * Compiled with N_EMBD, BLOCK and REAL. Four heads, one layer, squared relu, 27 tokens at most.
  */

@@ -555,7 +555,8 @@ static void each_lane(const mg_program *program, const double *numbers, visit *v
             mg_slot header = header_of(program, k, t), first = mg_first_lane(tape, header);
             for (size_t i = 0; i < mg_lanes(tape, header); i++) {
                 size_t row = batch->causal ? i / (t + 1) * batches->positions + i % (t + 1) : i;
-                visitor(tape, batches, numbers, first + (mg_slot)i, (batch->first + row) * batches->padded + t, batch, row);
+                size_t at = (batch->first + row) * batches->padded + t;
+                visitor(tape, batches, numbers, first + (mg_slot)i, at, batch, row);
             }
         }
     }
@@ -702,6 +703,9 @@ static mg_status hold_trial(mg_program *program, bool *agreed) {
     double *kept = mg_reallocate(tape, NULL, 0, bytes);
     if (kept != NULL) {
         copy_numbers(tape, part, count, kept, NULL);
+        for (size_t p = 0; p < program->statements.count; p++) { /* not all operations use their partials */
+            memset(tape->partial[part[p].first], 0, part[p].n * sizeof *tape->partial);
+        }
         for (size_t p = program->statements.count; p < count; p++) {
             randomize(tape, part[p], 1, &state);
         }

@@ -27,7 +27,7 @@ typedef struct {
     uint8_t operation;
     bool causal;       /* attention: position t has lanes for positions 0 .. t; row h * positions + u */
     size_t lanes;      /* rows; of attention, heads * positions */
-    size_t terms;      /* columns of a linear, lanes of x of an rms, rows of a total's group, the head size of a logit */
+    size_t terms;      /* columns of a linear, lanes of x of an rms, lanes of a total's group, head size of a logit */
     size_t group;      /* exp, total, quotient: rows of a group; mix: head size */
     size_t first;      /* the row of lane 0 */
     size_t kept;       /* rows of partials: of an rms 1, of a surprisal 1, of a quotient 2 a group */

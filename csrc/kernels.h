@@ -1,8 +1,8 @@
 /* kernels.h: the inner loops that are worth compiling for each kind of processor, behind one table.
  *
  * A row holds the same functions for one kind, all made of row.h. Rows of exact kernels (exact.c) work on double and
- * give the same bits; those of the fast mode (fast.c) work on float. The row is chosen once, from what the processor can
- * do (kernels.c); the environment variable MICROGPT_KERNELS names another (plain, avx2, avx512), for tests.
+ * give the same bits; those of the fast mode (fast.c) work on float. The row is chosen once, from what the processor
+ * can do (kernels.c); the environment variable MICROGPT_KERNELS names another (plain, avx2, avx512), for tests.
  */
 #ifndef MG_KERNELS_H
 #define MG_KERNELS_H

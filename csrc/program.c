@@ -310,8 +310,8 @@ mg_status mg_program_compute(mg_program *program, bool store, double *value) {
     mg_status status = MG_OK;
     mg_replay replay;
     mg_slot result;
-    bool batched = program->batches != NULL && mg_batches_select(program) && mg_batches_enter(program, sizeof(double), &replay) &&
-                   mg_kernels_chosen()->forward(&replay);
+    bool batched = program->batches != NULL && mg_batches_select(program) &&
+                   mg_batches_enter(program, sizeof(double), &replay) && mg_kernels_chosen()->forward(&replay);
     tape->work_of = batched ? program : NULL;
     if (!batched) {
         status = compute(program);

@@ -29,8 +29,8 @@ struct mg_program {
     mg_batches *batches; /* NULL: the statements are replayed one by one */
 };
 
-/* program.c. Looks where the bound lanes are; then selects, and returns false, with nothing changed, when a value is out
-   of range. */
+/* program.c. Looks where the bound lanes are; then selects, and returns false, with nothing changed, when a value is
+   out of range. */
 mg_status mg_program_find_inputs(mg_program *program);
 bool mg_program_select_inputs(mg_program *program, const int32_t *values);
 /* What mg_program_forward and mg_program_reverse do once they have entered; `store` says whether the tape's

@@ -179,7 +179,7 @@ FOR_ROW static void NAME(rms_reverse)(const NAME(work) *w) {
     }
 }
 
-/* ---- relu: max(0, x); relu square: max(0, x) ** 2 ----------------------------------------------------------------- */
+/* ---- relu: max(0, x); relu square: max(0, x) ** 2 ---------------------------------------------------------------- */
 
 FOR_ROW static bool NAME(relu)(const NAME(work) *w) {
     for (size_t i = 0; i < w->n; i += WIDTH) {
@@ -213,7 +213,7 @@ FOR_ROW static bool NAME(relu_square)(const NAME(work) *w) {
 
 FOR_ROW static void NAME(relu_square_reverse)(const NAME(work) *w) { NAME(relu_reverse_of)(w, true); }
 
-/* ---- linear: [sum(wi * xi for wi, xi in zip(row, x)) for row in w] ------------------------------------------------ */
+/* ---- linear: [sum(wi * xi for wi, xi in zip(row, x)) for row in w] ----------------------------------------------- */
 
 FOR_ROW static bool NAME(linear)(const NAME(work) *w) {
     const size_t columns = w->batch->terms;
@@ -232,8 +232,8 @@ FOR_ROW static bool NAME(linear)(const NAME(work) *w) {
 
 #define AT_ONCE 16 /* runs of rows that are handed to products together */
 
-/* x[c] gets w[i][c] * g[i], for all rows of the linears that read x, in the fan's order. The adjoints of all of them are
-   there when the reverse comes to the first. */
+/* x[c] gets w[i][c] * g[i], for all rows of the linears that read x, in the fan's order. The adjoints of all of them
+   are there when the reverse comes to the first. */
 FOR_ROW static void NAME(fan_rows)(const mg_replay *replay, const mg_fan *fan, REAL *to_x) {
     const mg_batches *batches = replay->batches;
     for (size_t from = fan->from; from < fan->to; from += AT_ONCE) {
@@ -351,8 +351,8 @@ FOR_ROW static void NAME(transpose)(const mg_batches *batches, const REAL *x, RE
     }
 }
 
-/* logit: sum(q[j] * key[u][j] for j in the head) * k; row h * positions + u. Where u lies ahead of a position, the number
-   means nothing, and its exponential is 0. */
+/* logit: sum(q[j] * key[u][j] for j in the head) * k; row h * positions + u. Where u lies ahead of a position, the
+   number means nothing, and its exponential is 0. */
 FOR_ROW static bool NAME(logit)(const NAME(work) *w) {
     const ptrdiff_t row = (ptrdiff_t)w->padded;
     memset(w->out, 0, w->n * sizeof *w->out);
@@ -414,7 +414,7 @@ FOR_ROW static void NAME(mix_reverse)(const NAME(work) *w) {
     }
 }
 
-/* ---- softmax: exp, total, quotient -------------------------------------------------------------------------------- */
+/* ---- softmax: exp, total, quotient ------------------------------------------------------------------------------- */
 
 /* exp(x - largest) at positions from .. to - 1; 0 at the others */
 FOR_ROW static void NAME(exp_row)(size_t padded, size_t from, size_t to, const REAL *x, const REAL *largest,
@@ -527,7 +527,7 @@ FOR_ROW static void NAME(quotients_reverse)(const NAME(work) *w) {
     }
 }
 
-/* ---- the loss: surprisal, -p.log(), of the target at each position; mean, (1 / n) * sum(losses) ------------------- */
+/* ---- the loss: surprisal, -p.log(), of the target at each position; mean, (1 / n) * sum(losses) ------------------ */
 
 FOR_ROW static bool NAME(surprisal)(const NAME(work) *w) {
     memset(w->out, 0, w->padded * sizeof *w->out);
@@ -568,7 +568,7 @@ FOR_ROW static void NAME(mean_reverse)(const NAME(work) *w) {
     }
 }
 
-/* ---- all batches -------------------------------------------------------------------------------------------------- */
+/* ---- all batches ------------------------------------------------------------------------------------------------- */
 
 /* Forward is false when it left ordinary numbers. */
 typedef struct {
@@ -595,8 +595,8 @@ static const NAME(span) NAME(spans)[MG_OPERATION_COUNT - MG_SCALAR_COUNT] = {
     SPAN(MG_SPAN_MEAN) = {NAME(mean), NAME(mean_reverse)},
 };
 
-/* False when that left ordinary numbers, where the plain replay knows what Python does: an infinity or a NaN comes out at
-   the loss, if nowhere else, or in an adjoint. */
+/* False when that left ordinary numbers, where the plain replay knows what Python does: an infinity or a NaN comes out
+   at the loss, if nowhere else, or in an adjoint. */
 FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
     for (size_t k = 0; k < replay->batches->count; k++) {
         const NAME(work) work = NAME(work_of)(replay, k);

@@ -442,7 +442,8 @@ static bool logit_overwritten(const mg_tape *tape, mg_slot header) {
 /* Payload: the weights, head_size, the values. */
 static mg_slot mix_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
     mg_slot u = (mg_slot)(cursor / 2);
-    return cursor % 2 == 0 ? mg_operand(tape, header, 0) + lane / mg_operand(tape, header, 1) * mg_terms(tape, header) + u
+    mg_slot head = lane / mg_operand(tape, header, 1);
+    return cursor % 2 == 0 ? mg_operand(tape, header, 0) + head * mg_terms(tape, header) + u
                            : mg_operand(tape, header, u + 2) + lane;
 }
 

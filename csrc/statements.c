@@ -15,8 +15,8 @@ size_t mg_statement_size(const mg_tape *tape, mg_slot header) {
     return mg_first_lane(tape, header) - header + mg_lanes(tape, header);
 }
 
-/* Lays a statement out at `*end`, moves `*end` behind it, and returns its header. `operands` are slots, or small numbers
-   that the operation keeps among them. */
+/* Lays a statement out at `*end`, moves `*end` behind it, and returns its header. `operands` are slots, or small
+   numbers that the operation keeps among them. */
 static mg_slot lay_out(mg_tape *tape, mg_slot *end, uint8_t operation, double constant, size_t lanes, size_t terms,
                        const mg_slot *operands, size_t operand_count) {
     mg_slot header = *end, payload = header + 1, first = payload + (mg_slot)((operand_count + 1) / 2);
@@ -275,8 +275,8 @@ mg_id mg_span_attention(mg_tape *tape, mg_id q, const mg_id *keys, const mg_id *
             return MG_NONE;
         }
     }
-    if (!reserve_or_fail(
-            tape, slots_of(positions + 2, n) + softmax_slots(heads, positions) + slots_of(positions + 2, width), &from)) {
+    const size_t slots = slots_of(positions + 2, n) + softmax_slots(heads, positions) + slots_of(positions + 2, width);
+    if (!reserve_or_fail(tape, slots, &from)) {
         return MG_NONE;
     }
     double root, inverse_root;

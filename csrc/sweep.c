@@ -3,9 +3,9 @@
  * The search lists every node after its operands, each once, operands in order; the sweep goes down that list. Both are
  * loops, so no depth of graph overflows the C stack.
  *
- * The list is a list of words. A scalar statement, or a lane of one term, is one word, its slot. A lane of many terms is
- * listed in runs of terms: its terms are listed one by one as their operands are done, and terms with nothing in between
- * join. A run is three words: begin, end, slot | MG_RUN.
+ * The list is a list of words. A scalar statement, or a lane of one term, is one word, its slot. A lane of many terms
+ * is listed in runs of terms: its terms are listed one by one as their operands are done, and terms with nothing in
+ * between join. A run is three words: begin, end, slot | MG_RUN.
  */
 #include "tape.h"
 

@@ -21,7 +21,7 @@ typedef uint32_t mg_slot;
 #define MG_MAX_SLOTS ((uint64_t)1 << 31) /* the top bit of a slot number is the sweep's */
 #define MG_VISITED 0x80u                 /* in an operation byte: the search has been here */
 #define MG_LANE MG_SCALAR_COUNT          /* operation byte of a span statement's lane: operand[0] is its header */
-#define MG_PAYLOAD MG_OPERATION_COUNT    /* operation byte of a slot that holds a span statement's operands, or nothing */
+#define MG_PAYLOAD MG_OPERATION_COUNT    /* operation byte of a slot of a span statement's operands, or unused */
 
 typedef struct {
     uint64_t serial; /* 0: free */

@@ -24,7 +24,7 @@ struct mg_trainer {
     size_t most;
     uint64_t steps; /* taken */
     uint64_t calls; /* the number of the present call of mg_trainer_run among all in the process */
-    /* The numbers of slot `lowest` and the `span` - 1 that follow: the tape's, or in the fast mode the trainer's own. */
+    /* The numbers of slot `lowest` and those that follow: the tape's, or in the fast mode `span` of the trainer's own. */
     void *value, *adjoint;
     mg_slot lowest;
     size_t span;     /* 0 unless in the fast mode */

@@ -236,7 +236,7 @@ static void what_does_not_fit_has_no_batches(void) {
     replay((model_shape){8, 2, 1, 1, 6, true, false, true, true}, 7, 3, false);
 }
 
-/* Operands that run on from a statement's lanes into what was recorded after it, here leaves, are no rows of a batch. */
+/* Operands that run on from a statement's lanes into what was recorded after it, here leaves, are no batch's rows. */
 static void operands_may_cross_statements(void) {
     enum { N = 3 };
     mg_tape *tape = mg_tape_new();
@@ -245,7 +245,8 @@ static void operands_may_cross_statements(void) {
     for (size_t i = 0; i < 64; i++) {
         numbers[i] = random_between(&state, -1, 1);
     }
-    mg_id table = mg_span_leaves(tape, numbers, 24), w = mg_span_leaves(tape, numbers + 24, 20), losses[N], crossing = 0;
+    mg_id table = mg_span_leaves(tape, numbers, 24), w = mg_span_leaves(tape, numbers + 24, 20);
+    mg_id losses[N], crossing = 0;
     for (size_t t = 0; t < N; t++) {
         mg_id x = mg_span_add(tape, table + 4 * t, table + 12, 4);
         mg_id leaves = mg_span_leaves(tape, numbers + 50, 2);
