@@ -41,7 +41,26 @@ mg_status mg_program_sweep(mg_program *program, bool store);
 /* batches.c. Sets program->batches when the program has the shape for it. NULL is fine; fails only without memory. */
 mg_status mg_batches_find(mg_program *program);
 void mg_batches_free(mg_program *program);
-/* Reads which leaves and targets are selected now; false when they do not suit the batches. */
+/* Where a lane is: which statement of its position, which position, and which of the statement's lanes. False when the
+   slot is no lane of the program's span statements. */
+typedef struct {
+    size_t batch, position, lane;
+} mg_place;
+bool mg_find_place(const mg_program *program, mg_slot slot, mg_place *found);
+mg_slot mg_batch_header(const mg_program *program, size_t batch, size_t position);
+/* Which of the first `count` batches has the row; NULL when none has. */
+const mg_batch *mg_batch_of_row(const mg_batches *batches, size_t count, size_t row);
+/* An array of n items, all bytes 0. */
+void *mg_allot(mg_tape *tape, size_t n, size_t size);
+
+/* fans.c. Which linears make a fan; false when they do not suit. Then the rows in every fan's order. */
+bool mg_assign_fans(mg_batches *batches);
+mg_status mg_order_fans(const mg_program *program);
+
+/* trial.c. Leaves and lanes have their own numbers again after it. */
+mg_status mg_hold_trial(mg_program *program, bool *agreed);
+
+/* replay.c. Reads which leaves and targets are selected now; false when they do not suit the batches. */
 bool mg_batches_select(mg_program *program);
 /* Makes the tape's workspace ready for the program's batches, with numbers of `size` bytes, and the tape's leaves their
    leaves; false without memory. */

@@ -24,7 +24,7 @@ struct mg_trainer {
     size_t most;
     uint64_t steps; /* taken */
     uint64_t calls; /* the number of the present call of mg_trainer_run among all in the process */
-    /* The numbers of slot `lowest` and those that follow: the tape's, or in the fast mode `span` of the trainer's own. */
+    /* The numbers of slot `lowest` and those after it: the tape's, or in the fast mode `span` of the trainer's own. */
     void *value, *adjoint;
     mg_slot lowest;
     size_t span;     /* 0 unless in the fast mode */
@@ -33,12 +33,6 @@ struct mg_trainer {
 
 static void *number(const mg_trainer *trainer, void *base, mg_slot slot) {
     return (char *)base + (slot - trainer->lowest) * trainer->kernels->size;
-}
-
-/* A block of n numbers, all 0. */
-static void *zeros(mg_tape *tape, size_t n, size_t size) {
-    void *block = mg_reallocate(tape, NULL, 0, n * size);
-    return block == NULL ? NULL : memset(block, 0, n * size);
 }
 
 static void release(mg_tape *tape, void *block, size_t n, size_t size) {
@@ -96,8 +90,8 @@ static mg_status make_room(mg_trainer *trainer) {
     trainer->lowest = lowest;
     trainer->span = end - lowest;
     trainer->stored = UINT64_MAX;
-    trainer->value = zeros(trainer->tape, trainer->span, trainer->kernels->size);
-    trainer->adjoint = zeros(trainer->tape, trainer->span, trainer->kernels->size);
+    trainer->value = mg_allot(trainer->tape, trainer->span, trainer->kernels->size);
+    trainer->adjoint = mg_allot(trainer->tape, trainer->span, trainer->kernels->size);
     return trainer->value && trainer->adjoint ? MG_OK : MG_NO_MEMORY;
 }
 
@@ -124,12 +118,12 @@ mg_trainer *mg_trainer_new(mg_tape *tape, const mg_id *first, const size_t *size
         status = parameters == 0 ? MG_SHAPE : MG_OK;
     }
     if (status == MG_OK) {
-        trainer->first = zeros(tape, count, sizeof *first);
-        trainer->sizes = zeros(tape, count, sizeof *sizes);
-        trainer->parts = zeros(tape, count, sizeof *trainer->parts);
-        trainer->m = zeros(tape, parameters, kernels->size);
-        trainer->v = zeros(tape, parameters, kernels->size);
-        trainer->sum = zeros(tape, parameters, kernels->size);
+        trainer->first = mg_allot(tape, count, sizeof *first);
+        trainer->sizes = mg_allot(tape, count, sizeof *sizes);
+        trainer->parts = mg_allot(tape, count, sizeof *trainer->parts);
+        trainer->m = mg_allot(tape, parameters, kernels->size);
+        trainer->v = mg_allot(tape, parameters, kernels->size);
+        trainer->sum = mg_allot(tape, parameters, kernels->size);
         bool whole = trainer->first && trainer->sizes && trainer->parts && trainer->m && trainer->v && trainer->sum;
         status = whole ? MG_OK : MG_NO_MEMORY;
     }
