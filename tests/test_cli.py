@@ -159,6 +159,22 @@ def test_log(run, directory, preset):
     assert [event["loss"].hex() for event in events[1:6]] == [loss.hex() for loss in result.losses]
 
 
+def test_fast_mode(run, directory):
+    """--mode fast prints what the exact mode prints, but for the last digits of its losses; the log names the mode."""
+    config = replace(PRESETS["course"], **SETTINGS)
+    expected = program.run(config, DOCS)
+    status, out, err = run(*TINY, "--mode", "fast", "--log", "run.jsonl")
+    lines = list(lines_of(config, expected))
+    assert (status, err, out.splitlines()[:3], len(out.splitlines())) == (0, "", lines[:3], len(lines))
+    events = read_log(directory / "run.jsonl")
+    assert (events[0]["mode"], events[0]["engine"]) == ("fast", "program")
+    losses = [event["loss"] for event in events if event["event"] == "step"]
+    assert losses != expected.losses
+    assert losses == pytest.approx(expected.losses, rel=1e-3)
+    run(*TINY, "--log", "run.jsonl")
+    assert read_log(directory / "run.jsonl")[0]["mode"] == "exact"
+
+
 @pytest.mark.parametrize(("preset", "count", "steps"), [("course", 4064, 500), ("gist", 4192, 1000)])
 def test_default_run(preset, count, steps):
     """A run on the embedded names has the numbers that the course prints, learns, and ends with 20 samples."""
