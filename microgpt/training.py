@@ -82,7 +82,7 @@ def learning_rate_at(config: Config, step: int) -> float:
 class _Core:
     """Training in the core: the loss recorded as programs, one for each number of tokens, and the steps taken in C."""
 
-    __slots__ = ("_config", "_done", "_lengths", "_model", "_pointer", "_programs", "_starts", "_tokens")
+    __slots__ = ("_config", "_done", "_kinds", "_lengths", "_model", "_pointer", "_programs", "_starts", "_tokens")
 
     def __init__(self, model: GPT, documents: Sequence[Sequence[int]], fast: bool = False) -> None:
         config = self._config = model.config
@@ -105,9 +105,12 @@ class _Core:
             starts.append(len(tokens))
         self._tokens, self._starts = ffi.from_buffer("int32_t[]", tokens), ffi.from_buffer("size_t[]", starts)
         self._lengths = [end - start for start, end in pairwise(starts)]
+        self._kinds = len(set(self._lengths))
 
     def _record(self, step: int, steps: int) -> None:
         """Make the programs that the documents of these steps need and that there are not yet."""
+        if len(self._programs) == self._kinds:
+            return
         count, batch_size = len(self._lengths), self._config.batch_size
         documents = range(step * batch_size, (step + min(steps, count)) * batch_size)
         for length in {self._lengths[i % count] for i in documents} - self._programs.keys():
@@ -124,7 +127,7 @@ class _Core:
         losses = ffi.new("double[]", steps)
         documents = self._tokens, self._starts, len(self._lengths), self._config.batch_size
         status = lib.mg_trainer_run(self._pointer, *documents, rates, steps, losses, self._done)
-        return list(losses[0 : self._done[0] + (status != lib.MG_OK)]), status
+        return ffi.unpack(losses, self._done[0] + (status != lib.MG_OK)), status
 
 
 BLOCK_SECONDS = 0.02  # a call of the core cannot be interrupted
