@@ -15,14 +15,14 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
 #if EXACT
     const BITS none = 0, square_bit = 1, root_bit = 2;
     REAL old_data[BLOCK], old_v[BLOCK], m_hat[BLOCK], v_hat[BLOCK];
-    BITS unsure[BLOCK];
+    BITS unsure[BLOCK], many = 0;
     uint8_t byte[BLOCK]; /* the same, in less room */
     for (size_t i = 0; i < BLOCK; i++) {
         REAL g = grad[i], square = g * g;
         m[i] = by.beta1 * m[i] + by.rest1 * g;
         old_v[i] = v[i];
         v[i] = by.beta2 * v[i] + by.rest2 * square;
-        unsure[i] = SURE_SQUARE(g, square) ? none : square_bit;
+        unsure[i] = SURE_SQUARE(g, square, false) ? none : square_bit;
         m_hat[i] = m[i] / by.correction1;
         v_hat[i] = v[i] / by.correction2;
     }
@@ -30,9 +30,17 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
         REAL root = SQRT(v_hat[i]);
         old_data[i] = data[i];
         data[i] -= by.learning_rate * m_hat[i] / (root + by.epsilon);
-        unsure[i] |= SURE_ROOT(v_hat[i], root) ? none : root_bit;
+        unsure[i] |= SURE_ROOT(v_hat[i], root, false) ? none : root_bit;
     }
     for (size_t i = 0; i < BLOCK; i++) {
+        byte[i] = (uint8_t)unsure[i];
+        many += unsure[i] != 0;
+    }
+    for (size_t i = 0; many > BLOCK / 8 && i < BLOCK; i++) { /* small numbers: gradients or moments that fade away */
+        unsure[i] = SURE_SQUARE(grad[i], grad[i] * grad[i], true) ? none : square_bit;
+        unsure[i] |= SURE_ROOT(v_hat[i], SQRT(v_hat[i]), true) ? none : root_bit;
+    }
+    for (size_t i = 0; many > BLOCK / 8 && i < BLOCK; i++) {
         byte[i] = (uint8_t)unsure[i];
     }
     for (size_t from = 0; from < BLOCK; from += 8) {
@@ -50,7 +58,7 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
                 v[i] = by.beta2 * old_v[i] + by.rest2 * POW(grad[i], 2);
                 v_hat[i] = v[i] / by.correction2;
                 root = SQRT(v_hat[i]);
-                sure = SURE_ROOT(v_hat[i], root);
+                sure = SURE_ROOT(v_hat[i], root, true);
             }
             root = sure ? root : POW(v_hat[i], (REAL)0.5);
             data[i] = old_data[i] - by.learning_rate * m_hat[i] / (root + by.epsilon);

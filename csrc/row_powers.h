@@ -18,28 +18,28 @@ FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double x, d
     return (x >= 0x1p-50) & (x <= 0x1p50) & (middle > MARGIN * unit) & (hi != unit * 0x1p52);
 }
 
-/* Is y = x * x surely what pow(x, 2) is? Small gradients are usual: they are scaled, and have the wider margin of their
-   exponent. */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(double x, double y) {
-    const double scale = y < SMALLEST ? 0x1p450 : 1, a = x * scale, square = y * (scale * scale);
-    const double margin = y < SMALLEST ? WIDE : MARGIN, unit = NAME(last_place)(square);
-    const double middle = fabs(fabs(__builtin_fma(a, a, -square)) - 0.5 * unit);
-    return ((y >= 0x1p-1000) & (y <= LARGEST) & (middle > margin * unit) & (square != unit * 0x1p52)) | (x == 0);
+/* Is y = x * x surely what pow(x, 2) is? Small results are sure only where `wide`, a constant, asks for it: they are
+   scaled, and have the wider margin of their exponent. */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(double x, double y, bool wide) {
+    const double scale = wide && y < SMALLEST ? 0x1p450 : 1, a = x * scale, square = y * (scale * scale);
+    const double margin = wide && y < SMALLEST ? WIDE : MARGIN, unit = NAME(last_place)(square);
+    const double middle = fabs(fabs(__builtin_fma(a, a, -square)) - 0.5 * unit), least = wide ? 0x1p-1000 : SMALLEST;
+    return ((y >= least) & (y <= LARGEST) & (middle > margin * unit) & (square != unit * 0x1p52)) | (x == 0);
 }
 
-/* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). Small x are usual too, as the
-   second moment of a parameter without gradients fades away. */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s) {
-    const double scale = x < SMALLEST ? 0x1p450 : 1, a = x * (scale * scale), root = s * scale;
-    const double margin = x < SMALLEST ? 2 * WIDE : 2 * MARGIN, unit = NAME(last_place)(root);
+/* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s, bool wide) {
+    const double scale = wide && x < SMALLEST ? 0x1p450 : 1, a = x * (scale * scale), root = s * scale;
+    const double margin = wide && x < SMALLEST ? 2 * WIDE : 2 * MARGIN, unit = NAME(last_place)(root);
     const double middle = fabs(fabs(__builtin_fma(-root, root, a)) - root * unit);
-    return ((x <= LARGEST) & (middle > margin * (root * unit)) & (root != unit * 0x1p52)) | (x == 0);
+    const bool fits = wide ? x <= LARGEST : (x >= SMALLEST) & (x <= LARGEST);
+    return (fits & (middle > margin * (root * unit)) & (root != unit * 0x1p52)) | (x == 0);
 }
-#define SURE_SQUARE(x, y) NAME(sure_square)(x, y)
-#define SURE_ROOT(x, s) NAME(sure_root)(x, s)
+#define SURE_SQUARE(x, y, wide) NAME(sure_square)(x, y, wide)
+#define SURE_ROOT(x, s, wide) NAME(sure_root)(x, s, wide)
 #else /* pow decides always, or never */
-#define SURE_SQUARE(x, y) (!EXACT)
-#define SURE_ROOT(x, s) (!EXACT)
+#define SURE_SQUARE(x, y, wide) (!EXACT)
+#define SURE_ROOT(x, s, wide) (!EXACT)
 #endif
 
 /* x ** -1 and x ** -2 at all positions; 0 where there is none */
@@ -123,7 +123,7 @@ FOR_ROW static void NAME(square_block)(REAL *restrict x) {
         REAL a = x[i], square = a * a;
         old[i] = a;
         x[i] = square;
-        unsure[i] = SURE_SQUARE(a, square) ? none : one;
+        unsure[i] = SURE_SQUARE(a, square, true) ? none : one;
     }
     for (size_t from = 0; from < BLOCK; from += MG_CHUNK) {
         BITS any = 0;
