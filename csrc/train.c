@@ -251,8 +251,9 @@ static mg_status learn_fast(mg_trainer *trainer, mg_program *program, double *lo
     bool finite = trainer->kernels->forward(&replay);
     const float *value = replay.value;
     const mg_batches *batches = program->batches;
+    finite = finite && trainer->kernels->reverse(&replay);
     *loss = finite ? (double)value[batches->batch[batches->count - 1].first * batches->padded] : (double)NAN;
-    return finite && trainer->kernels->reverse(&replay) ? MG_OK : MG_NOT_FINITE;
+    return finite ? MG_OK : MG_NOT_FINITE;
 }
 
 /* The loss of one document, and its gradients in the parameters. */
@@ -296,6 +297,15 @@ static void take_mean(mg_trainer *trainer, double share) {
         void *adjoint = number(trainer, trainer->adjoint, trainer->parts[p].first);
         trainer->kernels->mean_gradients(trainer->parts[p].n, adjoint, sum, share);
     }
+}
+
+/* What a step that failed has left. */
+static void clear_gradients(mg_trainer *trainer) {
+    for (size_t p = 0; p < trainer->part_count; p++) {
+        const part *run = &trainer->parts[p];
+        memset(number(trainer, trainer->adjoint, run->first), 0, run->n * trainer->kernels->size);
+    }
+    memset(trainer->sum, 0, trainer->parameters * trainer->kernels->size);
 }
 
 /* Adam on all parameters, as in mg_adam. */
@@ -365,8 +375,8 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
         trainer->steps += status == MG_OK;
     }
     store(trainer);
-    if (status != MG_OK && trainer->span > 0) {
-        memset(trainer->adjoint, 0, trainer->span * trainer->kernels->size);
+    if (status != MG_OK) {
+        clear_gradients(trainer);
     }
     atomic_store_explicit(&tape->busy, 0, memory_order_release);
     return status;

@@ -537,9 +537,6 @@ static void a_failing_step_changes_nothing(void) {
     CHECK(mg_set_value(c->model.tape, weight, infinite) == MG_OK);
     CHECK(run(c, trainer, 1, 3, 2, losses) == MG_NOT_FINITE && !isfinite(losses[3]));
     CHECK(mg_set_value(c->model.tape, weight, before) == MG_OK);
-    for (size_t p = 0; p < c->model.runs; p++) {
-        CHECK(mg_clear_adjoints(c->model.tape, c->model.parameters[p], c->model.sizes[p]) == MG_OK);
-    }
     CHECK(run(c, trainer, 1, 3, STEPS - 3, losses) == MG_OK);
     CHECK(same_numbers(losses, expected, STEPS) && same_parameters(&c->model, &same->model));
     CHECK(mg_trainer_run(trainer, c->tokens, c->starts, 0, 1, c->rates, 1, losses, &done) == MG_SHAPE);
@@ -548,6 +545,52 @@ static void a_failing_step_changes_nothing(void) {
     mg_trainer_free(other);
     free_corpus(c);
     free_corpus(same);
+}
+
+/* Nor when some documents of a batch have been learnt already. */
+static void a_failing_document_is_forgotten(void) {
+    for (int fast = 0; fast < 2; fast++) {
+        double losses[STEPS], expected[STEPS];
+        corpus *c = make_corpus((model_shape){8, 2, 1, 6, 6, true, false, false, false}, 55);
+        corpus *same = make_corpus((model_shape){8, 2, 1, 6, 6, true, false, false, false}, 55);
+        mg_trainer *trainer = trainer_of(&c->model, fast), *other = trainer_of(&same->model, fast);
+        make_programs(c, trainer);
+        make_programs(same, other);
+        CHECK(run(same, other, 3, 0, 4, expected) == MG_OK);
+        int32_t *token = &c->tokens[c->starts[5]], before = *token; /* the last of the second step */
+        *token = -1;
+        CHECK(run(c, trainer, 3, 0, 4, losses) == MG_SHAPE);
+        CHECK(mg_adjoint(c->model.tape, c->model.parameters[2]) == 0);
+        *token = before;
+        CHECK(run(c, trainer, 3, 1, 3, losses) == MG_OK);
+        CHECK(same_numbers(losses, expected, 4) && same_parameters(&c->model, &same->model));
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
+/* A gradient that float cannot hold, of a loss that it can, stops the fast mode too. */
+static void an_infinite_gradient_stops_the_fast_mode(void) {
+    double losses[STEPS] = {0}, *numbers;
+    corpus *c = make_corpus((model_shape){8, 2, 1, 6, 6, true, false, false, false}, 57);
+    recording *r = &c->model;
+    mg_trainer *trainer = trainer_of(r, true);
+    make_programs(c, trainer);
+    const double scales[] = {0, 0, 1e25, 1, 1, 1, 1, 1, 1e25};
+    for (size_t p = 0; p < r->runs; p++) {
+        numbers = allocate(r->sizes[p], sizeof *numbers);
+        CHECK(mg_read_values(r->tape, r->parameters[p], r->sizes[p], numbers) == MG_OK);
+        for (size_t i = 0; i < r->sizes[p]; i++) {
+            numbers[i] *= scales[p];
+        }
+        CHECK(mg_write_values(r->tape, r->parameters[p], r->sizes[p], numbers) == MG_OK);
+        free(numbers);
+    }
+    CHECK(run(c, trainer, 1, 0, 1, losses) == MG_NOT_FINITE && isnan(losses[0]));
+    mg_trainer_free(trainer);
+    free_corpus(c);
 }
 
 static void what_is_no_trainer_is_refused(void) {
@@ -663,6 +706,8 @@ int main(void) {
     RUN(no_memory_is_survived);
     RUN(training_is_recording);
     RUN(a_failing_step_changes_nothing);
+    RUN(a_failing_document_is_forgotten);
+    RUN(an_infinite_gradient_stops_the_fast_mode);
     RUN(what_is_no_trainer_is_refused);
     RUN(the_fast_mode_is_near);
     RUN(a_trainer_survives_no_memory);
