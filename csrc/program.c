@@ -329,7 +329,8 @@ mg_status mg_program_compute(mg_program *program, bool store, double *value) {
 
 mg_status mg_program_sweep(mg_program *program, bool store) {
     mg_replay replay;
-    if (program->tape->work_of != program || !mg_batches_enter(program, sizeof(double), &replay)) {
+    if (program->tape->work_of != program || program->batches == NULL ||
+        !mg_batches_enter(program, sizeof(double), &replay)) {
         return sweep(program);
     }
     if (!mg_kernels_chosen()->reverse(&replay)) { /* the statements one by one, after computing them so */
