@@ -1,6 +1,7 @@
-"""Prints, after pytest-benchmark's table, what each case means: its speed in its own unit, and its ratio to the oracle.
+"""Prints, after pytest-benchmark's table, what each case means: its speed in its own unit, and how it compares.
 
-The oracle, the pure-Python `Value` of tests/, is timed in the same run: only ratios of one run compare.
+The reference of a ratio is the oracle, the pure-Python `Value` of tests/; for the model in C by hand it is microgpt. It
+is timed in turn with the case: only ratios of one run compare.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 class Case:
-    """One benchmark: times a function, and notes how many units of work a call does and how it compares to the oracle.
+    """One benchmark: times a function, and notes how many units of work a call does and how it compares to a reference.
 
-    The ratio is the median over pairs of calls, the function's and the oracle's in turn, so that a machine whose speed
-    drifts slows both.
+    The ratio is the median over pairs of calls, the function's and the reference's in turn, so that a machine whose
+    speed drifts slows both.
     """
 
     def __init__(self, benchmark: Any) -> None:
@@ -42,8 +43,8 @@ class Case:
         function: Callable[[], Any],
         count: float,
         unit: str,
-        oracle: Callable[[], Any] | None = None,
-        oracle_count: float | None = None,
+        reference: Callable[[], Any] | None = None,
+        reference_count: float | None = None,
         rounds: int = 9,
         iterations: int = 1,
         pairs: int = 5,
@@ -51,10 +52,10 @@ class Case:
         self._benchmark.pedantic(function, rounds=rounds, iterations=iterations, warmup_rounds=1)
         speed = count / self._benchmark.stats.stats.median
         ratio = None
-        if oracle is not None:
-            share = count / (oracle_count or count)  # the oracle may do fewer units in a call
-            ratio = share * statistics.median(1 / (seconds(function) / seconds(oracle)) for _ in range(pairs))
-        self._benchmark.extra_info.update({f"{unit} a second": speed, "ratio to the oracle": ratio})
+        if reference is not None:
+            share = count / (reference_count or count)  # the reference may do fewer units in a call
+            ratio = share * statistics.median(1 / (seconds(function) / seconds(reference)) for _ in range(pairs))
+        self._benchmark.extra_info.update({f"{unit} a second": speed, "ratio to the reference": ratio})
         _rows.append((self._benchmark.name, speed, unit, ratio))
 
 
@@ -71,7 +72,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     write(
         f"{platform.processor() or platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
     )
-    write(f"{'case':44} {'speed':>14} {'':30} {'times the oracle':>16}")
+    write(f"{'case':44} {'speed':>14} {'':30} {'times the reference':>19}")
     for name, speed, unit, ratio in _rows:
         digits = 0 if speed >= 100 else 1
-        write(f"{name:44} {speed:14,.{digits}f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:16,.1f}'}")
+        write(f"{name:44} {speed:14,.{digits}f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:19,.2f}'}")

@@ -16,7 +16,7 @@ import pytest
 from microgpt import Config, Tape
 
 from .test_eager import NODES, record, sweep_on_oracle
-from .test_model import WIDE, WIDER, prepared
+from .test_model import WIDE, WIDER, prepared, steps_of
 
 NARROW = Config(block_size=8)
 sizes = pytest.mark.parametrize("config", [NARROW, WIDE, WIDER], ids=["n_embd 16", "n_embd 64", "n_embd 256"])
@@ -90,8 +90,11 @@ def test_by_hand(case: Any, tmp_path: Path, config: Config, build: str) -> None:
         starts.append(starts[-1] + len(document))
     tokens = array("i", [token for document in documents for token in document])
     arguments = [(ctypes.c_int * len(numbers)).from_buffer(numbers) for numbers in (tokens, starts)]
-    steps = 64_000 // config.n_embd
-    case(lambda: function(*arguments, len(documents), steps), steps, "training steps", rounds=9)
+    steps = 16_000 // config.n_embd
+    with Tape():
+        ours = steps_of(config, steps, fast=real == "float")
+        run = lambda: function(*arguments, len(documents), steps)  # noqa: E731
+        case(run, steps, "training steps", ours, rounds=9, pairs=15)
 
 
 def loss_of(config: Config, library: Any, w: dict[str, Any], tokens: Any, targets: Any, there: Any, mask: Any) -> Any:
