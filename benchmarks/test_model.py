@@ -70,8 +70,15 @@ def test_train_recording_anew(case: Any) -> None:
     """The model's Python layers over span statements, with no program."""
     with Tape():
         model, _, documents, _ = prepared(Config(steps=50))
-        run = lambda: list(train(model, documents, replay=False))  # noqa: E731
-        case(run, 50, "training steps", program_on_oracle, STEPS.steps, rounds=5, pairs=3)
+        case(
+            lambda: list(train(model, documents, replay=False)),
+            50,
+            "training steps",
+            program_on_oracle,
+            STEPS.steps,
+            rounds=5,
+            pairs=3,
+        )
 
 
 def sample_on_oracle() -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from array import array
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,8 @@ def test_by_hand(case: Any, tmp_path: Path, config: Config, build: str) -> None:
     steps = 16_000 // config.n_embd
     with Tape():
         ours = steps_of(config, steps, fast=real == "float")
-        run = lambda: function(*arguments, len(documents), steps)  # noqa: E731
-        case(run, steps, "training steps", ours, rounds=9, pairs=15)
+        by_hand = partial(function, *arguments, len(documents), steps)
+        case(by_hand, steps, "training steps", ours, rounds=9, pairs=15)
 
 
 def loss_of(config: Config, library: Any, w: dict[str, Any], tokens: Any, targets: Any, there: Any, mask: Any) -> Any:

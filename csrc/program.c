@@ -253,8 +253,7 @@ mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n) {
 
 bool mg_program_has_batches(const mg_program *program) { return program->batches != NULL; }
 
-/* Computes all statements, one by one. */
-static mg_status compute(mg_program *program) {
+mg_status mg_compute_plainly(mg_program *program) {
     mg_status status = MG_OK;
     for (size_t i = 0; status == MG_OK && i < program->statements.count; i++) {
         mg_slot slot = program->statements.item[i];
@@ -284,8 +283,7 @@ static void stamp(mg_program *program) {
     }
 }
 
-/* Goes down all statements, one lane after the other. */
-static mg_status sweep(mg_program *program) {
+mg_status mg_sweep_plainly(mg_program *program) {
     mg_tape *tape = program->tape;
     mg_slot result;
     mg_status status = program->ordered ? MG_OK : find_order(program);
@@ -314,7 +312,7 @@ mg_status mg_program_compute(mg_program *program, bool store, double *value) {
                    mg_batches_enter(program, sizeof(double), &replay) && mg_kernels_chosen()->forward(&replay);
     tape->work_of = batched ? program : NULL;
     if (!batched) {
-        status = compute(program);
+        status = mg_compute_plainly(program);
     } else if (store) {
         mg_batches_store_values(program, &replay);
     }
@@ -331,7 +329,7 @@ mg_status mg_program_sweep(mg_program *program, bool store) {
     mg_replay replay;
     if (program->tape->work_of != program || program->batches == NULL ||
         !mg_batches_enter(program, sizeof(double), &replay)) {
-        return sweep(program);
+        return mg_sweep_plainly(program);
     }
     if (!mg_kernels_chosen()->reverse(&replay)) { /* the statements one by one, after computing them so */
         double value;
@@ -339,7 +337,7 @@ mg_status mg_program_sweep(mg_program *program, bool store) {
         program->batches = NULL;
         mg_status status = mg_program_compute(program, true, &value);
         program->batches = batches;
-        return status == MG_OK ? sweep(program) : status;
+        return status == MG_OK ? mg_sweep_plainly(program) : status;
     }
     if (store) {
         mg_batches_store_adjoints(program, &replay);

@@ -33,6 +33,9 @@ struct mg_program {
    out of range. */
 mg_status mg_program_find_inputs(mg_program *program);
 bool mg_program_select_inputs(mg_program *program, const int32_t *values);
+/* All statements, one by one, and down all lanes, one after the other: the plain replay. */
+mg_status mg_compute_plainly(mg_program *program);
+mg_status mg_sweep_plainly(mg_program *program);
 /* What mg_program_forward and mg_program_reverse do once they have entered; `store` says whether the tape's
    lanes get the numbers too. Forward sets *value to the result. */
 mg_status mg_program_compute(mg_program *program, bool store, double *value);

@@ -45,30 +45,15 @@ static void clear_leaves(mg_tape *tape, const stretch *part, size_t count) {
     }
 }
 
-static void clear_lanes(const mg_program *program) {
-    mg_tape *tape = program->tape;
-    for (size_t i = 0; i < program->statements.count; i++) {
-        mg_slot header = program->statements.item[i];
-        memset(tape->adjoint + mg_first_lane(tape, header), 0, mg_lanes(tape, header) * sizeof *tape->adjoint);
-    }
-}
-
 /* Runs the program plainly and by batches, from the same random leaves: is every number the same? */
 static bool agree(mg_program *program, const stretch *part, size_t count, double *plain, double *batched,
                   const mg_replay *replay) {
     mg_tape *tape = program->tape;
     const mg_kernels *kernels = mg_kernels_chosen();
-    mg_slot result;
     clear_leaves(tape, part, count);
-    for (size_t i = 0; i < program->statements.count; i++) {
-        if (mg_forward(tape, program->statements.item[i]) != MG_OK) {
-            return false;
-        }
+    if (mg_compute_plainly(program) != MG_OK || mg_sweep_plainly(program) != MG_OK) {
+        return false;
     }
-    clear_lanes(program);
-    mg_find(tape, program->result, &result);
-    tape->adjoint[result] = 1;
-    mg_go_down(tape, program->order.item, program->order.count);
     size_t numbers = copy_numbers(tape, part, count, plain, NULL);
     clear_leaves(tape, part, count);
     if (!kernels->forward(replay) || !kernels->reverse(replay)) {
