@@ -2,22 +2,32 @@
 #include "kernels.h"
 #include "tape.h"
 
-/* Can all the runs be used now? Sets `*status` when not. */
-static bool runs_are_there(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, mg_status *status) {
+/* Can all the runs be used now, and do they fit buffers of so many numbers? Sets `*status` when not. */
+static bool runs_are_there(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, size_t parameters,
+                           mg_status *status) {
     mg_slot slot;
+    size_t rest = parameters;
     *status = mg_enter(tape);
     for (size_t r = 0; *status == MG_OK && r < count; r++) {
         if (!mg_find_run(tape, first[r], sizes[r], &slot)) {
             *status = mg_find(tape, first[r], &slot) ? MG_SHAPE : MG_STALE;
+        } else if (sizes[r] > rest) {
+            *status = MG_SHAPE;
+        } else {
+            rest -= sizes[r];
         }
+    }
+    if (*status == MG_OK && rest > 0) {
+        *status = MG_SHAPE;
     }
     return *status == MG_OK;
 }
 
-mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum) {
+mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
+                           size_t parameters) {
     mg_slot slot;
     mg_status status;
-    if (!runs_are_there(tape, first, sizes, count, &status)) {
+    if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
         return status;
     }
     for (size_t r = 0; r < count; sum += sizes[r++]) {
@@ -28,10 +38,10 @@ mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *size
 }
 
 mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
-                            double share) {
+                            size_t parameters, double share) {
     mg_slot slot;
     mg_status status;
-    if (!runs_are_there(tape, first, sizes, count, &status)) {
+    if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
         return status;
     }
     for (size_t r = 0; r < count; sum += sizes[r++]) {
@@ -48,13 +58,13 @@ mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *siz
  *   p.data -= learning_rate * m_hat / (v_hat ** 0.5 + epsilon)
  */
 mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
-                  double learning_rate, double beta1, double beta2, double correction1, double correction2,
+                  size_t parameters, double learning_rate, double beta1, double beta2, double correction1, double correction2,
                   double epsilon) {
     mg_slot slot;
     double square, largest = 0;
     const mg_kernels *kernels = mg_kernels_chosen();
     mg_status status;
-    if (!runs_are_there(tape, first, sizes, count, &status)) {
+    if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
         return status;
     }
     for (size_t r = 0; r < count; r++) {

@@ -158,17 +158,18 @@ mg_id mg_span_mean(mg_tape *tape, const mg_id *x, size_t n);            /* (1 / 
    start each sweep at 0. */
 mg_status mg_sweep(mg_tape *tape, mg_id result);
 /* One step of Adam over `count` runs of leaves, sizes[r] of them from first[r]; their gradients are then 0. m and v are
-   the caller's moments, one number a leaf, run after run. correction1 is 1 - beta1 ** step, likewise correction2.
+   the caller's moments, `parameters` of each: one a leaf, run after run (else MG_SHAPE, and nothing is written). correction1 is 1 - beta1 ** step, likewise correction2.
    Changes nothing when the square of a gradient overflows (MG_POWER_RANGE). */
 mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
-                  double learning_rate, double beta1, double beta2, double correction1, double correction2,
+                  size_t parameters, double learning_rate, double beta1, double beta2, double correction1, double correction2,
                   double epsilon);
 
-/* Sums of gradients over documents. Add: sum[i] += adjoint of leaf i, for the leaves of mg_adam, whose adjoints are
+/* Sums of gradients over documents, `parameters` of them as for mg_adam. Add: sum[i] += adjoint of leaf i, for the leaves of mg_adam, whose adjoints are
    then 0. Mean: the adjoint of leaf i is sum[i] * share, and sum[i] is then 0. */
-mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum);
+mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
+                           size_t parameters);
 mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
-                            double share);
+                            size_t parameters, double share);
 
 /* Replay. A program is what a result was computed from, with the orders of recording and of the sweep worked out once.
    Forward computes all of it that was recorded since the mark (0: all) again, in place, from what it depends on as that

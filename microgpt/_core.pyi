@@ -148,6 +148,7 @@ class _Lib:
         count: int,
         m: Any,
         v: Any,
+        parameters: int,
         learning_rate: float,
         beta1: float,
         beta2: float,
@@ -155,9 +156,18 @@ class _Lib:
         correction2: float,
         epsilon: float,
     ) -> int: ...
-    def mg_gradients_add(self, tape: Any, first: Sequence[int], sizes: Sequence[int], count: int, sum: Any) -> int: ...
+    def mg_gradients_add(
+        self, tape: Any, first: Sequence[int], sizes: Sequence[int], count: int, sum: Any, parameters: int
+    ) -> int: ...
     def mg_gradients_mean(
-        self, tape: Any, first: Sequence[int], sizes: Sequence[int], count: int, sum: Any, share: float
+        self,
+        tape: Any,
+        first: Sequence[int],
+        sizes: Sequence[int],
+        count: int,
+        sum: Any,
+        parameters: int,
+        share: float,
     ) -> int: ...
     def mg_value(self, tape: Any, lane: int) -> float: ...
     def mg_adjoint(self, tape: Any, lane: int) -> float: ...

@@ -199,7 +199,7 @@ class Tape:
     def write(self, node: int, numbers: Sequence[float], adjoints: bool = False) -> None:
         """Set the data, or the gradients, of the lanes from `node`."""
         buffer = ffi.new("double[]", list(numbers))
-        check((lib.mg_write_adjoints if adjoints else lib.mg_write_values)(self.pointer, node, len(numbers), buffer))
+        check((lib.mg_write_adjoints if adjoints else lib.mg_write_values)(self.pointer, node, len(buffer), buffer))
 
     def _collect(self, roots: list[int], sizes: list[int]) -> None:
         handles = _handles()

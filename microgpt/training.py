@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from .config import Config
-from .errors import ConfigError, DataError, DivergedError, MicrogptError
+from .errors import ConfigError, DataError, DivergedError, MicrogptError, ShapeError
 from .model import GPT, SPANS
 from .program import Program, record
 from .tape import Tape, check, ffi, lib
@@ -27,25 +27,30 @@ class Step(NamedTuple):
 class Adam:
     """The optimizer, with bias correction."""
 
-    __slots__ = ("_config", "_first", "_m", "_sizes", "_sum", "_tape", "_updates", "_v")
+    __slots__ = ("_added", "_config", "_first", "_m", "_sizes", "_sum", "_tape", "_updates", "_v")
 
     def __init__(self, config: Config, matrices: Sequence[Matrix]) -> None:
         self._config = config
         self._tape: Tape = matrices[0]._tape
         self._first = [w._node for w in matrices]
         self._sizes = [w._size for w in matrices]
-        self._m, self._v = ffi.new("double[]", sum(self._sizes)), ffi.new("double[]", sum(self._sizes))
-        self._sum = ffi.new("double[]", sum(self._sizes) if config.batch_size > 1 else 1)
+        self._m, self._v, self._sum = (ffi.new("double[]", sum(self._sizes)) for _ in range(3))
+        self._added = 0
         self._updates = 0
 
     def add(self) -> None:
         """Take note of the gradients of one document of a batch, and set them to 0."""
-        check(lib.mg_gradients_add(self._tape.pointer, self._first, self._sizes, len(self._first), self._sum))
+        runs = self._first, self._sizes, len(self._first)
+        check(lib.mg_gradients_add(self._tape.pointer, *runs, self._sum, len(self._sum)))
+        self._added += 1
 
     def average(self) -> None:
-        """Set the gradients to the mean of those that were added."""
-        share = 1 / self._config.batch_size
-        check(lib.mg_gradients_mean(self._tape.pointer, self._first, self._sizes, len(self._first), self._sum, share))
+        """Set the gradients to the mean of those that were added, which are then forgotten."""
+        if self._added == 0:
+            raise ShapeError("average() is the mean of the gradients that add() took note of, and there are none")
+        runs = self._first, self._sizes, len(self._first)
+        check(lib.mg_gradients_mean(self._tape.pointer, *runs, self._sum, len(self._sum), 1 / self._added))
+        self._added = 0
 
     def update(self, learning_rate: float) -> None:
         """Change all parameters by their gradients, and set the gradients to 0.
@@ -61,6 +66,7 @@ class Adam:
                 len(self._first),
                 self._m,
                 self._v,
+                len(self._m),
                 learning_rate,
                 config.beta1,
                 config.beta2,

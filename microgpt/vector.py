@@ -41,17 +41,45 @@ class Selector:
     count: int
 
 
-class Vector(Handle):
+class Lanes(Handle):
+    """What a Vector and a Matrix have in common: lanes of one tape, in a row, their numbers and gradients."""
+
+    __slots__ = ("_size",)
+
+    @property
+    def data(self) -> list[float]:
+        """The numbers of all lanes, of a Matrix row by row; may be set."""
+        return self._tape.read(self._node, self._size)
+
+    @data.setter
+    def data(self, numbers: Iterable[float]) -> None:
+        self._tape.write(self._node, _fitting(numbers, self._size))
+
+    @property
+    def grad(self) -> list[float]:
+        """The gradients of all lanes, of a Matrix row by row; may be set."""
+        return self._tape.read(self._node, self._size, adjoints=True)
+
+    @grad.setter
+    def grad(self, numbers: Iterable[float]) -> None:
+        self._tape.write(self._node, _fitting(numbers, self._size), adjoints=True)
+
+    def zero_grad(self) -> None:
+        """Set the gradients of all lanes to 0."""
+        check(lib.mg_clear_adjoints(self._tape.pointer, self._node, self._size))
+
+
+class Vector(Lanes):
     """`len(x)` lanes of one tape, in a row. Vector(numbers) records leaves."""
 
-    __slots__ = ("_selector", "_size")
+    __slots__ = ("_selector",)
 
     _selector: Selector | None
 
     def __init__(self, numbers: Iterable[float], tape: Tape | None = None) -> None:
         tape = tape or default_tape()
-        data = ffi.new("double[]", list(numbers))
-        _complete(self, tape, lib.mg_span_leaves(tape.pointer, data, len(data)), len(data))
+        _leaves(self, tape, numbers)
+        self._selector = None
 
     def __len__(self) -> int:
         return self._size
@@ -76,30 +104,12 @@ class Vector(Handle):
     def __iter__(self) -> Iterator[Value]:
         return (self[i] for i in range(self._size))
 
-    @property
-    def data(self) -> list[float]:
-        """The numbers of all lanes; may be set."""
-        return self._tape.read(self._node, self._size)
-
-    @data.setter
-    def data(self, numbers: Sequence[float]) -> None:
-        self._tape.write(self._node, _fitting(numbers, self._size))
-
-    @property
-    def grad(self) -> list[float]:
-        """The gradients of all lanes; may be set."""
-        return self._tape.read(self._node, self._size, adjoints=True)
-
-    @grad.setter
-    def grad(self, numbers: Sequence[float]) -> None:
-        self._tape.write(self._node, _fitting(numbers, self._size), adjoints=True)
-
-    def zero_grad(self) -> None:
-        """Set the gradients of all lanes to 0."""
-        check(lib.mg_clear_adjoints(self._tape.pointer, self._node, self._size))
-
     def __add__(self, other: Vector) -> Vector:
         """[a + b for a, b in zip(self, other)], two vectors of one length."""
+        if isinstance(other, Matrix):
+            raise ShapeError(
+                f"cannot add a matrix, of {other.rows} by {other.columns}, to a vector: add one of its rows"
+            )
         if not isinstance(other, Vector):
             return NotImplemented
         if len(other) != len(self):
@@ -128,22 +138,31 @@ class Vector(Handle):
         return f"{type(self).__name__}({self.data})"
 
 
-class Matrix(Vector):
-    """Parameters: `rows` times `columns` leaves, row by row. `w[i]` is a row, and `len(w)` the number of rows."""
+class Matrix(Lanes):
+    """Parameters: `rows` times `columns` leaves, row by row. `w[i]` is a row, a Vector; `len(w)` is the number of rows.
+
+    A Matrix is no Vector: `linear` multiplies by it, and its rows are what can be added.
+    """
 
     __slots__ = ("_rows", "columns", "rows")
 
     def __init__(self, rows: int, columns: int, numbers: Iterable[float], tape: Tape | None = None) -> None:
-        super().__init__(numbers, tape)
-        if rows < 1 or columns < 1 or rows * columns != self._size:
-            raise ShapeError(f"{self._size} numbers do not make a matrix of {rows} by {columns}")
+        numbers = list(numbers)
+        if rows < 1 or columns < 1 or rows * columns != len(numbers):
+            raise ShapeError(f"{len(numbers)} numbers do not make a matrix of {rows} by {columns}")
+        _leaves(self, tape or default_tape(), numbers)
         self.rows, self.columns = rows, columns
         self._rows = [_view(self._tape, self._node + i * columns, columns) for i in range(rows)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.columns
 
     def __len__(self) -> int:
         return self.rows
 
-    def __getitem__(self, index: int | Index) -> Vector:  # type: ignore[override]
+    def __getitem__(self, index: int | Index) -> Vector:
         """A row; nothing is recorded."""
         if isinstance(index, Index):
             row = _view(self._tape, self._rows[index.value]._node, self.columns)
@@ -151,8 +170,11 @@ class Matrix(Vector):
             return row
         return self._rows[index]
 
-    def __iter__(self) -> Iterator[Vector]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Vector]:
         return iter(self._rows)
+
+    def __repr__(self) -> str:
+        return f"Matrix({self.rows}, {self.columns}, {self.data})"
 
 
 # ---- the model's functions; scalar.py has the same on lists of Values
@@ -180,6 +202,8 @@ def divide(x: Vector, k: float) -> Vector:
 
 def linear(x: Vector, w: Matrix) -> Vector:
     """[sum(wi * xi for wi, xi in zip(row, x)) for row in w]: x of w.columns lanes to w.rows lanes."""
+    _expect("linear", Vector, x)
+    _expect("linear", Matrix, w)
     if len(x) != w.columns:
         raise ShapeError(f"linear: the matrix is {w.rows} by {w.columns}, but x has {len(x)} lanes")
     node = lib.mg_span_linear(x._tape.pointer, x._node, w._node, w.rows, w.columns)
@@ -188,21 +212,25 @@ def linear(x: Vector, w: Matrix) -> Vector:
 
 def softmax(logits: Vector) -> Vector:
     """exps = [(val - max_val).exp() for val in logits]; total = sum(exps); [e / total for e in exps]."""
+    _expect("softmax", Vector, logits)
     return _record(logits, lib.mg_span_softmax(logits._tape.pointer, logits._node, logits._size), logits._size)
 
 
 def rmsnorm(x: Vector) -> Vector:
     """scale = (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5; [xi * scale for xi in x]."""
+    _expect("rmsnorm", Vector, x)
     return _record(x, lib.mg_span_rmsnorm(x._tape.pointer, x._node, x._size), x._size)
 
 
 def relu(x: Vector) -> Vector:
     """[xi.relu() for xi in x]."""
+    _expect("relu", Vector, x)
     return _record(x, lib.mg_span_relu(x._tape.pointer, x._node, x._size, False), x._size)
 
 
 def relu_squared(x: Vector) -> Vector:
     """[xi.relu() ** 2 for xi in x]."""
+    _expect("relu_squared", Vector, x)
     return _record(x, lib.mg_span_relu(x._tape.pointer, x._node, x._size, True), x._size)
 
 
@@ -213,6 +241,7 @@ def attention(q: Vector, keys: Sequence[Vector], values: Sequence[Vector], n_hea
     logits = [sum(q[j] * k[j] for j in range(head_dim)) / head_dim ** 0.5 for k in keys]; weights = softmax(logits);
     [sum(weights[u] * values[u][j] for u in range(len(values))) for j in range(head_dim)].
     """
+    _expect("attention", Vector, q, *keys, *values)
     if n_head < 1 or len(q) % n_head:
         raise ShapeError(f"attention: {len(q)} lanes do not split into {n_head} heads")
     if not keys or len(keys) != len(values) or any(len(v) != len(q) for v in (*keys, *values)):
@@ -249,6 +278,28 @@ def mean(losses: Sequence[Value]) -> Value:
 
 
 # ---- handles
+
+
+def _expect(function: str, kind: type[Lanes], *operands: object) -> None:
+    """Refuse operands that are not what a function takes, before the core sees their lanes."""
+    for operand in operands:
+        if not isinstance(operand, kind):
+            found = f"a Matrix of {operand.rows} by {operand.columns}" if isinstance(operand, Matrix) else operand
+            name = found if isinstance(found, str) else f"a {type(found).__name__}"
+            raise ShapeError(f"{function} takes a {kind.__name__} here, not {name}")
+
+
+def _leaves(lanes: Lanes, tape: Tape, numbers: Iterable[float]) -> None:
+    """Record the leaves of a new Vector or Matrix."""
+    data = ffi.new("double[]", list(numbers))
+    node = lib.mg_span_leaves(tape.pointer, data, len(data))
+    if node > tape.limit:
+        if node == NONE:
+            _refuse(tape, ())
+        tape.attend(node, size=len(data))
+    lanes._node = node
+    lanes._size = len(data)
+    lanes._tape = tape
 
 
 def _complete(vector: Vector, tape: Tape, node: int, size: int, others: Iterable[Handle] = ()) -> Vector:
@@ -291,7 +342,9 @@ def _refuse(tape: Tape, operands: Iterable[Handle]) -> None:
     tape.raise_status(next((operand for operand in operands if operand._tape is not tape), None))
 
 
-def _fitting(numbers: Sequence[float], size: int) -> Sequence[float]:
-    if len(numbers) != size:
-        raise ShapeError(f"{len(numbers)} numbers for {size} lanes")
-    return numbers
+def _fitting(numbers: Iterable[float], size: int) -> list[float]:
+    """The numbers as a list of their own: a sequence may say another length than it has."""
+    found = list(numbers)
+    if len(found) != size:
+        raise ShapeError(f"{len(found)} numbers for {size} lanes")
+    return found

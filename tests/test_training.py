@@ -24,6 +24,8 @@ from microgpt import (
     parameters_sha256,
     train,
 )
+from microgpt.errors import ShapeError
+from microgpt.tape import ffi, lib
 from microgpt.training import learning_rate_at
 
 from . import program
@@ -236,3 +238,41 @@ def test_adam_overflow(position):
         optimizer.update(0.01)
         other.update(0.01)
         assert all_bits(w.data) == all_bits(same.data) != all_bits(data)
+
+
+def test_gradients_are_added_whatever_the_batch_size():
+    """add() and average() by hand, on a configuration whose own batches are of one document."""
+    with Tape():
+        matrices = [Matrix(40, 50, [0.0] * 2000), Matrix(3, 3, [0.0] * 9)]
+    rng, optimizer = random.Random(3), Adam(Config(), matrices)
+    for count in (4, 1, 3):
+        documents = [[gradients(rng, w.rows * w.columns) for w in matrices] for _ in range(count)]
+        for document in documents:
+            for w, grad in zip(matrices, document):
+                w.grad = grad
+            optimizer.add()
+            assert not any(g for w in matrices for g in w.grad)
+        optimizer.average()
+        for w, grads in zip(matrices, zip(*documents)):
+            sums = [0.0] * len(grads[0])
+            for grad in grads:
+                sums = [a + b for a, b in zip(sums, grad)]
+            assert all_bits(w.grad) == all_bits(total * (1 / count) for total in sums)
+    with pytest.raises(ShapeError, match="there are none"):
+        optimizer.average()
+
+
+def test_the_core_is_told_the_sizes_of_buffers():
+    """Buffers of another size than the runs of parameters are refused, and not touched."""
+    with Tape():
+        w = Matrix(2, 3, [1.0] * 6)
+    runs = w._tape.pointer, [w._node], [6], 1
+    w.grad = [2.0] * 6
+    for size in (0, 1, 5, 7, 2**64 - 1):
+        small = ffi.new("double[]", [0.5] * 16)
+        assert lib.mg_gradients_add(*runs, small, size) == lib.MG_SHAPE
+        assert lib.mg_gradients_mean(*runs, small, size, 0.5) == lib.MG_SHAPE
+        assert lib.mg_adam(*runs, small, small, size, 0.1, 0.9, 0.99, 0.1, 0.1, 1e-8) == lib.MG_SHAPE
+        assert list(small) == [0.5] * 16
+    assert w.data == [1.0] * 6
+    assert w.grad == [2.0] * 6

@@ -9,6 +9,7 @@ import pytest
 
 import microgpt
 from microgpt import Matrix, Tape, Value, Vector, attention, linear, relu, relu_squared, rmsnorm, softmax
+from microgpt.errors import ShapeError
 from microgpt.vector import mean, surprisal
 
 from . import oracle, program
@@ -227,3 +228,47 @@ def test_sweep_over_a_copied_row():
     weigh(y, [0.1, 0.7]).backward()
     weigh(oy, [0.1, 0.7]).backward()
     assert all_bits(g for row in w for g in row.grad) == all_bits(a.grad for row in ow for a in row)
+
+
+def test_a_matrix_is_no_vector():
+    """Its lanes are more than its length: what takes vectors would read what stands after them."""
+    m, v = Matrix(2, 2, [1.0, 2.0, 3.0, 4.0]), Vector([10.0, 20.0])
+    assert m.shape == (2, 2)
+    assert not isinstance(m, Vector)
+    for mix in (
+        lambda: m + v,
+        lambda: v + m,
+        lambda: m + m,
+        lambda: linear(m, m),
+        lambda: linear(v, v),
+        lambda: softmax(m),
+        lambda: rmsnorm(m),
+        lambda: relu(m),
+        lambda: relu_squared(m),
+        lambda: attention(m, [v], [v], 1),
+        lambda: attention(v, [m], [v], 1),
+        lambda: attention(v, [v], [m], 1),
+        lambda: m * 2,
+        lambda: m / 2,
+    ):
+        with pytest.raises((ShapeError, TypeError), match=r"Matrix|matrix"):
+            mix()
+    assert (m[0] + v).data == [11.0, 22.0]
+
+
+class LyingSequence(list):
+    """Says it has more than it has."""
+
+    def __len__(self):
+        return super().__len__() + 1000
+
+
+@pytest.mark.parametrize("attribute", ["data", "grad"])
+def test_the_length_that_a_sequence_claims_is_not_believed(attribute):
+    x = Vector([1.0, 2.0])
+    setattr(x, attribute, LyingSequence([3.0, 4.0]))
+    assert getattr(x, attribute) == [3.0, 4.0]
+    with pytest.raises(ShapeError, match=r"3 numbers for 2 lanes"):
+        setattr(x, attribute, LyingSequence([1.0, 2.0, 3.0]))
+    setattr(x, attribute, iter([5.0, 6.0]))
+    assert getattr(x, attribute) == [5.0, 6.0]

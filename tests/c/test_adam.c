@@ -18,8 +18,12 @@ static settings at_step(double learning_rate, double beta1, double beta2, int st
 
 static mg_status adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
                       settings s) {
-    return mg_adam(tape, first, sizes, count, m, v, s.learning_rate, s.beta1, s.beta2, s.correction1, s.correction2,
-                   s.epsilon);
+    size_t parameters = 0;
+    for (size_t r = 0; r < count; r++) {
+        parameters += sizes[r];
+    }
+    return mg_adam(tape, first, sizes, count, m, v, parameters, s.learning_rate, s.beta1, s.beta2, s.correction1,
+                   s.correction2, s.epsilon);
 }
 
 /* The course, for one parameter. `**` of numbers that are not special is the C library's pow; of the special ones there

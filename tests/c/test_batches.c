@@ -455,14 +455,15 @@ static void train_by_hand(corpus *c, size_t batch_size, double *losses) {
             CHECK(mg_sweep(r->tape, now->loss) == MG_OK);
             CHECK(mg_tape_rewind(r->tape, mark) == MG_OK);
             if (batch_size > 1) {
-                CHECK(mg_gradients_add(r->tape, r->parameters, r->sizes, r->runs, sum) == MG_OK);
+                CHECK(mg_gradients_add(r->tape, r->parameters, r->sizes, r->runs, sum, n) == MG_OK);
             }
         }
         if (batch_size > 1) {
-            CHECK(mg_gradients_mean(r->tape, r->parameters, r->sizes, r->runs, sum, 1 / (double)batch_size) == MG_OK);
+            CHECK(mg_gradients_mean(r->tape, r->parameters, r->sizes, r->runs, sum, n,
+                                    1 / (double)batch_size) == MG_OK);
         }
         losses[s] = total * (1 / (double)batch_size);
-        CHECK(mg_adam(r->tape, r->parameters, r->sizes, r->runs, m, v, c->rates[s], 0.9, 0.95,
+        CHECK(mg_adam(r->tape, r->parameters, r->sizes, r->runs, m, v, n, c->rates[s], 0.9, 0.95,
                       1 - pow(0.9, (double)(s + 1)), 1 - pow(0.95, (double)(s + 1)), 1e-8) == MG_OK);
     }
     free(m);

@@ -239,7 +239,7 @@ static bool run(scenario *s) {
         }
         DO(mg_sweep(tape, loss));
         print(s);
-        DO(mg_adam(tape, &x, &size, 1, m, v, 0.01, 0.85, 0.99, 1 - pow(0.85, (double)step + 1),
+        DO(mg_adam(tape, &x, &size, 1, m, v, size, 0.01, 0.85, 0.99, 1 - pow(0.85, (double)step + 1),
                    1 - pow(0.99, (double)step + 1), 1e-8));
         print(s);
         forget_after(s, mark);

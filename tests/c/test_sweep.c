@@ -770,10 +770,10 @@ static void a_model_trains_alike(void) {
         same_course(&both[0], &both[1]);
         double correction1 = 1 - pow(0.85, (double)step + 1), correction2 = 1 - pow(0.99, (double)step + 1);
         const size_t all = WEIGHTS;
-        CHECK(mg_adam(both[0].tape, both[0].lanes + w[0].first, ones, WEIGHTS, m[0], v[0], 0.01, 0.85, 0.99,
-                      correction1, correction2, 1e-8) == MG_OK);
-        CHECK(mg_adam(both[1].tape, both[1].lanes + w[1].first, &all, 1, m[1], v[1], 0.01, 0.85, 0.99,
-                      correction1, correction2, 1e-8) == MG_OK);
+        CHECK(mg_adam(both[0].tape, both[0].lanes + w[0].first, ones, WEIGHTS, m[0], v[0], WEIGHTS, 0.01, 0.85,
+                      0.99, correction1, correction2, 1e-8) == MG_OK);
+        CHECK(mg_adam(both[1].tape, both[1].lanes + w[1].first, &all, 1, m[1], v[1], WEIGHTS, 0.01, 0.85,
+                      0.99, correction1, correction2, 1e-8) == MG_OK);
         CHECK(memcmp(m[0], m[1], WEIGHTS * sizeof *m[0]) == 0 && memcmp(v[0], v[1], WEIGHTS * sizeof *v[0]) == 0);
         same_course(&both[0], &both[1]);
         for (int b = 0; b < 2; b++) {

@@ -80,8 +80,8 @@ static void check_refused(mg_tape *tape, mg_id bad, mg_id good, mg_status expect
     READER_REFUSES(mg_lane_operand_count(tape, bad), 0);
 
     WORKER_REFUSES(mg_sweep(tape, bad));
-    WORKER_REFUSES(mg_adam(tape, &bad, sizes, 1, m, v, 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
-    WORKER_REFUSES(mg_adam(tape, ids, sizes, 2, m, v, 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
+    WORKER_REFUSES(mg_adam(tape, &bad, sizes, 1, m, v, sizes[0], 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
+    WORKER_REFUSES(mg_adam(tape, ids, sizes, 2, m, v, sizes[0] + sizes[1], 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
     WORKER_REFUSES(mg_set_value(tape, bad, 5));
     WORKER_REFUSES(mg_set_adjoint(tape, bad, 5));
     WORKER_REFUSES(mg_read_values(tape, bad, RUN_LENGTH, numbers));
@@ -113,7 +113,7 @@ static void check_all_refused(mg_tape *tape, mg_id good, mg_status expected) {
     MAKER_REFUSES(mg_leaf(tape, 1));
     MAKER_REFUSES(mg_span_leaves(tape, &number, 1));
     MAKER_REFUSES(mg_custom(tape, 1, NULL, NULL, 0));
-    WORKER_REFUSES(mg_adam(tape, NULL, NULL, 0, NULL, NULL, 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
+    WORKER_REFUSES(mg_adam(tape, NULL, NULL, 0, NULL, NULL, 0, 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
     WORKER_REFUSES(mg_tape_rewind(tape, 0));
     WORKER_REFUSES(mg_tape_collect(tape, &good, &size, 1));
     WORKER_REFUSES(mg_tape_collect(tape, NULL, NULL, 0));
@@ -251,7 +251,7 @@ static void runs_that_are_not_one_are_refused(void) {
         WORKER_REFUSES(mg_write_adjoints(tape, good, lengths[i], numbers));
         WORKER_REFUSES(mg_clear_adjoints(tape, good, lengths[i]));
         sizes[0] = lengths[i];
-        WORKER_REFUSES(mg_adam(tape, &good, sizes, 1, m, v, 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
+        WORKER_REFUSES(mg_adam(tape, &good, sizes, 1, m, v, lengths[i], 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
     }
     CHECK(mg_read_values(tape, good, 4, numbers) == MG_OK);
     mg_tape_free(tape);
