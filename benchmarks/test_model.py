@@ -1,4 +1,4 @@
-"""The model over span operations: training, sampling, and the whole command."""
+"""The model over vectors: training, sampling, and the whole command."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_train_wide(case: Any, config: Config, fast: bool) -> None:
 
 
 def test_train_recording_anew(case: Any) -> None:
-    """The model's Python layers over span statements, with no program."""
+    """The model's Python layers over vectors, with no program."""
     with Tape():
         model, _, documents, _ = prepared(Config(steps=50))
         case(

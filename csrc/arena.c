@@ -260,7 +260,7 @@ bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
     }
     uint8_t largest = 0;
     for (size_t s = *slot; s < end; s++) { /* no early exit: this runs in vectors */
-        uint8_t code = (uint8_t)(tape->operation[s] & ~MG_VISITED);
+        uint8_t code = (uint8_t)(tape->operation[s] & ~(MG_VISITED | MG_JOINED));
         largest = code > largest ? code : largest;
     }
     return mg_is_lane(largest);
@@ -278,6 +278,8 @@ mg_slot mg_slot_of(const mg_tape *tape, mg_id id) {
     return (mg_slot)(page * MG_PAGE + id % MG_PAGE);
 }
 
+void mg_turn_page(mg_tape *tape) { tape->open = false; }
+
 void mg_touch(mg_tape *tape, mg_slot first, size_t n) {
     size_t end = first + n;
     tape->clock++;
@@ -292,7 +294,7 @@ void mg_touch(mg_tape *tape, mg_slot first, size_t n) {
             continue;
         }
         for (size_t s = from; s < to; s++) {
-            if (tape->operation[s] == MG_LEAF) {
+            if (mg_is_leaf(mg_code(tape, (mg_slot)s))) {
                 tape->partial[s][0] = (double)tape->clock;
             } else {
                 page->computed = tape->clock;
@@ -302,16 +304,8 @@ void mg_touch(mg_tape *tape, mg_slot first, size_t n) {
 }
 
 static bool slot_written_since(const mg_tape *tape, mg_slot slot, uint64_t clock) {
-    switch (mg_code(tape, slot)) {
-    case MG_LEAF: return tape->partial[slot][0] > (double)clock;
-    case MG_LANE:
-        if (mg_recorded(tape, tape->operand[slot][0]) > clock) {
-            return true;
-        }
-        break;
-    default: break;
-    }
-    return tape->pages[slot / MG_PAGE].computed > clock;
+    return mg_is_leaf(mg_code(tape, slot)) ? tape->partial[slot][0] > (double)clock
+                                           : tape->pages[slot / MG_PAGE].computed > clock;
 }
 
 bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clock) {

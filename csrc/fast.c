@@ -3,6 +3,9 @@
  */
 #include "kernels.h"
 
+#include "operations.h"
+
+#include <float.h>
 #include <math.h>
 #include <string.h>
 

@@ -7,18 +7,22 @@
 #ifndef MG_KERNELS_H
 #define MG_KERNELS_H
 
-#include "batches.h"
+#include "plan.h"
 
-/* The step's numbers for adam: the moments decay by beta1 and beta2, and are divided by the corrections. */
+/* A step's numbers for the optimizers: the moments decay by beta1 and beta2, and are divided by the corrections. */
 typedef struct {
-    double learning_rate, beta1, beta2, correction1, correction2, epsilon;
-} mg_adam_step;
+    double learning_rate, beta1, beta2, correction1, correction2, epsilon, decay, momentum;
+} mg_optimizer_step_of;
 
 typedef struct {
     const char *name;
     size_t size; /* of its numbers: sizeof(double), or sizeof(float) in the fast mode */
     /* n parameters: updates data, m and v from grad, and sets grad to 0. No square may overflow. */
-    void (*adam)(size_t n, void *data, void *grad, void *m, void *v, const mg_adam_step *step);
+    void (*adam)(size_t n, void *data, void *grad, void *m, void *v, const mg_optimizer_step_of *step);
+    /* n parameters: data -= learning_rate * decay * data */
+    void (*decay)(size_t n, void *data, const mg_optimizer_step_of *step);
+    /* n parameters: m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
+    void (*momentum)(size_t n, void *data, void *grad, void *m, const mg_optimizer_step_of *step);
     /* The largest absolute value of n numbers that is finite. */
     double (*largest)(size_t n, const void *x);
     /* x[i] ** 2 in place of x[i]; infinite where Python raises. */
@@ -26,7 +30,7 @@ typedef struct {
     /* sum += grad, and grad = 0; grad = sum * share, and sum = 0 */
     void (*add_gradients)(size_t n, void *grad, void *sum);
     void (*mean_gradients)(size_t n, void *grad, void *sum, double share);
-    /* The batches of a program, see batches.h: false when they leave ordinary numbers. Reverse then changed no leaf. */
+    /* A plan, see plan.h: false when it leaves ordinary numbers. Reverse then changed no leaf. */
     bool (*forward)(const mg_replay *replay);
     bool (*reverse)(const mg_replay *replay);
 } mg_kernels;

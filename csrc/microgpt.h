@@ -5,9 +5,9 @@
  *
  * Glossary
  *   slot       one place in the arena: a primal, an adjoint, two operands with their partials, an operation code
- *   statement  one recorded operation: one lane (a scalar operation) or many (a span statement)
+ *   statement  one recorded operation: one lane (a scalar operation) or many (a map, a sum)
  *   lane       one result of a statement; what Python calls a Value
- *   term       a lane of a span statement is a sum of terms; one term's operands get their contributions together
+ *   term       a lane of a sum is a sum of terms; one term's operands get their contributions together
  *   primal     the number a lane holds (`data`)
  *   adjoint    the derivative of a sweep's result with respect to a lane (`grad`)
  *   partial    the derivative of a statement with respect to one operand
@@ -26,7 +26,7 @@
  *     operation | leaf| leaf| mul |leaf | lin | ... |lane |lane |lane |
  *                 a     b    a*b   k    '---------'  '---------------'
  *                                        header of a       its lanes
- *                                        span statement
+ *                                        sum
  *
  * Ids are never used twice: a page gets a serial number, unique in the process, each time it is opened, and
  * id = serial * MG_PAGE + offset. An id that was rewound or collected, or which belongs to another tape, is
@@ -71,7 +71,7 @@ typedef enum {
     MG_BUSY,          /* adopt: the tape is in the middle of a call */
     MG_SHAPE,         /* sizes that do not fit together, or a range that is not one run of lanes */
     MG_OPERATION,     /* no such operation, or one of another arity */
-    MG_OVERWRITTEN,   /* sweep: an operand of a span statement was written after the statement was recorded */
+    MG_OVERWRITTEN,   /* sweep: an operand of a sum of products was written after the statement was recorded */
     MG_NOT_REPLAYABLE, /* program: a custom statement, whose value only the caller can compute */
     MG_NOT_FINITE,    /* training: the loss is an infinity or not a number */
     MG_DOMAIN,        /* as Python: ValueError, math domain error */
@@ -85,6 +85,7 @@ typedef enum {
 
 typedef enum {
     MG_LEAF,     /* a number that depends on nothing */
+    MG_CONSTANT, /* a leaf that an operation with a number in it made: 2 in a * 2 */
     MG_ADD,      /* a + b */
     MG_MUL,      /* a * b */
     MG_POW,      /* a ** k, k constant */
@@ -99,24 +100,12 @@ typedef enum {
     MG_SIN,
     MG_COS,
     MG_ABS,
-    MG_MAX,              /* the first of two equals */
+    MG_MAX,          /* the first of two equals */
     MG_MIN,
-    MG_SCALAR_COUNT,     /* from here on: span statements */
-    MG_CUSTOM,           /* one lane: any value, operands and partials, from the caller */
-    MG_SPAN_ADD,         /* a[i] + b[i] */
-    MG_SPAN_SCALE,       /* x[i] * s */
-    MG_SPAN_SCALE_BY,    /* x[i] * k, k constant */
-    MG_SPAN_RMS,         /* one lane: (sum(x*x) / n + 1e-5) ** -0.5 */
-    MG_SPAN_RELU,        /* relu(x[i]) */
-    MG_SPAN_RELU_SQUARE, /* relu(x[i]) ** 2 */
-    MG_SPAN_LINEAR,      /* sum(w[i][c] * x[c] for c) */
-    MG_SPAN_LOGIT,       /* attention logits: sum(q[j] * k[u][j] for j) / sqrt(head size) */
-    MG_SPAN_EXP,         /* exp(x[i] - largest of its group) */
-    MG_SPAN_TOTAL,       /* sum of a group */
-    MG_SPAN_QUOTIENT,    /* e[i] / total of its group */
-    MG_SPAN_MIX,         /* attention output: sum(weight[u] * v[u][j] for u) */
-    MG_SPAN_SURPRISAL,   /* one lane: -log(p) */
-    MG_SPAN_MEAN,        /* one lane: (1 / n) * sum of n lanes */
+    MG_SCALAR_COUNT, /* from here on: statements with a header */
+    MG_CUSTOM,       /* one lane: any value, operands and partials, from the caller */
+    MG_SUM,          /* sum(a[c] for c), or sum(a[c] * b[c] for c) */
+    MG_LARGEST,      /* max(a[c] for c), which has no derivative: a constant that is computed */
     MG_OPERATION_COUNT
 } mg_operation;
 
@@ -139,32 +128,56 @@ mg_id mg_mul(mg_tape *tape, mg_id a, mg_id b);                            /* mg_
 mg_id mg_binary_with(mg_tape *tape, int32_t operation, mg_id a, double k); /* records the leaf k (id - 1) first */
 mg_id mg_custom(mg_tape *tape, double value, const mg_id *operands, const double *partials, size_t count);
 
-/* Record: span statements. Each is defined as if its scalar operations had been recorded one by one, as the course
-   writes them. Operands are runs of lanes, named by the id of the first. Return the id of the first lane. */
-mg_id mg_span_leaves(mg_tape *tape, const double *values, size_t n);     /* n leaves in a row */
-mg_id mg_span_add(mg_tape *tape, mg_id a, mg_id b, size_t n);
-mg_id mg_span_scale_by(mg_tape *tape, mg_id x, size_t n, double k);
-mg_id mg_span_relu(mg_tape *tape, mg_id x, size_t n, bool squared);
-mg_id mg_span_rmsnorm(mg_tape *tape, mg_id x, size_t n);                /* n lanes */
-mg_id mg_span_linear(mg_tape *tape, mg_id x, mg_id w, size_t rows, size_t columns); /* w[rows][columns] -> rows lanes */
-mg_id mg_span_softmax(mg_tape *tape, mg_id x, size_t n);                /* n lanes */
-mg_id mg_span_attention(mg_tape *tape, mg_id q, const mg_id *keys, const mg_id *values, size_t positions, size_t heads,
-                        size_t head_size);                               /* heads * head_size lanes */
-mg_id mg_span_surprisal(mg_tape *tape, mg_id p);                        /* -log(p), one lane */
-mg_id mg_span_mean(mg_tape *tape, const mg_id *x, size_t n);            /* (1 / n) * sum(x), one lane */
+/* Record: many lanes at once, as if their scalar operations had been recorded one by one, sums from 0 and left to
+   right. Lanes come in `groups` of `width`. A view says which lane is the operand of lane i of group g, at term c:
+       first + g * group + i * lane + c * term
+       list[i / block] + g * group + i % block * lane + c * term    with a list, by lane
+       list[c / block] + g * group + i * lane + c % block * term    with a list, by term
+   Makers return the id of the first of groups * width lanes, which have consecutive ids. */
+typedef struct {
+    mg_id first;
+    size_t group, lane, term;
+    const mg_id *list; /* NULL: none */
+    size_t entries, block;
+    bool by_term;
+} mg_view;
+mg_id mg_leaves(mg_tape *tape, const double *values, size_t n);
+/* A map: a scalar operation for each lane, on a and b, or on a and the constant k where b is NULL. */
+mg_id mg_map(mg_tape *tape, int32_t operation, size_t groups, size_t width, const mg_view *a, const mg_view *b,
+             double k);
+/* For each lane the sum over c < terms of a, or of the products a * b where b is not NULL. */
+mg_id mg_sum(mg_tape *tape, size_t groups, size_t width, size_t terms, const mg_view *a, const mg_view *b);
+/* One lane a group: the largest of its terms, without a derivative. */
+mg_id mg_largest(mg_tape *tape, size_t groups, size_t terms, const mg_view *x);
+/* A recording begins, or ends: what comes next goes to a page of its own, so that its times of writing are. While it is
+   quiet, makers leave a NaN where Python would raise: for graphs that are recorded on numbers that mean nothing, to be
+   replayed on others. */
+mg_status mg_tape_record_quietly(mg_tape *tape, bool quiet);
 
 /* Compute. The sweep sets the adjoint of its result to 1 and adds to the adjoints of all that it depends on. Sweeping
-   twice adds twice, to every lane; the scalar operations inside a span statement have no adjoints of their own, and
-   start each sweep at 0. */
+   twice adds twice, to every lane; the products inside a sum have no adjoints of their own, and start
+   each sweep at 0. */
 mg_status mg_sweep(mg_tape *tape, mg_id result);
-/* One step of Adam over `count` runs of leaves, sizes[r] of them from first[r]; their gradients are then 0. m and v are
-   the caller's moments, `parameters` of each: one a leaf, run after run (else MG_SHAPE, and nothing is written). correction1 is 1 - beta1 ** step, likewise correction2.
-   Changes nothing when the square of a gradient overflows (MG_POWER_RANGE). */
-mg_status mg_adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
-                  size_t parameters, double learning_rate, double beta1, double beta2, double correction1, double correction2,
-                  double epsilon);
+/* Optimizers: what a step makes of each parameter p, with g its gradient, m and v its moments, and the step's number t
+   from 1. (The moments that an optimizer does not use stay 0.)
+     MG_SGD    m = momentum * m + g; p -= learning_rate * m
+     MG_ADAM   m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g ** 2
+               m_hat = m / (1 - beta1 ** t); v_hat = v / (1 - beta2 ** t)
+               p -= learning_rate * m_hat / (v_hat ** 0.5 + epsilon)
+     MG_ADAMW  p -= learning_rate * weight_decay * p first, and then as MG_ADAM */
+typedef enum { MG_ADAM, MG_ADAMW, MG_SGD, MG_OPTIMIZER_COUNT } mg_optimizer_kind;
+typedef struct {
+    int32_t kind; /* an mg_optimizer_kind */
+    double beta1, beta2, epsilon, weight_decay, momentum;
+} mg_optimizer;
 
-/* Sums of gradients over documents, `parameters` of them as for mg_adam. Add: sum[i] += adjoint of leaf i, for the leaves of mg_adam, whose adjoints are
+/* Step number `step` from 1 of an optimizer over `count` runs of leaves, sizes[r] of them from first[r];
+   their gradients are then 0. m and v are the caller's moments, `parameters` of each: one a leaf, run after run (else
+   MG_SHAPE). Changes nothing when the square of a gradient overflows (MG_POWER_RANGE). */
+mg_status mg_optimizer_step(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
+                            size_t parameters, const mg_optimizer *optimizer, uint64_t step, double learning_rate);
+
+/* Sums of gradients over documents, `parameters` of them. Add: sum[i] += adjoint of leaf i of the runs, whose adjoints are
    then 0. Mean: the adjoint of leaf i is sum[i] * share, and sum[i] is then 0. */
 mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
                            size_t parameters);
@@ -181,39 +194,45 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since);
 void mg_program_free(mg_program *program);
 mg_status mg_program_forward(mg_program *program);
 mg_status mg_program_reverse(mg_program *program);
-/* An integer input: operand 0 or 1 of the MG_SPAN_ADD statement that `lane` belongs to, or operand 0 of an
-   MG_SPAN_SURPRISAL, is from now on the run of lanes from `first`: other leaves instead of leaves, or other lanes of
-   the same span statement, recorded before `lane` was (else MG_SHAPE). */
-mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_id first);
-/* Does the program compute the statements of all positions together? It does when its result is the mean of losses that
-   the same statements were recorded for, position by position; the numbers are the same. */
-bool mg_program_has_batches(const mg_program *program);
-
-/* Integer inputs by number. Bind: input `input` selects, for the operand that mg_program_select would take, the run of
-   `size` lanes from `first` + value * `size`, for values below `count`; an input may be bound to several operands. Set:
-   the values of all inputs, in order (MG_SHAPE, and nothing changed, when there are more or fewer than were bound, or
-   one is out of range). */
-mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t operand, mg_id first, size_t size,
-                          size_t count);
+/* Integer inputs by number. Bind: what operand `operand` of the statement that `lane` belongs to reads (of the view's
+   list, what entry `entry` of it names) is from now on the run of `size` lanes from `first` + value * `size`, for values
+   of input `input` below `count`: other leaves instead of leaves, or other lanes of the same statement, recorded before
+   `lane` was (else MG_SHAPE; MG_OPERATION where the program has no such operand). An input may be bound to several
+   operands. Not after mg_program_plan. Set: the values of all inputs, in order (MG_SHAPE, and nothing changed, when there
+   are more or fewer than were bound, or one is out of range). */
+mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t operand, size_t entry, mg_id first,
+                          size_t size, size_t count);
 mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n);
+/* Computes the statements of all positions together from now on, where that is proved to give the same numbers: the
+   result is the sum or the mean of losses that the same statements were recorded for, one position after the other. If
+   it is not, why_not_planned says why, in words; otherwise it is NULL. */
+mg_status mg_program_plan(mg_program *program);
+const char *mg_program_why_not_planned(const mg_program *program);
 
-/* Train: steps of Adam on programs whose result is the loss of a document and whose inputs are its tokens. A trainer
-   holds `count` runs of parameters, their moments and the number of steps taken; it refers to the tape and to the
-   programs, which must outlive it, and frees neither. Add names the program of documents of `tokens` tokens. A fast
-   trainer computes in float, with multiplications and additions fused: its programs must have batches, and no other
-   leaves than parameters (MG_SHAPE). NULL, and a status in the tape, on failure. */
-mg_trainer *mg_trainer_new(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double beta1,
-                           double beta2, double epsilon, bool fast);
+/* Train: steps of an optimizer on a program whose result is the loss of a document and whose inputs are its tokens. A
+   trainer holds `count` runs of parameters, their moments and the number of steps taken; it refers to the program, which
+   must outlive it. A document of fewer tokens than the program has inputs has the losses that need no others, and their
+   mean or sum. A fast trainer computes in float, with multiplications and additions fused: its program must have a plan,
+   and depend on no other leaves than parameters (MG_SHAPE). NULL, and a status in the tape, on failure. */
+mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
+                           const mg_optimizer *optimizer, bool fast);
 void mg_trainer_free(mg_trainer *trainer);
-mg_status mg_trainer_add(mg_trainer *trainer, size_t tokens, mg_program *program);
 /* Takes `steps` more steps, of `batch_size` documents each: document d is tokens[starts[d]] to tokens[starts[d + 1] -
    1], and the first of a step is number step * batch_size, modulo `documents`. Step i has learning_rates[i] and leaves
    its loss in losses[i], the mean of its documents'. Sets *done to the steps that were taken. A status other than MG_OK
    is that of step *done, which changed no parameter and left their gradients 0: MG_NOT_FINITE, with its loss in
-   losses[*done]; MG_SHAPE where a document has no program or a token is out of range; or as the operations and mg_adam
-   fail. The lanes of the programs hold no particular numbers afterwards. */
+   losses[*done]; MG_SHAPE where a document has no loss, more tokens than the program has inputs, or one out of range; or
+   as the operations and the optimizer fail. The lanes of the program hold no particular numbers afterwards. */
 mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
                          size_t batch_size, const double *learning_rates, size_t steps, double *losses, size_t *done);
+/* The mean loss of documents from .. to - 1, each by itself, without a step; in losses[to - from]. */
+mg_status mg_trainer_losses(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t from, size_t to,
+                            double *losses);
+/* The optimizer's state: the number of steps taken, and the moments of all parameters, `parameters` of each, run after
+   run. (A fast trainer's are float, and come and go as such.) */
+mg_status mg_trainer_read_state(mg_trainer *trainer, double *m, double *v, size_t parameters, uint64_t *steps);
+mg_status mg_trainer_write_state(mg_trainer *trainer, const double *m, const double *v, size_t parameters,
+                                 uint64_t steps);
 
 /* Read and write lanes; n lanes are copied from or to the caller's buffer. */
 double mg_value(mg_tape *tape, mg_id lane);   /* NaN and a status when the id is refused */

@@ -3,7 +3,9 @@
  * A rule computes the value of an operation and its partials exactly as the Python expression in its comment does, or
  * says why Python would raise. It writes nothing when it fails.
  */
-#include "tape.h"
+#include "statements.h"
+
+#include "operations.h"
 
 #include <math.h>
 
@@ -237,6 +239,7 @@ typedef struct {
 
 static const operation_row TABLE[MG_OPERATION_COUNT] = {
     [MG_LEAF] = {"", 0, false, NULL},
+    [MG_CONSTANT] = {"", 0, false, NULL},
     [MG_ADD] = {"+", 2, false, add},
     [MG_MUL] = {"*", 2, false, multiply},
     [MG_POW] = {"**", 1, true, power_constant},
@@ -254,20 +257,8 @@ static const operation_row TABLE[MG_OPERATION_COUNT] = {
     [MG_MAX] = {"max", 2, false, maximum},
     [MG_MIN] = {"min", 2, false, minimum},
     [MG_CUSTOM] = {"custom", -1, false, NULL},
-    [MG_SPAN_ADD] = {"+", -1, false, NULL},
-    [MG_SPAN_SCALE] = {"*", -1, false, NULL},
-    [MG_SPAN_SCALE_BY] = {"*", -1, true, NULL},
-    [MG_SPAN_RMS] = {"rms", -1, false, NULL},
-    [MG_SPAN_RELU] = {"ReLU", -1, false, NULL},
-    [MG_SPAN_RELU_SQUARE] = {"ReLU**2", -1, false, NULL},
-    [MG_SPAN_LINEAR] = {"linear", -1, false, NULL},
-    [MG_SPAN_LOGIT] = {"attention logit", -1, false, NULL},
-    [MG_SPAN_EXP] = {"exp", -1, false, NULL},
-    [MG_SPAN_TOTAL] = {"sum", -1, false, NULL},
-    [MG_SPAN_QUOTIENT] = {"/", -1, false, NULL},
-    [MG_SPAN_MIX] = {"attention", -1, false, NULL},
-    [MG_SPAN_SURPRISAL] = {"-log", -1, false, NULL},
-    [MG_SPAN_MEAN] = {"mean", -1, false, NULL},
+    [MG_SUM] = {"sum", -1, false, NULL},
+    [MG_LARGEST] = {"largest", -1, false, NULL},
 };
 
 const char *mg_operation_name(int32_t operation) {
@@ -287,15 +278,31 @@ const uint8_t mg_scalar_arity[MG_SCALAR_COUNT] = {
 
 /* ---- statements of one lane ------------------------------------------------------------------------------------- */
 
-static void write_slot(mg_tape *tape, mg_slot slot, int32_t operation, double value, const mg_slot operand[2],
-                       double da, double db) {
+bool mg_takes_constant(int32_t operation) { return TABLE[operation].constant; }
+
+mg_status mg_rule(int32_t operation, double a, double b, double out[3]) {
+    outcome result;
+    TRY(TABLE[operation].rule(a, b, &result));
+    out[0] = result.value;
+    out[1] = result.da;
+    out[2] = result.db;
+    return MG_OK;
+}
+
+void mg_write_slot(mg_tape *tape, mg_slot slot, int32_t operation, double value, const mg_slot operand[2],
+                   const double partial[2]) {
     tape->value[slot] = value;
     tape->adjoint[slot] = 0;
-    tape->partial[slot][0] = da;
-    tape->partial[slot][1] = db;
+    tape->partial[slot][0] = partial[0];
+    tape->partial[slot][1] = partial[1];
     tape->operand[slot][0] = operand[0];
     tape->operand[slot][1] = operand[1];
     tape->operation[slot] = (uint8_t)operation;
+}
+
+/* What an operation that Python refuses leaves on a quiet tape. */
+static outcome nothing(int32_t operation, double k) {
+    return (outcome){NAN, NAN, TABLE[operation].constant ? k : (double)NAN};
 }
 
 static mg_id record_outcome(mg_tape *tape, int32_t operation, mg_slot a, mg_slot b, outcome out) {
@@ -303,7 +310,7 @@ static mg_id record_outcome(mg_tape *tape, int32_t operation, mg_slot a, mg_slot
     if (!mg_reserve(tape, 1, &slot)) {
         return mg_fail(tape, MG_NO_MEMORY);
     }
-    write_slot(tape, slot, operation, out.value, (mg_slot[2]){a, b}, out.da, out.db);
+    mg_write_slot(tape, slot, operation, out.value, (mg_slot[2]){a, b}, (double[2]){out.da, out.db});
     mg_take(tape, slot, 1);
     return mg_id_of(tape, slot);
 }
@@ -311,11 +318,29 @@ static mg_id record_outcome(mg_tape *tape, int32_t operation, mg_slot a, mg_slot
 static mg_id record(mg_tape *tape, int32_t operation, mg_slot a, mg_slot b, double first, double second) {
     outcome out;
     mg_status status = TABLE[operation].rule(first, second, &out);
+    if (status != MG_OK && tape->quiet) {
+        out = nothing(operation, second);
+        status = MG_OK;
+    }
     return status == MG_OK ? record_outcome(tape, operation, a, b, out) : mg_fail(tape, status);
 }
 
+mg_status mg_compute_slot(mg_tape *tape, mg_slot slot, int32_t operation, const mg_slot operand[2], double k) {
+    const double second = TABLE[operation].constant ? k : tape->value[operand[1]];
+    outcome out;
+    mg_status status = TABLE[operation].rule(tape->value[operand[0]], second, &out);
+    if (status != MG_OK && tape->quiet) {
+        out = nothing(operation, second);
+        status = MG_OK;
+    }
+    if (status == MG_OK) {
+        mg_write_slot(tape, slot, operation, out.value, operand, (double[2]){out.da, out.db});
+    }
+    return status;
+}
+
 static bool fits(int32_t operation, int arity, bool constant) {
-    return operation > MG_LEAF && operation < MG_SCALAR_COUNT && TABLE[operation].arity == arity &&
+    return operation > MG_CONSTANT && operation < MG_SCALAR_COUNT && TABLE[operation].arity == arity &&
            TABLE[operation].constant == constant;
 }
 
@@ -327,7 +352,7 @@ mg_id mg_leaf(mg_tape *tape, double value) {
     if (!mg_reserve(tape, 1, &slot)) {
         return mg_fail(tape, MG_NO_MEMORY);
     }
-    write_slot(tape, slot, MG_LEAF, value, (mg_slot[2]){0, 0}, 0, 0);
+    mg_write_slot(tape, slot, MG_LEAF, value, (mg_slot[2]){0, 0}, (double[2]){0, 0});
     mg_take(tape, slot, 1);
     return mg_id_of(tape, slot);
 }
@@ -396,14 +421,18 @@ mg_id mg_binary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
         return mg_fail(tape, MG_STALE);
     }
     mg_status status = TABLE[operation].rule(tape->value[left], k, &out);
+    if (status != MG_OK && tape->quiet) {
+        out = nothing(operation, k);
+        status = MG_OK;
+    }
     if (status != MG_OK) {
         return mg_fail(tape, status);
     }
     if (!mg_reserve(tape, 2, &leaf)) {
         return mg_fail(tape, MG_NO_MEMORY);
     }
-    write_slot(tape, leaf, MG_LEAF, k, (mg_slot[2]){0, 0}, 0, 0);
-    write_slot(tape, leaf + 1, operation, out.value, (mg_slot[2]){left, leaf}, out.da, out.db);
+    mg_write_slot(tape, leaf, MG_CONSTANT, k, (mg_slot[2]){0, 0}, (double[2]){0, 0});
+    mg_write_slot(tape, leaf + 1, operation, out.value, (mg_slot[2]){left, leaf}, (double[2]){out.da, out.db});
     mg_take(tape, leaf, 2);
     return mg_id_of(tape, leaf + 1);
 }
@@ -429,27 +458,23 @@ int32_t mg_lane_operation(mg_tape *tape, mg_id lane) {
     if (!mg_find_for_reading(tape, lane, &slot)) {
         return -1;
     }
-    return tape->operation[slot] == MG_LANE ? tape->operation[tape->operand[slot][0]] : tape->operation[slot];
+    return mg_code(tape, slot) == MG_LANE ? mg_code(tape, tape->operand[slot][0]) : mg_code(tape, slot);
 }
 
 double mg_lane_constant(mg_tape *tape, mg_id lane) {
     mg_slot slot;
-    if (!mg_find_for_reading(tape, lane, &slot)) {
+    if (!mg_find_for_reading(tape, lane, &slot) || mg_code(tape, slot) == MG_LANE) {
         return NAN;
     }
-    if (tape->operation[slot] == MG_LANE) {
-        mg_slot header = tape->operand[slot][0];
-        return tape->operation[header] == MG_SPAN_SCALE_BY ? tape->value[header] : NAN;
-    }
-    return TABLE[tape->operation[slot]].constant ? tape->partial[slot][1] : NAN;
+    return TABLE[mg_code(tape, slot)].constant ? tape->partial[slot][1] : NAN;
 }
 
 static size_t operand_count(const mg_tape *tape, mg_slot slot) {
-    if (tape->operation[slot] == MG_LANE) {
-        mg_slot header = tape->operand[slot][0];
-        return mg_term_width(tape, header) * mg_term_count(tape, header);
+    if (mg_code(tape, slot) == MG_LANE) {
+        const mg_statement *statement = mg_statement_of(tape, tape->operand[slot][0]);
+        return (size_t)statement->factors * statement->terms;
     }
-    return mg_scalar_arity[tape->operation[slot]];
+    return mg_scalar_arity[mg_code(tape, slot)];
 }
 
 size_t mg_lane_operand_count(mg_tape *tape, mg_id lane) {
@@ -468,10 +493,10 @@ mg_status mg_lane_operands(mg_tape *tape, mg_id lane, mg_id *operands, double *p
     }
     size_t count = operand_count(tape, slot);
     for (size_t k = 0; k < count; k++) {
-        if (tape->operation[slot] == MG_LANE) {
-            mg_slot header = tape->operand[slot][0];
-            operands[k] = mg_id_of(tape, mg_term_operand(tape, header, tape->operand[slot][1], k));
-            partials[k] = mg_term_partial(tape, header, tape->operand[slot][1], k);
+        if (mg_code(tape, slot) == MG_LANE) {
+            const mg_slot header = tape->operand[slot][0], number = tape->operand[slot][1];
+            operands[k] = mg_id_of(tape, mg_operand_visited(tape, header, number, k));
+            partials[k] = mg_partial_visited(tape, header, number, k);
         } else {
             operands[k] = mg_id_of(tape, tape->operand[slot][k]);
             partials[k] = tape->partial[slot][k];

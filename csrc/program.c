@@ -2,78 +2,185 @@
  *
  * A program is what a result was computed from, in order of recording, and the list that the sweep goes down. Both are
  * worked out once; a replay computes the same slots again, in place, and searches nothing. Where the statements repeat
- * from position to position, batches compute them faster, with the same bits (batches.h).
+ * from position to position, a plan computes them faster, with the same bits (plan.h).
  */
-#include "kernels.h"
 #include "program.h"
+
+#include "operations.h"
+#include "marking.h"
+#include "plan.h"
+#include "statements.h"
+#include "sweep.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* What the sweep's list names, each statement once. Marks are taken away again. */
-static bool list_statements(mg_tape *tape, const mg_list *order, mg_list *statements) {
-    bool listed = true;
-    for (size_t i = order->count; listed && i-- > 0;) {
-        mg_slot slot = order->item[i] & ~MG_RUN;
-        i -= order->item[i] & MG_RUN ? 2 : 0;
-        if (mg_code(tape, slot) == MG_LANE) {
-            slot = tape->operand[slot][0];
-        }
-        if (!(tape->operation[slot] & MG_VISITED)) {
-            listed = mg_list_push(tape, statements, slot);
-            tape->operation[slot] |= listed ? MG_VISITED : 0;
+/* ---- what a program is made of ---------------------------------------------------------------------------------- */
+
+static int by_serial(const void *a, const void *b) {
+    const mg_entry *left = a, *right = b;
+    return (left->serial > right->serial) - (left->serial < right->serial);
+}
+
+/* Lists the marked statements recorded since `since`, page by page, and takes all marks away. */
+static bool list_statements(mg_program *program, mg_mark since) {
+    mg_tape *tape = program->tape;
+    const size_t bytes = tape->page_count * sizeof(mg_entry);
+    mg_entry *pages = mg_reallocate(tape, NULL, 0, bytes);
+    size_t count = 0;
+    bool listed = pages != NULL;
+    for (size_t p = 0; listed && p < tape->page_count; p++) {
+        if (tape->pages[p].serial != 0) {
+            pages[count++] = (mg_entry){tape->pages[p].serial, (uint32_t)p};
         }
     }
-    for (size_t i = 0; i < statements->count; i++) {
-        tape->operation[statements->item[i]] &= (uint8_t)~MG_VISITED;
+    if (listed) {
+        qsort(pages, count, sizeof *pages, by_serial);
     }
+    mg_slot end = 0;
+    for (size_t p = 0; listed && p < count; p++) {
+        const mg_slot from = pages[p].page * MG_PAGE, to = from + tape->pages[pages[p].page].used;
+        for (mg_slot s = from; listed && s < to; s++) {
+            const uint8_t operation = tape->operation[s], code = mg_code(tape, s);
+            if (!(operation & MG_VISITED) || mg_is_leaf(code) || code == MG_LANE || code == MG_PAYLOAD ||
+                operation & MG_JOINED || mg_id_of(tape, s) < since) {
+                continue;
+            }
+            end = mg_end(tape, s);
+            listed = mg_list_push(tape, &program->statements, s) && mg_list_push(tape, &program->ends, end);
+        }
+    }
+    mg_reallocate(tape, pages, pages == NULL ? 0 : bytes, 0);
     return listed;
 }
 
-/* In order of recording, from `since` on. qsort has no context: it sorts ids, of which the slots are made again. */
-static int by_id(const void *a, const void *b) {
-    mg_id left = *(const mg_id *)a, right = *(const mg_id *)b;
-    return (left > right) - (left < right);
+static void take_marks_away(mg_tape *tape) {
+    for (size_t s = 0; s < tape->page_count * MG_PAGE; s++) {
+        tape->operation[s] &= (uint8_t)~MG_VISITED;
+    }
 }
 
-static bool sort_by_recording(mg_tape *tape, mg_list *statements, mg_mark since) {
-    size_t bytes = statements->count * sizeof(mg_id);
-    if (bytes == 0) {
-        return true;
-    }
-    mg_id *ids = mg_reallocate(tape, NULL, 0, bytes);
-    if (ids == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < statements->count; i++) {
-        ids[i] = mg_id_of(tape, statements->item[i]);
-    }
-    qsort(ids, statements->count, sizeof *ids, by_id);
-    size_t kept = 0;
-    for (size_t i = 0; i < statements->count; i++) {
-        if (ids[i] >= since) {
-            statements->item[kept++] = mg_slot_of(tape, ids[i]);
+/* Which statement of the program holds a slot; its count when none does. */
+size_t mg_program_statement(const mg_program *program, mg_slot slot) {
+    const mg_tape *tape = program->tape;
+    const mg_id id = mg_id_of(tape, slot);
+    size_t low = 0, high = program->statements.count;
+    while (low < high) { /* the last whose head is not after the slot */
+        const size_t middle = low + (high - low) / 2;
+        if (mg_id_of(tape, program->statements.item[middle]) <= id) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    statements->count = kept;
-    mg_reallocate(tape, ids, bytes, 0);
+    if (low > 0 && slot >= program->statements.item[low - 1] && slot < program->ends.item[low - 1]) {
+        return low - 1;
+    }
+    return program->statements.count;
+}
+
+/* Is the result a sum of lanes, or their mean? Lists them. */
+static bool find_losses(mg_program *program) {
+    mg_tape *tape = program->tape;
+    mg_slot result, sum;
+    if (!mg_find(tape, program->result, &result)) {
+        return true;
+    }
+    sum = result;
+    if (mg_code(tape, result) == MG_MUL && mg_end(tape, mg_head(tape, result)) == mg_head(tape, result) + 1 &&
+        mg_code(tape, tape->operand[result][1]) == MG_CONSTANT) {
+        sum = tape->operand[result][0];
+        program->mean = true;
+    }
+    if (mg_code(tape, sum) != MG_LANE || mg_code(tape, tape->operand[sum][0]) != MG_SUM) {
+        return true;
+    }
+    const mg_slot header = tape->operand[sum][0];
+    const mg_statement *statement = mg_statement_of(tape, header);
+    const mg_operands *x = &statement->operand[0];
+    const double share = program->mean ? tape->value[tape->operand[result][1]] : 1;
+    if (statement->lanes != 1 || statement->factors != 1 || x->listing != MG_BY_TERM || x->block != 1 ||
+        share != (program->mean ? 1 / (double)statement->terms : 1) ||
+        mg_program_statement(program, sum) != program->statements.count - (program->mean ? 2 : 1)) {
+        return true;
+    }
+    size_t before = 0;
+    for (size_t t = 0; t < statement->terms; t++) { /* lanes of the program's statements, each after the one before */
+        const mg_slot loss = mg_list_of(tape, header, x)[t];
+        const size_t at = mg_program_statement(program, loss);
+        if (at == program->statements.count || (t > 0 && at <= before) || mg_lanes(tape, mg_head(tape, loss)) != 1) {
+            program->loss.count = 0;
+            return true;
+        }
+        before = at;
+        if (!mg_list_push(tape, &program->loss, loss)) {
+            return false;
+        }
+    }
+    program->losses = program->loss.count;
     return true;
 }
 
-/* Searches from the result and keeps the list; the tape gets the old one to write the next into. */
-static mg_status find_order(mg_program *program) {
+typedef struct {
+    mg_program *program;
+    uint32_t needed;
+} reader;
+
+/* The statements of a run of slots are needed by what reads them. */
+static bool need(void *context, mg_slot first, size_t n) {
+    const reader *by = context;
+    const mg_tape *tape = by->program->tape;
+    if (mg_is_leaf(mg_code(tape, first))) {
+        return true; /* no run has both */
+    }
+    for (mg_slot s = first; s < first + n;) {
+        const size_t k = mg_program_statement(by->program, s);
+        if (k == by->program->statements.count) {
+            s++;
+            continue;
+        }
+        uint32_t *needed = &by->program->needed.item[k];
+        *needed = *needed < by->needed ? *needed : by->needed;
+        s = by->program->ends.item[k];
+    }
+    return true;
+}
+
+static bool find_needed(mg_program *program) {
+    mg_tape *tape = program->tape;
+    const size_t count = program->statements.count;
+    for (size_t k = 0; k < count; k++) {
+        if (!mg_list_push(tape, &program->needed, (uint32_t)program->losses)) {
+            return false;
+        }
+    }
+    for (size_t t = 0; t < program->losses; t++) {
+        program->needed.item[mg_program_statement(program, program->loss.item[t])] = (uint32_t)t;
+    }
+    for (size_t k = program->losses > 0 ? count : 0; k-- > 0;) {
+        reader by = {program, program->needed.item[k]};
+        mg_each_run(tape, program->statements.item[k], need, &by);
+    }
+    return true;
+}
+
+static mg_status build(mg_program *program, mg_mark since) {
     mg_tape *tape = program->tape;
     mg_slot result;
     if (!mg_find(tape, program->result, &result)) {
         return MG_STALE;
     }
-    mg_status status = mg_search(tape, result);
-    mg_search_end(tape);
-    mg_list order = program->order;
-    program->order = tape->order;
-    tape->order = order;
-    program->ordered = status == MG_OK;
-    return status;
+    const bool listed = mg_mark_needed(tape, result, 1) && list_statements(program, since);
+    take_marks_away(tape);
+    if (!listed || !find_losses(program) || !find_needed(program)) {
+        return MG_NO_MEMORY;
+    }
+    for (size_t i = 0; i < program->statements.count; i++) {
+        if (mg_code(tape, program->statements.item[i]) == MG_CUSTOM) {
+            return MG_NOT_REPLAYABLE;
+        }
+    }
+    return mg_program_order(program, program->losses);
 }
 
 mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
@@ -85,19 +192,15 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
         mg_fail(tape, MG_NO_MEMORY);
         return NULL;
     }
-    *program = (mg_program){.tape = tape, .result = result, .writes = tape->writes};
-    mg_status status = find_order(program);
-    if (status == MG_OK && !(list_statements(tape, &program->order, &program->statements) &&
-                             sort_by_recording(tape, &program->statements, since))) {
-        status = MG_NO_MEMORY;
-    }
-    for (size_t i = 0; status == MG_OK && i < program->statements.count; i++) {
-        status = mg_code(tape, program->statements.item[i]) == MG_CUSTOM ? MG_NOT_REPLAYABLE : MG_OK;
-    }
-    if (status == MG_OK) {
-        status = mg_batches_find(program);
-    }
-    if (status != MG_OK) {
+    *program = (mg_program){.tape = tape, .result = result, .ordered = SIZE_MAX, .computed = SIZE_MAX};
+    mg_turn_page(tape); /* the times at which a page was computed anew are then the program's alone */
+    mg_status status = build(program, since);
+    if (status == MG_OK) { /* recording was a forward */
+        program->computed = program->losses;
+        program->writes = tape->writes;
+        program->selections = tape->selections;
+        program->operands = 0;
+    } else {
         mg_program_free(program);
         mg_fail(tape, status);
         return NULL;
@@ -108,12 +211,13 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
 void mg_program_free(mg_program *program) {
     if (program != NULL) {
         mg_tape *tape = program->tape;
-        if (tape->work_of == program) {
-            tape->work_of = NULL;
-        }
-        mg_batches_free(program);
+        mg_plan_free(tape, program->plan);
         mg_reallocate(tape, program->bindings, program->binding_room * sizeof *program->bindings, 0);
+        mg_reallocate(tape, program->values, program->inputs * sizeof *program->values, 0);
         mg_list_free(tape, &program->statements);
+        mg_list_free(tape, &program->ends);
+        mg_list_free(tape, &program->needed);
+        mg_list_free(tape, &program->loss);
         mg_list_free(tape, &program->order);
         mg_reallocate(tape, program, sizeof *program, 0);
     }
@@ -126,84 +230,108 @@ static mg_status enter(const mg_program *program) {
     return status == MG_OK && !mg_find(program->tape, program->result, &result) ? MG_STALE : status;
 }
 
-/* May operand `operand` of the statement that `lane` belongs to be another run of lanes, `size` of them from `first`?
-   Sets *header, and whether they are leaves. Leaves instead of leaves, or other lanes of one span statement, and older
-   than this statement: so they live as long as it does, and do not depend on it. */
-static mg_status may_select(const mg_program *program, mg_id lane, size_t operand, mg_id first, size_t count,
-                            mg_slot *header, bool *leaves) {
+/* A hash of all operands that inputs may exchange, of this program or of another. */
+static uint64_t hash_operands(const mg_program *program) {
     const mg_tape *tape = program->tape;
-    mg_slot slot, selected;
-    if (!mg_find(tape, lane, &slot)) {
-        return MG_STALE;
-    }
-    if (tape->operation[slot] != MG_LANE) {
-        return MG_OPERATION;
-    }
-    *header = tape->operand[slot][0];
-    uint8_t code = mg_code(tape, *header);
-    if ((code != MG_SPAN_ADD || operand > 1) && (code != MG_SPAN_SURPRISAL || operand > 0)) {
-        return MG_OPERATION;
-    }
-    if (!mg_find_run(tape, first, count, &selected)) {
-        return mg_find(tape, first, &selected) ? MG_SHAPE : MG_STALE;
-    }
-    mg_slot before = mg_operand(tape, *header, operand), last = selected + (mg_slot)count - 1;
-    *leaves = tape->operation[before] == MG_LEAF && mg_all_leaves(tape, selected, count);
-    bool one_statement = tape->operation[before] == MG_LANE && tape->operation[selected] == MG_LANE &&
-                         tape->operation[last] == MG_LANE &&
-                         tape->operand[selected][0] == tape->operand[before][0] &&
-                         tape->operand[last][0] == tape->operand[before][0];
-    return (*leaves || one_statement) && first <= mg_id_of(tape, *header) ? MG_OK : MG_SHAPE;
-}
-
-static void select_operand(mg_program *program, mg_slot header, size_t operand, mg_slot selected, bool leaves) {
-    if (selected != mg_operand(program->tape, header, operand)) {
-        if (mg_code(program->tape, header) == MG_SPAN_ADD && !leaves) {
-            mg_batches_free(program); /* they read the same lane of each position's statement */
+    uint64_t hash = 1469598103934665603u;
+    for (size_t k = 0; k < program->statements.count; k++) {
+        const mg_slot head = program->statements.item[k], end = mg_first_lane(tape, head);
+        const size_t slots = end == head ? 1 : end - head;
+        const uint32_t *words = tape->operand[head];
+        const size_t from = end == head ? 0 : offsetof(mg_statement, operand) / sizeof *words;
+        for (size_t w = from; w < 2 * slots; w++) {
+            hash = (hash ^ words[w]) * 1099511628211u;
         }
-        mg_set_operand(program->tape, header, operand, selected);
-        program->ordered = program->ordered && leaves;
-        program->writes = UINT64_MAX; /* what was computed is not of this operand */
     }
+    return hash;
 }
 
-mg_status mg_program_select(mg_program *program, mg_id lane, size_t operand, mg_id first) {
-    mg_slot slot, header = 0;
-    bool leaves = false;
-    mg_status status = enter(program);
-    if (status != MG_OK) {
-        return status;
+/* ---- integer inputs --------------------------------------------------------------------------------------------- */
+
+/* The first slot that an operand reads. */
+mg_slot mg_selected_now(const mg_tape *tape, const mg_binding *binding) {
+    if (mg_code(tape, binding->head) < MG_LANE) {
+        return tape->operand[binding->head][binding->factor];
     }
-    size_t lanes = mg_find(program->tape, lane, &slot) && program->tape->operation[slot] == MG_LANE
-                       ? mg_lanes(program->tape, program->tape->operand[slot][0])
-                       : 1;
-    status = may_select(program, lane, operand, first, lanes, &header, &leaves);
-    if (status == MG_OK) {
-        select_operand(program, header, operand, mg_slot_of(program->tape, first), leaves);
-    }
-    return status;
+    const mg_operands *x = &mg_statement_of(tape, binding->head)->operand[binding->factor];
+    return x->listing == MG_STRIDED ? x->base : mg_list_of(tape, binding->head, x)[binding->entry];
 }
 
-mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t operand, mg_id first, size_t size,
-                          size_t count) {
+void mg_exchange(mg_program *program, const mg_binding *binding, mg_slot selected) {
     mg_tape *tape = program->tape;
-    mg_binding binding = {.input = input, .operand = operand, .first = first, .size = size, .count = count};
-    mg_status status = enter(program);
-    if (status != MG_OK) {
-        return status;
+    const mg_slot before = mg_selected_now(tape, binding);
+    if (selected == before) {
+        return;
     }
-    if (size == 0 || count == 0 || size > MG_MAX_SLOTS / count || count > INT32_MAX) {
+    tape->selections++;
+    if (mg_code(tape, binding->head) < MG_LANE) {
+        for (mg_slot s = binding->head, end = mg_end(tape, s); s < end; s++) {
+            tape->operand[s][binding->factor] += selected - before;
+        }
+        return;
+    }
+    mg_operands *x = &mg_statement_of(tape, binding->head)->operand[binding->factor];
+    if (x->listing == MG_STRIDED) {
+        x->base = selected;
+    } else {
+        mg_list_of(tape, binding->head, x)[binding->entry] = selected;
+    }
+}
+
+/* How many slots an operand reads from the first on. */
+static size_t reach(const mg_tape *tape, const mg_binding *binding) {
+    size_t most = 0;
+    if (mg_code(tape, binding->head) < MG_LANE) {
+        for (mg_slot s = binding->head, end = mg_end(tape, s); s < end; s++) {
+            const size_t offset = tape->operand[s][binding->factor] - tape->operand[binding->head][binding->factor];
+            most = offset > most ? offset : most;
+        }
+        return most + 1;
+    }
+    const mg_statement *s = mg_statement_of(tape, binding->head);
+    const mg_operands *x = &s->operand[binding->factor];
+    const size_t terms = x->listing == MG_BY_TERM && x->block < s->terms ? x->block : s->terms;
+    const size_t width = x->listing == MG_BY_LANE && x->block < s->width ? x->block : s->width;
+    return (size_t)(s->groups - 1) * x->group + (width - 1) * (size_t)x->lane + (terms - 1) * (size_t)x->term + 1;
+}
+
+/* May another run of lanes be in the place of the operand? Leaves instead of leaves, or other lanes of one statement,
+   and older than this statement: so they live as long as it does, and do not depend on it. */
+static mg_status may_select(const mg_program *program, mg_binding *binding) {
+    const mg_tape *tape = program->tape;
+    const size_t n = binding->size * binding->count;
+    if (!mg_find_run(tape, binding->first, n, &binding->table)) {
+        return mg_find(tape, binding->first, &binding->table) ? MG_SHAPE : MG_STALE;
+    }
+    const mg_slot before = mg_selected_now(tape, binding);
+    binding->leaves = mg_code(tape, before) == MG_LEAF && mg_all_leaves(tape, binding->table, n);
+    const bool one_statement = !mg_is_leaf(mg_code(tape, before)) && !mg_is_leaf(mg_code(tape, binding->table)) &&
+                               mg_head(tape, binding->table) == mg_head(tape, before) &&
+                               mg_head(tape, binding->table + (mg_slot)n - 1) == mg_head(tape, before);
+    if ((!binding->leaves && !one_statement) || binding->first + n > mg_id_of(tape, binding->head) ||
+        reach(tape, binding) > binding->size) {
         return MG_SHAPE;
     }
-    status = may_select(program, lane, operand, first, size * count, &binding.header, &binding.leaves);
-    if (status != MG_OK) {
-        return status;
-    }
-    if (size != mg_lanes(tape, binding.header)) {
-        return MG_SHAPE;
+    return MG_OK;
+}
+
+/* Room for one more input, or one more binding. */
+static mg_status make_room(mg_program *program, size_t input) {
+    mg_tape *tape = program->tape;
+    if (input >= program->inputs) {
+        int32_t *grown = mg_reallocate(tape, program->values, program->inputs * sizeof *grown,
+                                       (input + 1) * sizeof *grown);
+        if (grown == NULL) {
+            return MG_NO_MEMORY;
+        }
+        for (size_t k = program->inputs; k <= input; k++) {
+            grown[k] = -1;
+        }
+        program->values = grown;
+        program->inputs = input + 1;
     }
     if (program->binding_count == program->binding_room) {
-        size_t room = program->binding_room ? 2 * program->binding_room : 16, bytes = sizeof binding;
+        const size_t room = program->binding_room ? 2 * program->binding_room : 16, bytes = sizeof(mg_binding);
         mg_binding *grown = mg_reallocate(tape, program->bindings, program->binding_room * bytes, room * bytes);
         if (grown == NULL) {
             return MG_NO_MEMORY;
@@ -211,160 +339,303 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
         program->bindings = grown;
         program->binding_room = room;
     }
-    program->bindings[program->binding_count++] = binding;
-    program->inputs = input >= program->inputs ? input + 1 : program->inputs;
     return MG_OK;
 }
 
-mg_status mg_program_find_inputs(mg_program *program) {
+mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t operand, size_t entry, mg_id first,
+                          size_t size, size_t count) {
+    mg_tape *tape = program->tape;
+    mg_binding binding = {.input = input, .factor = operand, .entry = entry, .first = first, .size = size,
+                          .count = count};
+    mg_slot slot;
     mg_status status = enter(program);
     if (status != MG_OK) {
         return status;
     }
-    for (size_t b = 0; b < program->binding_count; b++) {
-        mg_binding *binding = &program->bindings[b];
-        if (!mg_find_run(program->tape, binding->first, binding->size * binding->count, &binding->slot)) {
-            return MG_STALE;
-        }
+    if (!mg_find(tape, lane, &slot)) {
+        return MG_STALE;
     }
-    return MG_OK;
+    const size_t number = mg_is_leaf(mg_code(tape, slot)) ? program->statements.count
+                                                          : mg_program_statement(program, slot);
+    if (size == 0 || count == 0 || size > MG_MAX_SLOTS / count || input > MG_MAX_SLOTS || program->planned) {
+        return MG_SHAPE;
+    }
+    if (number == program->statements.count) {
+        return MG_OPERATION; /* not the program's */
+    }
+    binding.head = program->statements.item[number];
+    const uint8_t code = mg_code(tape, binding.head);
+    const size_t factors = code < MG_LANE ? mg_scalar_arity[code] : mg_statement_of(tape, binding.head)->factors;
+    if (operand >= factors) {
+        return MG_OPERATION;
+    }
+    if (code > MG_LANE) {
+        const mg_operands *x = &mg_statement_of(tape, binding.head)->operand[operand];
+        if (entry >= (x->listing == MG_STRIDED ? 1 : x->entries)) {
+            return MG_OPERATION;
+        }
+    } else if (entry > 0) {
+        return MG_OPERATION;
+    }
+    status = may_select(program, &binding);
+    if (status == MG_OK) {
+        status = make_room(program, input);
+    }
+    if (status == MG_OK) {
+        program->bindings[program->binding_count++] = binding;
+        tape->bound++;
+        program->operands = hash_operands(program);
+    }
+    return status;
 }
 
-bool mg_program_select_inputs(mg_program *program, const int32_t *values) {
-    for (size_t b = 0; b < program->binding_count; b++) {
-        int32_t value = values[program->bindings[b].input];
-        if (value < 0 || (size_t)value >= program->bindings[b].count) {
-            return false;
+mg_status mg_program_find_inputs(mg_program *program) {
+    mg_status status = enter(program);
+    for (size_t b = 0; status == MG_OK && b < program->binding_count; b++) {
+        mg_binding *binding = &program->bindings[b];
+        if (!mg_find_run(program->tape, binding->first, binding->size * binding->count, &binding->table)) {
+            status = MG_STALE;
         }
     }
+    return status;
+}
+
+bool mg_program_in_range(const mg_program *program, const int32_t *values, size_t n) {
     for (size_t b = 0; b < program->binding_count; b++) {
         const mg_binding *binding = &program->bindings[b];
-        mg_slot selected = binding->slot + (mg_slot)((size_t)values[binding->input] * binding->size);
-        select_operand(program, binding->header, binding->operand, selected, binding->leaves);
+        if (binding->input < n && (values[binding->input] < 0 || (size_t)values[binding->input] >= binding->count)) {
+            return false;
+        }
     }
     return true;
 }
 
-mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n) {
-    mg_status status = mg_program_find_inputs(program);
-    status = status == MG_OK && n != program->inputs ? MG_SHAPE : status;
-    return status == MG_OK && !mg_program_select_inputs(program, values) ? MG_SHAPE : status;
+void mg_program_select(mg_program *program, const int32_t *values) {
+    for (size_t b = 0; b < program->binding_count; b++) {
+        const mg_binding *binding = &program->bindings[b];
+        if (values[binding->input] >= 0) {
+            mg_exchange(program, binding, binding->table + (mg_slot)((size_t)values[binding->input] * binding->size));
+        }
+    }
 }
 
-bool mg_program_has_batches(const mg_program *program) { return program->batches != NULL; }
+mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n) {
+    mg_status status = mg_program_find_inputs(program);
+    if (status == MG_OK && (n != program->inputs || !mg_program_in_range(program, values, n))) {
+        status = MG_SHAPE;
+    }
+    if (status == MG_OK && n > 0) {
+        if (memcmp(program->values, values, n * sizeof *values) != 0) {
+            program->computed = SIZE_MAX; /* what was computed is not of these inputs */
+        }
+        memcpy(program->values, values, n * sizeof *values);
+        mg_program_select(program, values);
+    }
+    return status;
+}
 
-mg_status mg_compute_plainly(mg_program *program) {
+size_t mg_program_losses_of(const mg_program *program, size_t tokens) {
+    size_t first_too_far = program->losses;
+    for (size_t b = 0; b < program->binding_count; b++) {
+        const mg_binding *binding = &program->bindings[b];
+        const size_t needed = program->needed.item[mg_program_statement(program, binding->head)];
+        if (binding->input >= tokens && needed < first_too_far) {
+            first_too_far = needed;
+        }
+    }
+    return first_too_far;
+}
+
+/* ---- the plain replay ------------------------------------------------------------------------------------------- */
+
+/* Does the statement belong to the program of the first n losses? */
+static bool belongs(const mg_program *program, size_t k, size_t n) {
+    return n == program->losses || program->needed.item[k] < n;
+}
+
+static mg_status forward_all(mg_program *program, size_t n) {
+    mg_tape *tape = program->tape;
     mg_status status = MG_OK;
-    for (size_t i = 0; status == MG_OK && i < program->statements.count; i++) {
-        mg_slot slot = program->statements.item[i];
-        bool scalar = mg_code(program->tape, slot) < MG_SCALAR_COUNT;
-        status = scalar ? mg_scalar_forward(program->tape, slot) : mg_forward(program->tape, slot);
+    for (size_t k = 0; status == MG_OK && k < program->statements.count; k++) {
+        if (!belongs(program, k, n)) {
+            continue;
+        }
+        const mg_slot head = program->statements.item[k], end = program->ends.item[k];
+        if (mg_code(tape, head) > MG_LANE) {
+            status = mg_statement_forward(tape, head);
+        } else {
+            for (mg_slot s = head; status == MG_OK && s < end; s++) {
+                status = mg_scalar_forward(tape, s);
+            }
+        }
     }
     return status;
 }
 
 /* Statements outside the program must know that these lanes were computed anew. */
-static void stamp(mg_program *program) {
+static void stamp(const mg_program *program) {
     mg_tape *tape = program->tape;
-    size_t stamped = SIZE_MAX; /* the page of the last scalar operation */
+    size_t stamped = SIZE_MAX;
     tape->clock++;
-    for (size_t i = 0; i < program->statements.count; i++) {
-        mg_slot slot = program->statements.item[i];
-        if (mg_code(tape, slot) >= MG_SCALAR_COUNT) {
-            tape->adjoint[slot] = (double)tape->clock; /* recorded anew */
-            size_t first = mg_first_lane(tape, slot), last = first + mg_lanes(tape, slot) - 1;
-            for (size_t p = first / MG_PAGE; p <= last / MG_PAGE; p++) {
-                tape->pages[p].written = tape->clock;
+    for (size_t k = 0; k < program->statements.count; k++) {
+        const mg_slot head = program->statements.item[k];
+        if (mg_code(tape, head) > MG_LANE) {
+            mg_stamp_statement(tape, head, tape->clock);
+        }
+        for (size_t p = head / MG_PAGE; p <= (program->ends.item[k] - 1) / MG_PAGE; p++) {
+            if (p != stamped) {
+                tape->pages[p].written = tape->pages[p].computed = tape->clock;
+                stamped = p;
             }
-        } else if (slot / MG_PAGE != stamped) {
-            stamped = slot / MG_PAGE;
-            tape->pages[stamped].written = tape->pages[stamped].computed = tape->clock;
         }
     }
 }
 
-mg_status mg_sweep_plainly(mg_program *program) {
+mg_status mg_compute_plainly(mg_program *program, size_t n, double *value) {
     mg_tape *tape = program->tape;
     mg_slot result;
-    mg_status status = program->ordered ? MG_OK : find_order(program);
-    if (status == MG_OK) {
-        for (size_t i = 0; i < program->statements.count; i++) {
-            mg_slot slot = program->statements.item[i];
-            if (mg_code(tape, slot) < MG_SCALAR_COUNT) {
-                tape->adjoint[slot] = 0;
-            } else {
-                memset(tape->adjoint + mg_first_lane(tape, slot), 0, mg_lanes(tape, slot) * sizeof *tape->adjoint);
-            }
+    mg_status status = forward_all(program, n);
+    stamp(program);
+    program->in_plan = false;
+    if (n == program->losses) {
+        mg_find(tape, program->result, &result);
+        *value = tape->value[result];
+    } else {
+        double sum = 0;
+        for (size_t t = 0; t < n; t++) {
+            sum += tape->value[program->loss.item[t]];
         }
+        *value = program->mean ? sum * (1 / (double)n) : sum;
+    }
+    return status;
+}
+
+mg_status mg_program_order(mg_program *program, size_t n) {
+    mg_tape *tape = program->tape;
+    mg_slot result;
+    mg_status status = MG_OK;
+    if (program->ordered == n && program->ordered_at == tape->selections) {
+        return MG_OK;
+    }
+    if (!mg_find(tape, program->result, &result)) {
+        return MG_STALE;
+    }
+    mg_search_begin(tape);
+    if (n == program->losses) {
+        status = mg_search(tape, result);
+    }
+    for (size_t t = 0; status == MG_OK && n < program->losses && t < n; t++) {
+        status = mg_search(tape, program->loss.item[t]);
+    }
+    mg_search_end(tape);
+    const mg_list order = program->order; /* the tape gets the old list to write the next into */
+    program->order = tape->order;
+    tape->order = order;
+    program->ordered = status == MG_OK ? n : SIZE_MAX;
+    program->ordered_at = tape->selections;
+    return status;
+}
+
+mg_status mg_sweep_plainly(mg_program *program, size_t n) {
+    mg_tape *tape = program->tape;
+    mg_slot result;
+    mg_status status = mg_program_order(program, n);
+    if (status != MG_OK) {
+        return status;
+    }
+    for (size_t k = 0; k < program->statements.count; k++) {
+        if (belongs(program, k, n)) {
+            const mg_slot first = mg_first_lane(tape, program->statements.item[k]);
+            memset(tape->adjoint + first, 0, (program->ends.item[k] - first) * sizeof *tape->adjoint);
+        }
+    }
+    if (n == program->losses) {
         mg_find(tape, program->result, &result);
         tape->adjoint[result] = 1;
-        mg_go_down(tape, program->order.item, program->order.count);
     }
-    return status;
-}
-
-mg_status mg_program_compute(mg_program *program, bool store, double *value) {
-    mg_tape *tape = program->tape;
-    mg_status status = MG_OK;
-    mg_replay replay;
-    mg_slot result;
-    bool batched = program->batches != NULL && mg_batches_select(program) &&
-                   mg_batches_enter(program, sizeof(double), &replay) && mg_kernels_chosen()->forward(&replay);
-    tape->work_of = batched ? program : NULL;
-    if (!batched) {
-        status = mg_compute_plainly(program);
-    } else if (store) {
-        mg_batches_store_values(program, &replay);
+    for (size_t t = 0; n < program->losses && t < n; t++) {
+        tape->adjoint[program->loss.item[t]] = program->mean ? 1 / (double)n : 1;
     }
-    if (store || !batched) {
-        stamp(program);
-    }
-    mg_find(tape, program->result, &result);
-    *value = batched ? mg_batches_result(&replay) : tape->value[result];
-    program->writes = status == MG_OK ? tape->writes : UINT64_MAX;
-    return status;
-}
-
-mg_status mg_program_sweep(mg_program *program, bool store) {
-    mg_replay replay;
-    if (program->tape->work_of != program || program->batches == NULL ||
-        !mg_batches_enter(program, sizeof(double), &replay)) {
-        return mg_sweep_plainly(program);
-    }
-    if (!mg_kernels_chosen()->reverse(&replay)) { /* the statements one by one, after computing them so */
-        double value;
-        mg_batches *batches = program->batches;
-        program->batches = NULL;
-        mg_status status = mg_program_compute(program, true, &value);
-        program->batches = batches;
-        return status == MG_OK ? mg_sweep_plainly(program) : status;
-    }
-    if (store) {
-        mg_batches_store_adjoints(program, &replay);
-    }
+    mg_go_down(tape, program->order.item, program->order.count);
     return MG_OK;
 }
 
-mg_status mg_program_forward(mg_program *program) {
+/* ---- forward and reverse ---------------------------------------------------------------------------------------- */
+
+static mg_status compute(mg_program *program) {
+    mg_tape *tape = program->tape;
     double value;
-    mg_status status = enter(program);
+    program->computed = SIZE_MAX;
+    mg_status status = mg_program_find_inputs(program);
+    if (status != MG_OK) {
+        return status;
+    }
+    if (program->inputs > 0) {
+        mg_program_select(program, program->values);
+    }
+    if (program->plan == NULL || !mg_plan_compute(program)) {
+        status = mg_compute_plainly(program, program->losses, &value);
+    } else {
+        stamp(program);
+        program->in_plan = true;
+    }
     if (status == MG_OK) {
-        atomic_store_explicit(&program->tape->busy, 1, memory_order_release);
-        status = mg_program_compute(program, true, &value);
-        atomic_store_explicit(&program->tape->busy, 0, memory_order_release);
+        program->computed = program->losses;
+        program->writes = tape->writes;
+        program->selections = tape->selections;
+        program->operands = tape->bound > 0 ? hash_operands(program) : 0;
     }
     return status;
 }
 
-mg_status mg_program_reverse(mg_program *program) {
+mg_status mg_program_forward(mg_program *program) {
     mg_status status = enter(program);
-    if (status == MG_OK && program->writes != program->tape->writes) {
+    return status == MG_OK ? compute(program) : status;
+}
+
+mg_status mg_program_reverse(mg_program *program) {
+    mg_tape *tape = program->tape;
+    mg_status status = enter(program);
+    if (status == MG_OK && (program->computed == SIZE_MAX || program->writes != tape->writes)) {
         status = MG_OVERWRITTEN;
     }
+    if (status == MG_OK && program->selections != tape->selections) {
+        /* Another program has exchanged operands since. Where those were this program's, its own are put back, and its
+           numbers computed again: they are those of its forward, as nothing was written. */
+        const uint64_t operands = program->operands;
+        status = compute(program);
+        if (status == MG_OK && program->operands != operands) {
+            program->computed = SIZE_MAX;
+            status = MG_OVERWRITTEN;
+        }
+    }
+    if (status != MG_OK) {
+        return status;
+    }
+    if (program->in_plan && mg_plan_sweep(program)) {
+        return MG_OK;
+    }
+    if (program->in_plan) { /* the statements one by one, after computing them so */
+        double value;
+        status = mg_compute_plainly(program, program->losses, &value);
+    }
+    return status == MG_OK ? mg_sweep_plainly(program, program->losses) : status;
+}
+
+/* ---- plans ------------------------------------------------------------------------------------------------------ */
+
+mg_status mg_program_plan(mg_program *program) {
+    mg_status status = enter(program);
     if (status == MG_OK) {
-        atomic_store_explicit(&program->tape->busy, 1, memory_order_release);
-        status = mg_program_sweep(program, true);
-        atomic_store_explicit(&program->tape->busy, 0, memory_order_release);
+        status = mg_program_find_inputs(program);
+    }
+    if (status == MG_OK && !program->planned) {
+        status = mg_plan_make(program, &program->plan, &program->why_not);
+        program->planned = status == MG_OK;
     }
     return status;
+}
+
+const char *mg_program_why_not_planned(const mg_program *program) {
+    return program->plan != NULL ? NULL : program->planned ? program->why_not : "no plan was asked for";
 }

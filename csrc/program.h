@@ -2,79 +2,73 @@
 #ifndef MG_PROGRAM_H
 #define MG_PROGRAM_H
 
-#include "batches.h"
+#include "tape.h"
 
-/* An integer input's operand of a statement: slot `first` + value * size. */
+typedef struct mg_plan mg_plan;
+
+/* An integer input's operand of a statement: the run of `size` lanes from slot `table` + value * size. */
 typedef struct {
     size_t input;
-    mg_slot header;
-    size_t operand;
+    mg_slot head;
+    size_t factor, entry; /* which operand; which entry of its list, or 0 */
     mg_id first;
-    mg_slot slot; /* of `first`, once mg_program_find_inputs has looked */
     size_t size, count;
+    mg_slot table; /* the slot of `first` */
     bool leaves;
 } mg_binding;
 
+/* Where the result is a sum of losses, recorded one position after the other, or their mean: what losses 0 .. n - 1 need
+ * is the program of a shorter text, and the order of its sweep is the beginning of the order of all.
+ *
+ * Invariants
+ *   statements, ends and needed have one item a statement, in order of recording
+ *   needed[k] < losses: the first loss that needs statement k; == losses: only the result needs it
+ *   losses == 0: the result is no sum of losses, and needed[k] is 0 */
 struct mg_program {
     mg_tape *tape;
     mg_id result;
-    mg_list statements; /* slots of scalar operations and headers of span statements, in order of recording */
+    mg_list statements, ends; /* heads, and the slots after the last */
+    mg_list needed;
+    mg_list loss;  /* slots */
+    size_t losses; /* loss.count, or 0 */
+    bool mean;
+
     mg_list order;      /* as in sweep.c */
-    bool ordered;       /* false when an operand was selected anew, so that the search may go another way */
-    uint64_t writes;    /* the tape's count of writes when forward ran; reverse needs the same primals */
+    size_t ordered;     /* the order is of so many losses (of all: losses); SIZE_MAX: of none */
+    uint64_t ordered_at; /* the tape's count of selections when the order was found */
+
+    size_t computed;     /* losses that forward computed last; SIZE_MAX: nothing */
+    uint64_t writes, selections; /* the tape's counts at that time */
+    uint64_t operands;   /* a hash of all operands at that time */
+
     mg_binding *bindings;
     size_t binding_count, binding_room;
-    size_t inputs;      /* one more than the highest number of an input */
-    uint64_t set_in;    /* the call of mg_trainer_run that found its inputs last */
-    mg_batches *batches; /* NULL: the statements are replayed one by one */
+    size_t inputs;  /* one more than the highest number of an input */
+    int32_t *values; /* [inputs]: what was selected last; -1: what was recorded */
+
+    mg_plan *plan;  /* NULL: the statements are computed one by one */
+    const char *why_not;
+    bool planned;   /* it was tried */
+    bool in_plan;   /* the numbers of the last forward are the plan's */
 };
 
-/* program.c. Looks where the bound lanes are; then selects, and returns false, with nothing changed, when a value is
-   out of range. */
+/* Looks where the tables of the inputs are now. */
 mg_status mg_program_find_inputs(mg_program *program);
-bool mg_program_select_inputs(mg_program *program, const int32_t *values);
-/* All statements, one by one, and down all lanes, one after the other: the plain replay. */
-mg_status mg_compute_plainly(mg_program *program);
-mg_status mg_sweep_plainly(mg_program *program);
-/* What mg_program_forward and mg_program_reverse do once they have entered; `store` says whether the tape's
-   lanes get the numbers too. Forward sets *value to the result. */
-mg_status mg_program_compute(mg_program *program, bool store, double *value);
-mg_status mg_program_sweep(mg_program *program, bool store);
+/* Which statement of the program holds a slot; statements.count when none does. */
+size_t mg_program_statement(const mg_program *program, mg_slot slot);
+/* Exchanges operands; the values have been checked. */
+void mg_program_select(mg_program *program, const int32_t *values);
+/* The first slot that an operand with a binding reads, and another in its place. */
+mg_slot mg_selected_now(const mg_tape *tape, const mg_binding *binding);
+void mg_exchange(mg_program *program, const mg_binding *binding, mg_slot selected);
+bool mg_program_in_range(const mg_program *program, const int32_t *values, size_t n);
+/* How many losses a text of so many tokens has: those that read no other inputs. 0: none. */
+size_t mg_program_losses_of(const mg_program *program, size_t tokens);
 
-/* batches.c. Sets program->batches when the program has the shape for it. NULL is fine; fails only without memory. */
-mg_status mg_batches_find(mg_program *program);
-void mg_batches_free(mg_program *program);
-/* Where a lane is: which statement of its position, which position, and which of the statement's lanes. False when the
-   slot is no lane of the program's span statements. */
-typedef struct {
-    size_t batch, position, lane;
-} mg_place;
-bool mg_find_place(const mg_program *program, mg_slot slot, mg_place *found);
-mg_slot mg_batch_header(const mg_program *program, size_t batch, size_t position);
-/* Which of the first `count` batches has the row; NULL when none has. */
-const mg_batch *mg_batch_of_row(const mg_batches *batches, size_t count, size_t row);
-/* An array of n items, all bytes 0. */
-void *mg_allot(mg_tape *tape, size_t n, size_t size);
-
-/* fans.c. Which linears make a fan; false when they do not suit. Then the rows in every fan's order. */
-bool mg_assign_fans(mg_batches *batches);
-mg_status mg_order_fans(const mg_program *program);
-
-/* trial.c. Leaves and lanes have their own numbers again after it. */
-mg_status mg_hold_trial(mg_program *program, bool *agreed);
-
-/* replay.c. Reads which leaves and targets are selected now; false when they do not suit the batches. */
-bool mg_batches_select(mg_program *program);
-/* Makes the tape's workspace ready for the program's batches, with numbers of `size` bytes, and the tape's leaves their
-   leaves; false without memory. */
-bool mg_batches_enter(const mg_program *program, size_t size, mg_replay *replay);
-/* The result after forward. */
-static inline double mg_batches_result(const mg_replay *replay) {
-    const mg_batches *batches = replay->batches;
-    return ((const double *)replay->value)[batches->batch[batches->count - 1].first * batches->padded];
-}
-/* Copies primals and partials, or adjoints, from the workspace to the tape. */
-void mg_batches_store_values(const mg_program *program, const mg_replay *replay);
-void mg_batches_store_adjoints(const mg_program *program, const mg_replay *replay);
+/* All statements that the first n losses need, one by one, and down their lanes. Sets *value to the result. */
+mg_status mg_compute_plainly(mg_program *program, size_t n, double *value);
+mg_status mg_sweep_plainly(mg_program *program, size_t n);
+/* The order of the sweep for n losses, in program->order. */
+mg_status mg_program_order(mg_program *program, size_t n);
 
 #endif

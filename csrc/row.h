@@ -8,8 +8,8 @@
  *     POW_IS_NEAR 1: pow is called only where its result may differ from the correctly rounded one
  *     POW, LOG, EXP, SQRT  of the C library, for REAL
  *
- * and four parts: row_products.h, sums of products, which is all matrix work; row_powers.h, what pow gives; row_adam.h,
- * the optimizer; row_model.h, what every kind of batch computes, forward beside reverse.
+ * and four parts: row_products.h, sums of products, which is all matrix work; row_powers.h, what pow gives; row_optimizer.h,
+ * the optimizers; row_plan.h, what every kind of step computes, forward beside reverse.
  */
 #define JOIN_(name, row) name##_##row
 #define JOIN(name, row) JOIN_(name, row)
@@ -30,14 +30,16 @@ typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligne
 
 #include "row_powers.h"
 
-#include "row_adam.h"
+#include "row_optimizer.h"
 
-#include "row_model.h"
+#include "row_plan.h"
 
 static const mg_kernels NAME(row) = {
     .name = TEXT(ROW),
     .size = sizeof(REAL),
     .adam = NAME(adam),
+    .decay = NAME(decay),
+    .momentum = NAME(momentum),
     .largest = NAME(largest),
     .squares = NAME(squares),
     .add_gradients = NAME(add_gradients),

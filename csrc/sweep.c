@@ -7,12 +7,16 @@
  * is listed in runs of terms: its terms are listed one by one as their operands are done, and terms with nothing in
  * between join. A run is three words: begin, end, slot | MG_RUN.
  */
-#include "tape.h"
+#include "sweep.h"
 
-/* Leaves need no visit: they have no operands to add to. */
+#include "operations.h"
+#include "statements.h"
+
+/* Leaves need no visit, and neither has what is constant: there are no operands to add to. */
 static bool unvisited(const mg_tape *tape, mg_slot slot) {
     uint8_t operation = tape->operation[slot];
-    return operation != MG_LEAF && !(operation & MG_VISITED);
+    return operation > MG_CONSTANT && !(operation & MG_VISITED) &&
+           (operation != MG_LANE || mg_code(tape, tape->operand[slot][0]) != MG_LARGEST);
 }
 
 /* Lists terms begin .. end - 1 of a lane, joined to the run on top of the list when that ends where this begins. */
@@ -46,29 +50,30 @@ static bool enter(mg_tape *tape, mg_slot slot) {
     return true;
 }
 
-/* Goes on with a lane of a span statement from `*cursor`: lists the terms that are done, and finds the next operand to
-   visit. Sets `*next` and `*found`; without one the lane is done. */
+/* Goes on with a lane of a statement from `*cursor`: lists the terms that are done, and finds the next operand to visit.
+   Sets `*next` and `*found`; without one the lane is done. */
 static mg_status advance_lane(mg_tape *tape, mg_slot slot, uint32_t *cursor, mg_slot *next, bool *found) {
-    mg_slot header = tape->operand[slot][0], lane = tape->operand[slot][1];
-    size_t width = mg_term_width(tape, header), terms = mg_term_count(tape, header), end = width * terms;
-    size_t step = 1;
-    bool whole = terms == 1;
+    const mg_slot header = tape->operand[slot][0], lane = tape->operand[slot][1];
+    const mg_statement *statement = mg_statement_of(tape, header);
+    const size_t width = statement->factors, terms = statement->terms, end = width * terms;
+    const bool whole = terms == 1 || mg_code(tape, header) == MG_CUSTOM;
     *found = false;
     if (*cursor == 0) {
-        bool first = !(tape->operation[header] & MG_VISITED);
+        const bool first = !(tape->operation[header] & MG_VISITED);
         if (first) {
             if (mg_overwritten(tape, header)) {
                 return MG_OVERWRITTEN;
             }
             tape->operation[header] |= MG_VISITED;
-        }
-        if (mg_leaf_weights(tape, header) && !first) {
-            /* The rows of a linear share x, which the first row has visited. */
+            if (!whole && mg_first_visits_all(tape, header)) {
+                tape->operation[header + 1] |= MG_VISITED; /* a slot of the payload: so much for the other lanes */
+            }
+        } else if (tape->operation[header + 1] & MG_VISITED) {
             return list_terms(tape, slot, 0, (uint32_t)terms) ? MG_OK : MG_NO_MEMORY;
         }
     }
-    for (size_t c = *cursor; c < end; c += step) {
-        mg_slot operand = mg_term_operand(tape, header, lane, c);
+    for (size_t c = *cursor; c < end; c++) {
+        mg_slot operand = mg_operand_visited(tape, header, lane, c);
         if (unvisited(tape, operand)) {
             *cursor = (uint32_t)c;
             *next = operand;
@@ -87,9 +92,10 @@ static mg_status advance_lane(mg_tape *tape, mg_slot slot, uint32_t *cursor, mg_
     return MG_OK;
 }
 
+void mg_search_begin(mg_tape *tape) { tape->order.count = tape->stack.count = 0; }
+
 mg_status mg_search(mg_tape *tape, mg_slot result) {
     mg_list *stack = &tape->stack;
-    tape->order.count = stack->count = 0;
     if (unvisited(tape, result) && !enter(tape, result)) {
         return MG_NO_MEMORY;
     }
@@ -126,6 +132,7 @@ static void unmark(mg_tape *tape, mg_slot slot) {
     tape->operation[slot] &= (uint8_t)~MG_VISITED;
     if (lane) {
         tape->operation[tape->operand[slot][0]] &= (uint8_t)~MG_VISITED;
+        tape->operation[tape->operand[slot][0] + 1] &= (uint8_t)~MG_VISITED;
     }
 }
 
@@ -169,6 +176,7 @@ mg_status mg_sweep(mg_tape *tape, mg_id result) {
         return MG_STALE;
     }
     atomic_store_explicit(&tape->busy, 1, memory_order_release);
+    mg_search_begin(tape);
     status = mg_search(tape, slot);
     mg_search_end(tape);
     if (status == MG_OK) {

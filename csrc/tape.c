@@ -2,7 +2,8 @@
  *
  * It refuses calls from a thread that does not own the tape, ids that are not of it, and marks that it did not give.
  */
-#include "tape.h"
+#include "marking.h"
+#include "statements.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,10 +27,6 @@ static void free_storage(mg_tape *tape) {
     mg_reallocate(tape, tape->directory, tape->directory_size * sizeof *tape->directory, 0);
     mg_list_free(tape, &tape->order);
     mg_list_free(tape, &tape->stack);
-    mg_reallocate(tape, tape->work, tape->work_bytes, 0);
-    tape->work = NULL;
-    tape->work_bytes = 0;
-    tape->work_of = NULL;
     tape->pages = NULL;
     tape->directory = NULL;
     tape->capacity = tape->page_count = tape->page_capacity = tape->first_free = tape->directory_size = 0;
@@ -102,7 +99,7 @@ const char *mg_status_text(mg_status status) {
         [MG_BUSY] = "the tape is in the middle of a call in another thread",
         [MG_SHAPE] = "the sizes of the operands do not fit together",
         [MG_OPERATION] = "there is no such operation with that number of operands",
-        [MG_OVERWRITTEN] = "an operand of a span statement was written after the statement was recorded, so its "
+        [MG_OVERWRITTEN] = "an operand of a sum of products was written after the statement was recorded, so its "
                            "partials are gone; record the computation again before backward()",
         [MG_NOT_REPLAYABLE] = "a value made with children and local_grads of one's own cannot be computed again, so a "
                               "program cannot hold it",
@@ -127,18 +124,19 @@ mg_mark mg_tape_mark(mg_tape *tape) {
     return mg_next_serial() * MG_PAGE;
 }
 
-/* Is the slot a lane but the first, or the payload, of a span statement? Goes back to what stands before it. */
+/* Is the slot a lane but the first, or the payload, of a statement of many lanes? */
 static bool inside_statement(const mg_tape *tape, mg_slot slot) {
-    if (tape->operation[slot] == MG_LANE) {
-        return true; /* between a header and its lanes, or between two lanes */
+    const uint8_t operation = tape->operation[slot];
+    if (mg_code(tape, slot) == MG_LANE || operation & MG_JOINED) {
+        return true;
     }
-    for (mg_slot s = slot; tape->operation[s] == MG_PAYLOAD && s > 0; s--) {
+    for (mg_slot s = slot; mg_code(tape, s) == MG_PAYLOAD && s > 0; s--) { /* goes back to what stands before it */
         size_t p = s / MG_PAGE, before = (s - 1) / MG_PAGE;
         if (p != before && tape->pages[before].serial + 1 != tape->pages[p].serial) {
             return false;
         }
-        if (tape->operation[s - 1] > MG_LANE && tape->operation[s - 1] < MG_PAYLOAD) {
-            return s - 1 + mg_statement_size(tape, s - 1) > slot;
+        if (mg_code(tape, s - 1) > MG_LANE && mg_code(tape, s - 1) < MG_PAYLOAD) {
+            return mg_end(tape, s - 1) > slot;
         }
     }
     return false;
@@ -173,41 +171,6 @@ mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark) {
 
 /* ---- collection ------------------------------------------------------------------------------------------------- */
 
-/* Marks a slot that a root needs, and puts it on the stack. A span statement is needed as a whole. */
-static bool mark_needed(mg_tape *tape, mg_slot slot) {
-    if (mg_code(tape, slot) == MG_LANE) {
-        slot = tape->operand[slot][0];
-    }
-    if (tape->operation[slot] & MG_VISITED) {
-        return true;
-    }
-    if (!mg_list_push(tape, &tape->stack, slot)) {
-        return false;
-    }
-    size_t slots = mg_code(tape, slot) < MG_SCALAR_COUNT ? 1 : mg_statement_size(tape, slot);
-    for (size_t s = slot; s < slot + slots; s++) {
-        tape->operation[s] |= MG_VISITED;
-    }
-    return true;
-}
-
-static bool mark_operands(mg_tape *tape, mg_slot slot) {
-    bool done = true;
-    if (mg_code(tape, slot) < MG_SCALAR_COUNT) {
-        for (uint32_t k = 0; done && k < mg_scalar_arity[mg_code(tape, slot)]; k++) {
-            done = mark_needed(tape, tape->operand[slot][k]);
-        }
-    } else {
-        size_t lanes = mg_lanes(tape, slot), operands = mg_term_width(tape, slot) * mg_term_count(tape, slot);
-        for (size_t lane = 0; lane < lanes; lane++) {
-            for (size_t c = 0; done && c < operands; c++) {
-                done = mark_needed(tape, mg_term_operand(tape, slot, (mg_slot)lane, c));
-            }
-        }
-    }
-    return done;
-}
-
 /* Gives memory back when the arena is much larger than what is in use. */
 static void shrink(mg_tape *tape) {
     while (tape->page_count > 0 && tape->pages[tape->page_count - 1].serial == 0) {
@@ -223,28 +186,15 @@ static void shrink(mg_tape *tape) {
     }
 }
 
-/* Marks n slots and all that they need. */
-static bool mark_run(mg_tape *tape, mg_slot first, size_t n) {
-    bool done = true;
-    for (size_t s = first; done && s < first + n; s++) {
-        done = !mg_is_lane(mg_code(tape, (mg_slot)s)) || mark_needed(tape, (mg_slot)s);
-        while (done && tape->stack.count > 0) {
-            done = mark_operands(tape, tape->stack.item[--tape->stack.count]);
-        }
-    }
-    return done;
-}
-
 mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count) {
     mg_slot slot;
     mg_status status = mg_enter(tape);
     if (status != MG_OK) {
         return status;
     }
-    tape->stack.count = 0;
-    bool marked = !tape->open || mark_run(tape, (mg_slot)(tape->current * MG_PAGE), tape->pages[tape->current].used);
+    bool marked = !tape->open || mg_mark_needed(tape, (mg_slot)(tape->current * MG_PAGE), tape->pages[tape->current].used);
     for (size_t r = 0; marked && r < count; r++) {
-        marked = !mg_find_run(tape, roots[r], sizes[r], &slot) || mark_run(tape, slot, sizes[r]);
+        marked = !mg_find_run(tape, roots[r], sizes[r], &slot) || mg_mark_needed(tape, slot, sizes[r]);
     }
     for (size_t p = 0; p < tape->page_count; p++) {
         mg_page *page = &tape->pages[p];
@@ -361,6 +311,15 @@ mg_status mg_clear_adjoints(mg_tape *tape, mg_id first, size_t n) {
     mg_status status = find_for_access(tape, first, n, &slot);
     if (status == MG_OK) {
         memset(tape->adjoint + slot, 0, n * sizeof *tape->adjoint);
+    }
+    return status;
+}
+
+mg_status mg_tape_record_quietly(mg_tape *tape, bool quiet) {
+    mg_status status = mg_enter(tape);
+    if (status == MG_OK) {
+        mg_turn_page(tape);
+        tape->quiet = quiet;
     }
     return status;
 }

@@ -20,15 +20,16 @@
 typedef uint32_t mg_slot;
 #define MG_MAX_SLOTS ((uint64_t)1 << 31) /* the top bit of a slot number is the sweep's */
 #define MG_VISITED 0x80u                 /* in an operation byte: the search has been here */
-#define MG_LANE MG_SCALAR_COUNT          /* operation byte of a span statement's lane: operand[0] is its header */
-#define MG_PAYLOAD MG_OPERATION_COUNT    /* operation byte of a slot of a span statement's operands, or unused */
+#define MG_JOINED 0x40u                  /* in an operation byte: the next lane of the map that the slot before is of */
+#define MG_LANE MG_SCALAR_COUNT          /* operation byte of a lane of a statement with a header: operand[0] is that */
+#define MG_PAYLOAD MG_OPERATION_COUNT    /* operation byte of a slot of a statement's operands, or unused */
 
 typedef struct {
     uint64_t serial; /* 0: free */
     /* The tape's clock when a primal was last written, for mg_written_since: */
     uint64_t written;  /* any of this page */
     uint64_t whole;    /* all of them at once; otherwise a leaf keeps its own time in partial[0] */
-    uint64_t computed; /* one that is not a leaf; a replayed span statement keeps its own time in its header */
+    uint64_t computed; /* one that is not a leaf */
     uint32_t used;     /* slots recorded in this page */
 } mg_page;
 
@@ -63,13 +64,13 @@ struct mg_tape {
     bool open;
     mg_status status; /* what a maker left */
     bool closed;
-    uint64_t clock;   /* counts span statements, writes and replays */
-    uint64_t writes;  /* counts writes */
+    uint64_t clock;      /* counts statements with a header, writes and replays */
+    uint64_t writes;     /* counts writes of leaves and lanes */
+    uint64_t selections; /* counts operands that programs exchanged */
+    uint64_t bound;      /* counts inputs of programs */
+    bool quiet;          /* makers leave NaN where Python raises */
 
     mg_list order, stack; /* the sweep's */
-    void *work;           /* where programs keep their batches, see batches.h */
-    size_t work_bytes;
-    const mg_program *work_of; /* whose numbers of the last forward are there; NULL: nobody's */
 
     pthread_t owner;
     _Atomic(int) busy; /* inside a call that a second thread must not join */
@@ -92,6 +93,7 @@ uint64_t mg_next_serial(void); /* of the next page that any tape opens */
 mg_status mg_enter(mg_tape *tape);
 /* The same for a maker: also false while an earlier failure has not been taken. Leaves the status. */
 bool mg_ready(mg_tape *tape);
+static inline void mg_leave(mg_tape *tape) { (void)tape; }
 mg_id mg_fail(mg_tape *tape, mg_status status); /* leaves the status, returns MG_NONE */
 
 /* The slot of an id; false when the id is not a lane of this tape. */
@@ -108,6 +110,8 @@ bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first);
 void mg_take(mg_tape *tape, mg_slot first, size_t n);
 void mg_give_up(mg_tape *tape, mg_slot first, size_t n);
 
+/* What is recorded next goes to a fresh page, so that times of writes tell what was recorded before from it. */
+void mg_turn_page(mg_tape *tape);
 /* Primals are about to be written; were any written since the clock showed `clock`? */
 void mg_touch(mg_tape *tape, mg_slot first, size_t n);
 bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clock);
@@ -122,85 +126,11 @@ static inline bool mg_list_push(mg_tape *tape, mg_list *list, uint32_t item) {
 }
 void mg_list_free(mg_tape *tape, mg_list *list);
 
-/* A span statement in the arena: `header` is followed by the payload slots, then by the lanes.
- *
- *   header    operation, constant (in its primal), when it was recorded (in its adjoint), its first lane (in its first
- *             partial), operand = {lanes, terms}
- *   payload   its operands: slot numbers, and small numbers that the operation keeps among them, two in a slot
- *   lanes     operation MG_LANE, operand = {header, lane number}, primal, adjoint, partials of its own
- *
- * Invariants: lane i is slot mg_first_lane(header) + i; header, payload and lanes are one run of slots.
- */
-static inline mg_slot mg_lanes(const mg_tape *tape, mg_slot header) { return tape->operand[header][0]; }
-static inline mg_slot mg_terms(const mg_tape *tape, mg_slot header) { return tape->operand[header][1]; }
-static inline mg_slot mg_first_lane(const mg_tape *tape, mg_slot header) { return (mg_slot)tape->partial[header][0]; }
-static inline uint64_t mg_recorded(const mg_tape *tape, mg_slot header) { return (uint64_t)tape->adjoint[header]; }
-static inline mg_slot mg_operand(const mg_tape *tape, mg_slot header, size_t k) {
-    return tape->operand[header + 1 + k / 2][k % 2];
-}
-static inline void mg_set_operand(mg_tape *tape, mg_slot header, size_t k, mg_slot operand) {
-    tape->operand[header + 1 + k / 2][k % 2] = operand;
-}
-/* The operation byte of a slot that holds a lane, not the header or the payload of a span statement. */
+/* The operation byte of a slot that holds a lane, not the header or the payload of a statement. */
 static inline bool mg_is_lane(uint8_t code) { return code <= MG_LANE; }
 static inline uint8_t mg_code(const mg_tape *tape, mg_slot slot) {
-    return (uint8_t)(tape->operation[slot] & ~MG_VISITED);
+    return (uint8_t)(tape->operation[slot] & ~(MG_VISITED | MG_JOINED));
 }
-
-/* statements.c: slots of a span statement, its header, payload and lanes */
-size_t mg_statement_size(const mg_tape *tape, mg_slot header);
-bool mg_all_leaves(const mg_tape *tape, mg_slot first, size_t n);
-
-/* spans.c. A cursor counts the operands that a lane visits, in depth-first order: term by term, mg_term_width operands
-   in each of mg_term_count terms. */
-extern const uint8_t mg_span_width[MG_OPERATION_COUNT]; /* 0: all operands of a custom statement are one term */
-static inline size_t mg_term_width(const mg_tape *tape, mg_slot header) {
-    size_t width = mg_span_width[mg_code(tape, header)];
-    return width ? width : mg_terms(tape, header);
-}
-static inline size_t mg_term_count(const mg_tape *tape, mg_slot header) {
-    return mg_span_width[mg_code(tape, header)] ? mg_terms(tape, header) : 1;
-}
-mg_slot mg_term_operand(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor);
-double mg_term_partial(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor);
-/* Computes all lanes from the primals of the operands; not for MG_CUSTOM. */
-mg_status mg_forward(mg_tape *tape, mg_slot header);
-/* Adds what terms end - 1 down to begin of a lane with adjoint g contribute to its operands' adjoints. */
-void mg_reverse_terms(mg_tape *tape, mg_slot header, mg_slot lane, double g, size_t begin, size_t end);
-/* Was a primal that the statement's partials need written after it was recorded? */
-bool mg_overwritten(const mg_tape *tape, mg_slot header);
-/* The weights of a linear statement are leaves: a search need not visit them. */
-static inline bool mg_leaf_weights(const mg_tape *tape, mg_slot header) {
-    return mg_code(tape, header) == MG_SPAN_LINEAR && mg_operand(tape, header, 2) != 0;
-}
-
-/* sweep.c. The search fills tape->order with the words that its head describes, and leaves marks that mg_search_end
-   takes away, after a failure too. Going down a list adds to adjoints. */
-#define MG_RUN 0x80000000u
-mg_status mg_search(mg_tape *tape, mg_slot result);
-void mg_search_end(mg_tape *tape);
-void mg_go_down(mg_tape *tape, const uint32_t *item, size_t count);
-
-/* operations.c */
-/* Compute a scalar statement anew from its operands' primals: by its rule, or at once where that is an addition or a
-   multiplication, as nearly always. */
-mg_status mg_rule_forward(mg_tape *tape, mg_slot slot);
-static inline mg_status mg_scalar_forward(mg_tape *tape, mg_slot slot) {
-    const mg_slot *operand = tape->operand[slot];
-    double a = tape->value[operand[0]], b = tape->value[operand[1]];
-    switch (mg_code(tape, slot)) {
-    case MG_ADD: tape->value[slot] = a + b; return MG_OK;
-    case MG_MUL:
-        tape->value[slot] = a * b;
-        tape->partial[slot][0] = b;
-        tape->partial[slot][1] = a;
-        return MG_OK;
-    default: return mg_rule_forward(tape, slot);
-    }
-}
-extern const uint8_t mg_scalar_arity[MG_SCALAR_COUNT];
-mg_status mg_pow(double a, double k, double *out); /* as Python's float ** float */
-mg_status mg_exp(double a, double *out);           /* as math.exp */
-mg_status mg_log(double a, double *out);           /* as math.log */
+static inline bool mg_is_leaf(uint8_t code) { return code <= MG_CONSTANT; }
 
 #endif

@@ -1,39 +1,32 @@
 /* train.c: many steps of training in one call. */
 #include "kernels.h"
-#include "program.h"
+#include "optimizer.h"
+#include "plan.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Parameters in a row on the tape; their moments are in a row too. */
-typedef struct {
-    mg_slot first;
-    size_t n;
-} part;
-
 struct mg_trainer {
     mg_tape *tape;
+    mg_program *program;
     const mg_kernels *kernels;
+    mg_optimizer optimizer;
     mg_id *first;
     size_t *sizes;
-    part *parts; /* [count]: where the runs are during a call, adjoining runs as one */
-    size_t count, part_count, parameters;
-    void *m, *v, *sum; /* [parameters] */
-    double beta1, beta2, epsilon;
-    mg_program **programs; /* [most + 1], by tokens of a document; NULL where there is none */
-    size_t most;
+    mg_slot *slots;     /* [run_count]: where the parameters are during a call, adjoining runs as one */
+    mg_parameters *run; /* [run_count] */
+    size_t count, run_count, parameters;
+    void *m, *v, *sum; /* [parameters], run after run */
+    int32_t *values;   /* [inputs] */
+    size_t *losses;    /* [inputs + 1]: of a document of so many tokens */
+    size_t inputs;
     uint64_t steps; /* taken */
-    uint64_t calls; /* the number of the present call of mg_trainer_run among all in the process */
-    /* The numbers of slot `lowest` and those after it: the tape's, or in the fast mode `span` of the trainer's own. */
+    /* Fast: the numbers of `span` slots from `lowest` on, in float. */
     void *value, *adjoint;
     mg_slot lowest;
     size_t span;     /* 0 unless in the fast mode */
-    uint64_t stored; /* fast: the tape's count of writes when it last had the same numbers */
+    uint64_t stored; /* the tape's count of writes when it last had the same numbers */
 };
-
-static void *number(const mg_trainer *trainer, void *base, mg_slot slot) {
-    return (char *)base + (slot - trainer->lowest) * trainer->kernels->size;
-}
 
 static void release(mg_tape *tape, void *block, size_t n, size_t size) {
     mg_reallocate(tape, block, block == NULL ? 0 : n * size, 0);
@@ -45,22 +38,24 @@ void mg_trainer_free(mg_trainer *trainer) {
         const size_t size = trainer->kernels->size;
         release(tape, trainer->first, trainer->count, sizeof *trainer->first);
         release(tape, trainer->sizes, trainer->count, sizeof *trainer->sizes);
-        release(tape, trainer->parts, trainer->count, sizeof *trainer->parts);
+        release(tape, trainer->slots, trainer->count, sizeof *trainer->slots);
+        release(tape, trainer->run, trainer->count, sizeof *trainer->run);
         release(tape, trainer->m, trainer->parameters, size);
         release(tape, trainer->v, trainer->parameters, size);
         release(tape, trainer->sum, trainer->parameters, size);
-        release(tape, trainer->programs, trainer->most + 1, sizeof *trainer->programs);
-        if (trainer->span > 0) {
-            release(tape, trainer->value, trainer->span, size);
-            release(tape, trainer->adjoint, trainer->span, size);
-        }
+        release(tape, trainer->values, trainer->inputs, sizeof *trainer->values);
+        release(tape, trainer->losses, trainer->inputs + 1, sizeof *trainer->losses);
+        release(tape, trainer->value, trainer->span, size);
+        release(tape, trainer->adjoint, trainer->span, size);
         mg_reallocate(tape, trainer, sizeof *trainer, 0);
     }
 }
 
+/* ---- making one ------------------------------------------------------------------------------------------------- */
+
 /* Finds where the parameters are. */
-static mg_status find_parts(mg_trainer *trainer) {
-    trainer->part_count = 0;
+static mg_status find_parameters(mg_trainer *trainer) {
+    trainer->run_count = 0;
     for (size_t r = 0; r < trainer->count; r++) {
         mg_slot slot;
         if (!mg_find_run(trainer->tape, trainer->first[r], trainer->sizes[r], &slot)) {
@@ -69,11 +64,12 @@ static mg_status find_parts(mg_trainer *trainer) {
         if (!mg_all_leaves(trainer->tape, slot, trainer->sizes[r])) {
             return MG_SHAPE;
         }
-        part *last = trainer->part_count > 0 ? &trainer->parts[trainer->part_count - 1] : NULL;
-        if (last != NULL && last->first + last->n == slot) {
+        mg_parameters *last = trainer->run_count > 0 ? &trainer->run[trainer->run_count - 1] : NULL;
+        if (last != NULL && trainer->slots[trainer->run_count - 1] + last->n == slot) {
             last->n += trainer->sizes[r];
         } else {
-            trainer->parts[trainer->part_count++] = (part){slot, trainer->sizes[r]};
+            trainer->slots[trainer->run_count] = slot;
+            trainer->run[trainer->run_count++] = (mg_parameters){.n = trainer->sizes[r]};
         }
     }
     return MG_OK;
@@ -81,59 +77,118 @@ static mg_status find_parts(mg_trainer *trainer) {
 
 /* Numbers of the trainer's own, of all slots from the first parameter's to the last's. */
 static mg_status make_room(mg_trainer *trainer) {
-    mg_slot lowest = trainer->parts[0].first, end = 0;
-    for (size_t p = 0; p < trainer->part_count; p++) {
-        const part *run = &trainer->parts[p];
-        lowest = run->first < lowest ? run->first : lowest;
-        end = run->first + run->n > end ? (mg_slot)(run->first + run->n) : end;
+    mg_slot lowest = trainer->slots[0], end = 0;
+    for (size_t r = 0; r < trainer->run_count; r++) {
+        const mg_slot after = trainer->slots[r] + (mg_slot)trainer->run[r].n;
+        lowest = trainer->slots[r] < lowest ? trainer->slots[r] : lowest;
+        end = after > end ? after : end;
     }
     trainer->lowest = lowest;
-    trainer->span = end - lowest;
     trainer->stored = UINT64_MAX;
+    trainer->span = end - lowest;
     trainer->value = mg_allot(trainer->tape, trainer->span, trainer->kernels->size);
     trainer->adjoint = mg_allot(trainer->tape, trainer->span, trainer->kernels->size);
     return trainer->value && trainer->adjoint ? MG_OK : MG_NO_MEMORY;
 }
 
-mg_trainer *mg_trainer_new(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double beta1,
-                           double beta2, double epsilon, bool fast) {
-    const mg_kernels *kernels = fast ? mg_fast_kernels(mg_row_chosen()) : mg_kernels_chosen();
+static bool is_parameters(const mg_trainer *trainer, mg_slot first, size_t n) {
+    for (size_t r = 0; r < trainer->run_count; r++) {
+        if (first >= trainer->slots[r] && first + n <= trainer->slots[r] + trainer->run[r].n) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does the fast mode have all leaves that the plan reads? */
+static bool suits(const mg_trainer *trainer) {
+    const mg_program *program = trainer->program;
+    const mg_plan *plan = program->plan;
+    if (plan == NULL) {
+        return false;
+    }
+    bool fits = true;
+    for (size_t k = 0; fits && k < plan->each; k++) {
+        const mg_step *step = &plan->step[k];
+        for (size_t f = 0; fits && f < step->factors; f++) {
+            const mg_source *x = &step->operand[f];
+            const size_t reach = (step->groups - 1) * x->group + (step->width - 1) * x->lane + (step->terms - 1) * x->term;
+            fits = x->from != MG_FROM_LEAVES || is_parameters(trainer, x->leaves, reach + 1);
+        }
+    }
+    for (size_t g = 0; fits && g < plan->gather_count; g++) {
+        const mg_gather *gather = &plan->gather[g];
+        for (size_t n = 0; fits && n < plan->positions * gather->parts; n++) {
+            fits = is_parameters(trainer, plan->gathered[gather->slots + n], gather->block);
+        }
+    }
+    for (size_t b = 0; fits && b < program->binding_count; b++) {
+        const mg_binding *binding = &program->bindings[b];
+        fits = !binding->leaves || is_parameters(trainer, binding->table, binding->size * binding->count);
+    }
+    return fits;
+}
+
+static mg_status set_up(mg_trainer *trainer, const mg_id *first, const size_t *sizes) {
+    mg_tape *tape = trainer->tape;
+    const size_t size = trainer->kernels->size, count = trainer->count;
+    trainer->first = mg_allot(tape, count, sizeof *first);
+    trainer->sizes = mg_allot(tape, count, sizeof *sizes);
+    trainer->slots = mg_allot(tape, count, sizeof *trainer->slots);
+    trainer->run = mg_allot(tape, count, sizeof *trainer->run);
+    trainer->m = mg_allot(tape, trainer->parameters, size);
+    trainer->v = mg_allot(tape, trainer->parameters, size);
+    trainer->sum = mg_allot(tape, trainer->parameters, size);
+    trainer->values = mg_allot(tape, trainer->inputs, sizeof *trainer->values);
+    trainer->losses = mg_allot(tape, trainer->inputs + 1, sizeof *trainer->losses);
+    if (!trainer->first || !trainer->sizes || !trainer->slots || !trainer->run || !trainer->m || !trainer->v ||
+        !trainer->sum || !trainer->values || !trainer->losses) {
+        return MG_NO_MEMORY;
+    }
+    memcpy(trainer->first, first, count * sizeof *first);
+    memcpy(trainer->sizes, sizes, count * sizeof *sizes);
+    for (size_t n = 0; n <= trainer->inputs; n++) {
+        trainer->losses[n] = mg_program_losses_of(trainer->program, n);
+    }
+    return find_parameters(trainer);
+}
+
+mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
+                           const mg_optimizer *optimizer, bool fast) {
+    mg_tape *tape = program->tape;
     size_t parameters = 0;
     if (!mg_ready(tape)) {
         return NULL;
     }
-    for (size_t r = 0; r < count; r++) { /* before anything of that size is allocated */
+    mg_status status = mg_program_find_inputs(program);
+    for (size_t r = 0; status == MG_OK && r < count; r++) { /* before anything of that size is allocated */
         mg_slot slot;
         if (!mg_find_run(tape, first[r], sizes[r], &slot)) {
-            mg_fail(tape, mg_find(tape, first[r], &slot) ? MG_SHAPE : MG_STALE);
-            return NULL;
+            status = mg_find(tape, first[r], &slot) ? MG_SHAPE : MG_STALE;
         }
         parameters += sizes[r];
     }
+    if (status == MG_OK && (parameters == 0 || program->inputs == 0)) {
+        status = MG_SHAPE;
+    }
+    if (status == MG_OK && !mg_optimizer_is_known(optimizer)) {
+        status = MG_OPERATION;
+    }
+    if (status != MG_OK) {
+        mg_fail(tape, status);
+        return NULL;
+    }
     mg_trainer *trainer = mg_reallocate(tape, NULL, 0, sizeof *trainer);
-    mg_status status = trainer == NULL ? MG_NO_MEMORY : MG_OK;
-    if (trainer != NULL) {
-        *trainer = (mg_trainer){.tape = tape, .kernels = kernels, .count = count, .parameters = parameters,
-                                .beta1 = beta1, .beta2 = beta2, .epsilon = epsilon};
-        status = parameters == 0 ? MG_SHAPE : MG_OK;
+    if (trainer == NULL) {
+        mg_fail(tape, MG_NO_MEMORY);
+        return NULL;
     }
-    if (status == MG_OK) {
-        trainer->first = mg_allot(tape, count, sizeof *first);
-        trainer->sizes = mg_allot(tape, count, sizeof *sizes);
-        trainer->parts = mg_allot(tape, count, sizeof *trainer->parts);
-        trainer->m = mg_allot(tape, parameters, kernels->size);
-        trainer->v = mg_allot(tape, parameters, kernels->size);
-        trainer->sum = mg_allot(tape, parameters, kernels->size);
-        bool whole = trainer->first && trainer->sizes && trainer->parts && trainer->m && trainer->v && trainer->sum;
-        status = whole ? MG_OK : MG_NO_MEMORY;
-    }
-    if (status == MG_OK) {
-        memcpy(trainer->first, first, count * sizeof *first);
-        memcpy(trainer->sizes, sizes, count * sizeof *sizes);
-        status = find_parts(trainer);
-    }
+    *trainer = (mg_trainer){.tape = tape, .program = program, .optimizer = *optimizer, .count = count,
+                            .parameters = parameters, .inputs = program->inputs,
+                            .kernels = fast ? mg_fast_kernels(mg_row_chosen()) : mg_kernels_chosen()};
+    status = set_up(trainer, first, sizes);
     if (status == MG_OK && fast) {
-        status = make_room(trainer);
+        status = suits(trainer) ? make_room(trainer) : MG_SHAPE;
     }
     if (status != MG_OK) {
         mg_trainer_free(trainer);
@@ -143,204 +198,127 @@ mg_trainer *mg_trainer_new(mg_tape *tape, const mg_id *first, const size_t *size
     return trainer;
 }
 
-static bool is_parameters(const mg_trainer *trainer, mg_slot first, size_t n) {
-    for (size_t p = 0; p < trainer->part_count; p++) {
-        if (first >= trainer->parts[p].first && first + n <= trainer->parts[p].first + trainer->parts[p].n) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* May the fast mode run the program? It needs its batches, and no other leaves than parameters. */
-static bool suits(const mg_trainer *trainer, mg_program *program) {
-    const mg_batches *batches = program->batches;
-    if (batches == NULL || mg_program_find_inputs(program) != MG_OK) {
-        return false;
-    }
-    bool fits = mg_batches_select(program);
-    for (size_t k = 0; fits && k < batches->count; k++) {
-        const mg_batch *batch = &batches->batch[k];
-        if (batch->operation == MG_SPAN_LINEAR) {
-            fits = is_parameters(trainer, batch->weights, batch->lanes * batch->terms);
-        }
-        for (size_t i = 0; fits && k == batches->embedding && i < 2 * batches->positions; i++) {
-            fits = batch->operand[i / batches->positions] != MG_NO_ROW ||
-                   is_parameters(trainer, batches->gathered[i], batch->lanes);
-        }
-    }
-    for (size_t b = 0; fits && b < program->binding_count; b++) {
-        const mg_binding *binding = &program->bindings[b];
-        fits = !binding->leaves || is_parameters(trainer, binding->slot, binding->size * binding->count);
-    }
-    return fits;
-}
-
-mg_status mg_trainer_add(mg_trainer *trainer, size_t tokens, mg_program *program) {
-    mg_tape *tape = trainer->tape;
-    mg_status status = mg_enter(tape);
-    if (status == MG_OK) {
-        status = find_parts(trainer);
-    }
-    if (status != MG_OK) {
-        return status;
-    }
-    if (program->tape != tape || program->inputs != tokens || tokens == 0 ||
-        (trainer->span > 0 && !suits(trainer, program))) {
-        return MG_SHAPE;
-    }
-    if (trainer->programs == NULL || tokens > trainer->most) {
-        size_t held = trainer->programs ? trainer->most + 1 : 0, size = sizeof *trainer->programs;
-        mg_program **grown = mg_reallocate(tape, trainer->programs, held * size, (tokens + 1) * size);
-        if (grown == NULL) {
-            return MG_NO_MEMORY;
-        }
-        memset(grown + held, 0, (tokens + 1 - held) * size);
-        trainer->programs = grown;
-        trainer->most = tokens;
-    }
-    trainer->programs[tokens] = program;
-    return MG_OK;
-}
+/* ---- the numbers ------------------------------------------------------------------------------------------------ */
 
 /* Ready for steps: in the fast mode the parameters as float, if they were written since the last call. */
 static mg_status load(mg_trainer *trainer) {
     mg_tape *tape = trainer->tape;
-    mg_status status = find_parts(trainer);
-    for (size_t p = 0; status == MG_OK && p < trainer->part_count; p++) {
-        const part *run = &trainer->parts[p];
-        float *value = trainer->span > 0 ? number(trainer, trainer->value, run->first) : NULL;
-        for (size_t i = 0; value != NULL && trainer->stored != tape->writes && i < run->n; i++) {
-            value[i] = (float)tape->value[run->first + i];
+    const size_t size = trainer->kernels->size;
+    mg_status status = mg_program_find_inputs(trainer->program);
+    if (status == MG_OK) {
+        status = find_parameters(trainer);
+    }
+    for (size_t r = 0, done = 0; status == MG_OK && r < trainer->run_count; done += trainer->run[r++].n) {
+        const mg_slot slot = trainer->slots[r];
+        void *value = tape->value + slot, *adjoint = tape->adjoint + slot;
+        if (trainer->span > 0) {
+            float *number = (float *)trainer->value + (slot - trainer->lowest);
+            for (size_t i = 0; trainer->stored != tape->writes && i < trainer->run[r].n; i++) {
+                number[i] = (float)tape->value[slot + i];
+            }
+            value = number;
+            adjoint = (float *)trainer->adjoint + (slot - trainer->lowest);
         }
+        trainer->run[r] = (mg_parameters){trainer->run[r].n, value, adjoint, (char *)trainer->m + done * size,
+                                          (char *)trainer->v + done * size};
     }
-    if (trainer->span == 0) {
-        trainer->value = tape->value;
-        trainer->adjoint = tape->adjoint;
-    }
+    trainer->program->computed = SIZE_MAX; /* its workspace is about to be used */
     return status;
 }
 
 /* The tape gets the parameters, and takes note that they were written. */
 static void store(mg_trainer *trainer) {
     mg_tape *tape = trainer->tape;
-    for (size_t p = 0; p < trainer->part_count; p++) {
-        const part *run = &trainer->parts[p];
-        const float *value = trainer->span > 0 ? number(trainer, trainer->value, run->first) : NULL;
-        mg_touch(tape, run->first, run->n);
-        for (size_t i = 0; value != NULL && i < run->n; i++) {
-            tape->value[run->first + i] = (double)value[i];
+    for (size_t r = 0; r < trainer->run_count; r++) {
+        const float *number = trainer->run[r].data;
+        mg_touch(tape, trainer->slots[r], trainer->run[r].n);
+        for (size_t i = 0; trainer->span > 0 && i < trainer->run[r].n; i++) {
+            tape->value[trainer->slots[r] + i] = (double)number[i];
         }
     }
     trainer->stored = tape->writes;
 }
 
-/* Forward and reverse in the fast mode. */
-static mg_status learn_fast(mg_trainer *trainer, mg_program *program, double *loss) {
+/* What a step that failed has left. */
+static void clear_gradients(mg_trainer *trainer) {
+    for (size_t r = 0; r < trainer->run_count; r++) {
+        memset(trainer->run[r].grad, 0, trainer->run[r].n * trainer->kernels->size);
+    }
+    memset(trainer->sum, 0, trainer->parameters * trainer->kernels->size);
+}
+
+/* ---- documents -------------------------------------------------------------------------------------------------- */
+
+/* Forward by the plan, and reverse if asked for; false where that left ordinary numbers, with no gradient changed. */
+static bool learn_by_plan(mg_trainer *trainer, size_t positions, bool reverse, double *loss) {
     mg_replay replay;
-    trainer->tape->work_of = NULL;
-    if (program->batches == NULL || !mg_batches_select(program)) {
-        return MG_SHAPE;
+    mg_plan *plan = trainer->program->plan;
+    mg_plan_select(trainer->program, plan, trainer->values, positions);
+    if (!mg_plan_enter(trainer->tape, plan, positions, trainer->kernels->size, &replay)) {
+        return false;
     }
-    if (!mg_batches_enter(program, trainer->kernels->size, &replay)) {
-        return MG_NO_MEMORY;
+    if (trainer->span > 0) {
+        replay.leaf_value = trainer->value;
+        replay.leaf_adjoint = trainer->adjoint;
+        replay.lowest = trainer->lowest;
     }
-    replay.leaf_value = trainer->value;
-    replay.leaf_adjoint = trainer->adjoint;
-    replay.lowest = trainer->lowest;
-    bool finite = trainer->kernels->forward(&replay);
-    const float *value = replay.value;
-    const mg_batches *batches = program->batches;
-    finite = finite && trainer->kernels->reverse(&replay);
-    *loss = finite ? (double)value[batches->batch[batches->count - 1].first * batches->padded] : (double)NAN;
-    return finite ? MG_OK : MG_NOT_FINITE;
+    if (!trainer->kernels->forward(&replay)) {
+        return false;
+    }
+    *loss = mg_plan_loss(&replay, trainer->kernels->size);
+    return isfinite(*loss) && (!reverse || trainer->kernels->reverse(&replay));
 }
 
 /* The loss of one document, and its gradients in the parameters. */
-static mg_status learn(mg_trainer *trainer, const int32_t *tokens, size_t count, double *loss) {
-    mg_program *program = trainer->programs == NULL || count > trainer->most ? NULL : trainer->programs[count];
-    if (program == NULL) {
+static mg_status learn(mg_trainer *trainer, const int32_t *tokens, size_t count, bool reverse, double *loss) {
+    mg_program *program = trainer->program;
+    const size_t positions = count <= trainer->inputs ? trainer->losses[count] : 0;
+    if (positions == 0 || !mg_program_in_range(program, tokens, count)) {
         return MG_SHAPE;
     }
-    if (program->set_in != trainer->calls) {
-        mg_status status = mg_program_find_inputs(program);
-        if (status != MG_OK) {
-            return status;
-        }
-        program->set_in = trainer->calls;
-    }
-    if (!mg_program_select_inputs(program, tokens)) {
-        return MG_SHAPE;
+    memcpy(trainer->values, tokens, count * sizeof *tokens);
+    memset(trainer->values + count, 0, (trainer->inputs - count) * sizeof *tokens);
+    if (program->plan != NULL && learn_by_plan(trainer, positions, reverse, loss)) {
+        return MG_OK;
     }
     if (trainer->span > 0) {
-        return learn_fast(trainer, program, loss);
+        *loss = (double)NAN;
+        return MG_NOT_FINITE;
     }
-    mg_status status = mg_program_compute(program, false, loss);
+    mg_program_select(program, trainer->values);
+    mg_status status = mg_compute_plainly(program, positions, loss);
     if (status == MG_OK && !isfinite(*loss)) {
         status = MG_NOT_FINITE;
     }
-    return status == MG_OK ? mg_program_sweep(program, false) : status;
+    return status == MG_OK && reverse ? mg_sweep_plainly(program, positions) : status;
 }
+
+/* ---- steps ------------------------------------------------------------------------------------------------------ */
 
 /* The sum of the gradients of a batch's documents, and then their mean. */
 static void add_gradients(mg_trainer *trainer) {
     char *sum = trainer->sum;
-    for (size_t p = 0; p < trainer->part_count; sum += trainer->parts[p++].n * trainer->kernels->size) {
-        void *adjoint = number(trainer, trainer->adjoint, trainer->parts[p].first);
-        trainer->kernels->add_gradients(trainer->parts[p].n, adjoint, sum);
+    for (size_t r = 0; r < trainer->run_count; sum += trainer->run[r++].n * trainer->kernels->size) {
+        trainer->kernels->add_gradients(trainer->run[r].n, trainer->run[r].grad, sum);
     }
 }
 
 static void take_mean(mg_trainer *trainer, double share) {
     char *sum = trainer->sum;
-    for (size_t p = 0; p < trainer->part_count; sum += trainer->parts[p++].n * trainer->kernels->size) {
-        void *adjoint = number(trainer, trainer->adjoint, trainer->parts[p].first);
-        trainer->kernels->mean_gradients(trainer->parts[p].n, adjoint, sum, share);
+    for (size_t r = 0; r < trainer->run_count; sum += trainer->run[r++].n * trainer->kernels->size) {
+        trainer->kernels->mean_gradients(trainer->run[r].n, trainer->run[r].grad, sum, share);
     }
-}
-
-/* What a step that failed has left. */
-static void clear_gradients(mg_trainer *trainer) {
-    for (size_t p = 0; p < trainer->part_count; p++) {
-        const part *run = &trainer->parts[p];
-        memset(number(trainer, trainer->adjoint, run->first), 0, run->n * trainer->kernels->size);
-    }
-    memset(trainer->sum, 0, trainer->parameters * trainer->kernels->size);
-}
-
-/* Adam on all parameters, as in mg_adam. */
-static mg_status update(mg_trainer *trainer, double learning_rate) {
-    const mg_kernels *kernels = trainer->kernels;
-    double largest = 0, square, decay1, decay2;
-    for (size_t p = 0; trainer->span == 0 && p < trainer->part_count; p++) {
-        double size = kernels->largest(trainer->parts[p].n, number(trainer, trainer->adjoint, trainer->parts[p].first));
-        largest = size > largest ? size : largest;
-    }
-    if (mg_pow(largest, 2, &square) != MG_OK) {
-        return MG_POWER_RANGE;
-    }
-    mg_pow(trainer->beta1, (double)(trainer->steps + 1), &decay1);
-    mg_pow(trainer->beta2, (double)(trainer->steps + 1), &decay2);
-    const mg_adam_step step = {learning_rate, trainer->beta1, trainer->beta2, 1 - decay1, 1 - decay2, trainer->epsilon};
-    size_t done = 0;
-    for (size_t p = 0; p < trainer->part_count; done += trainer->parts[p++].n) {
-        const part *run = &trainer->parts[p];
-        kernels->adam(run->n, number(trainer, trainer->value, run->first),
-                      number(trainer, trainer->adjoint, run->first), (char *)trainer->m + done * kernels->size,
-                      (char *)trainer->v + done * kernels->size, &step);
-    }
-    return MG_OK;
 }
 
 /* One step, number trainer->steps from 0. */
-static mg_status step(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
-                      size_t batch_size, double learning_rate, double *loss) {
+static mg_status take_step(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
+                           size_t batch_size, double learning_rate, double *loss) {
     const size_t first = (size_t)(trainer->steps * batch_size % documents);
     double total = 0, one = 0;
     mg_status status = MG_OK;
     for (size_t b = 0; status == MG_OK && b < batch_size; b++) {
         const size_t document = (first + b) % documents;
-        status = learn(trainer, tokens + starts[document], starts[document + 1] - starts[document], &one);
+        status = learn(trainer, tokens + starts[document], starts[document + 1] - starts[document], true, &one);
         total += one;
         if (status == MG_OK && batch_size > 1) {
             add_gradients(trainer);
@@ -353,12 +331,15 @@ static mg_status step(mg_trainer *trainer, const int32_t *tokens, const size_t *
     if (status == MG_OK && !isfinite(*loss)) {
         status = MG_NOT_FINITE;
     }
-    return status == MG_OK ? update(trainer, learning_rate) : status;
+    if (status != MG_OK) {
+        return status;
+    }
+    return mg_take_step(trainer->kernels, &trainer->optimizer, trainer->steps + 1, learning_rate, trainer->run,
+                        trainer->run_count);
 }
 
 mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
                          size_t batch_size, const double *learning_rates, size_t steps, double *losses, size_t *done) {
-    static _Atomic(uint64_t) calls;
     mg_tape *tape = trainer->tape;
     mg_status status = mg_enter(tape);
     *done = 0;
@@ -368,10 +349,9 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
     if (status != MG_OK) {
         return status;
     }
-    trainer->calls = atomic_fetch_add(&calls, 1) + 1;
     atomic_store_explicit(&tape->busy, 1, memory_order_release);
     for (; status == MG_OK && *done < steps; *done += status == MG_OK) {
-        status = step(trainer, tokens, starts, documents, batch_size, learning_rates[*done], &losses[*done]);
+        status = take_step(trainer, tokens, starts, documents, batch_size, learning_rates[*done], &losses[*done]);
         trainer->steps += status == MG_OK;
     }
     store(trainer);
@@ -379,5 +359,58 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
         clear_gradients(trainer);
     }
     atomic_store_explicit(&tape->busy, 0, memory_order_release);
+    return status;
+}
+
+mg_status mg_trainer_losses(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t from, size_t to,
+                            double *losses) {
+    mg_status status = mg_enter(trainer->tape);
+    if (status == MG_OK) {
+        status = load(trainer);
+    }
+    for (size_t d = from; status == MG_OK && d < to; d++) {
+        status = learn(trainer, tokens + starts[d], starts[d + 1] - starts[d], false, &losses[d - from]);
+    }
+    return status;
+}
+
+/* ---- state ------------------------------------------------------------------------------------------------------ */
+
+static double read_number(const mg_trainer *trainer, const void *numbers, size_t i) {
+    return trainer->span > 0 ? (double)((const float *)numbers)[i] : ((const double *)numbers)[i];
+}
+
+static void write_number(const mg_trainer *trainer, void *numbers, size_t i, double number) {
+    if (trainer->span > 0) {
+        ((float *)numbers)[i] = (float)number;
+    } else {
+        ((double *)numbers)[i] = number;
+    }
+}
+
+mg_status mg_trainer_read_state(mg_trainer *trainer, double *m, double *v, size_t parameters, uint64_t *steps) {
+    mg_status status = mg_enter(trainer->tape);
+    if (status == MG_OK && parameters != trainer->parameters) {
+        status = MG_SHAPE;
+    }
+    for (size_t i = 0; status == MG_OK && i < parameters; i++) {
+        m[i] = read_number(trainer, trainer->m, i);
+        v[i] = read_number(trainer, trainer->v, i);
+    }
+    *steps = status == MG_OK ? trainer->steps : 0;
+    return status;
+}
+
+mg_status mg_trainer_write_state(mg_trainer *trainer, const double *m, const double *v, size_t parameters,
+                                 uint64_t steps) {
+    mg_status status = mg_enter(trainer->tape);
+    if (status == MG_OK && parameters != trainer->parameters) {
+        status = MG_SHAPE;
+    }
+    for (size_t i = 0; status == MG_OK && i < parameters; i++) {
+        write_number(trainer, trainer->m, i, m[i]);
+        write_number(trainer, trainer->v, i, v[i]);
+    }
+    trainer->steps = status == MG_OK ? steps : trainer->steps;
     return status;
 }

@@ -18,15 +18,17 @@ from .errors import (
     TapeError,
     WrongThreadError,
 )
+from .functions import attention, gelu, layernorm, linear, mean, relu, relu_squared, rmsnorm, silu, softmax, surprisal
 from .model import GPT, SCALARS, SPANS
+from .optimizers import Adam, Optimizer, learning_rate_at
 from .parameters import initial_parameters, parameter_count, parameters_sha256
 from .program import Program, record
 from .sampling import sample
 from .tape import Tape, default_tape
 from .tokenizer import Tokenizer
-from .training import Adam, Step, train
+from .training import Model, Step, train
 from .value import Value
-from .vector import Index, Matrix, Vector, attention, linear, relu, relu_squared, rmsnorm, softmax
+from .vector import Index, Matrix, Vector
 
 __version__ = "0.1.0"
 
@@ -47,7 +49,9 @@ __all__ = [
     "Index",
     "Matrix",
     "MicrogptError",
+    "Model",
     "NotReplayableError",
+    "Optimizer",
     "OverwrittenError",
     "Program",
     "ShapeError",
@@ -63,8 +67,12 @@ __all__ = [
     "course_names",
     "default_tape",
     "embedded_names",
+    "gelu",
     "initial_parameters",
+    "layernorm",
+    "learning_rate_at",
     "linear",
+    "mean",
     "parameter_count",
     "parameters_sha256",
     "read_documents",
@@ -73,6 +81,8 @@ __all__ = [
     "relu_squared",
     "rmsnorm",
     "sample",
+    "silu",
     "softmax",
+    "surprisal",
     "train",
 ]

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "--engine",
         choices=sorted(ENGINES),
         default="program",
-        help="recorded programs, span operations recorded anew in every step, or one scalar Value at a time, "
+        help="recorded programs, vectors recorded anew in every step, or one scalar Value at a time, "
         "slowest; all give the same bits (default: program)",
     )
     return parser

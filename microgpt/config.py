@@ -9,6 +9,12 @@ from typing import Literal
 
 from .errors import ConfigError
 
+CHOICES = {
+    "activation": ("relu", "relu_squared"),
+    "optimizer": ("adam", "adamw", "sgd"),
+    "decay": ("cosine", "linear", "constant"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -31,7 +37,11 @@ class Config:
     beta1: float = 0.9
     beta2: float = 0.95
     epsilon: float = 1e-8
-    decay: Literal["cosine", "linear"] = "cosine"  # of the learning rate, to 0 at the last step
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = 0.01  # of adamw
+    momentum: float = 0.9  # of sgd
+    decay: Literal["cosine", "linear", "constant"] = "cosine"  # of the learning rate, to 0 at the last step
+    warmup: int = 0  # steps over which the learning rate rises first
     temperature: float = 0.5  # of sampling; low is careful, high is wild
     samples: int = 20
 
@@ -48,7 +58,7 @@ class Config:
         for name in ("n_embd", "n_head", "n_layer", "block_size", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("steps", "samples", "std", "learning_rate"):
+        for name in ("steps", "samples", "std", "learning_rate", "weight_decay", "warmup"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is")
         for name in ("temperature", "epsilon"):
@@ -56,12 +66,12 @@ class Config:
                 raise ConfigError(f"{name} must be greater than 0, not {getattr(self, name)}")
         if 1 / self.temperature == math.inf:
             raise ConfigError(f"temperature must be large enough to divide by, which {self.temperature} is not")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}")
         if self.n_embd % self.n_head:
             raise ConfigError(f"n_head must divide n_embd: {self.n_embd} lanes do not split into {self.n_head} heads")
-        for name, choices in (("activation", ("relu", "relu_squared")), ("decay", ("cosine", "linear"))):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
 

@@ -37,7 +37,7 @@ class ForeignValueError(TapeError):
 
 
 class OverwrittenError(TapeError):
-    """The data of an operand was written between recording and backward(), so a span statement's partials are gone."""
+    """An operand's data was written between recording and backward(): the partials of a sum of products are gone."""
 
 
 class NotReplayableError(TapeError):
@@ -69,7 +69,7 @@ class DataError(MicrogptError, ValueError):
 
 
 class FrozenBranchWarning(UserWarning):
-    """A function that is being recorded compared Values, or asked for the truth of one."""
+    """A function that is being recorded compared Values, asked for the truth of one, or read `data`."""
 
 
 class DivergedError(MicrogptError, ArithmeticError):

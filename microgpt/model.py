@@ -1,6 +1,6 @@
 """The course's block 5, the architecture: `gpt`, from a token and its position to logits over what comes next.
 
-The code is written once, over a set of operations on vectors: the span operations of the core, or the course's own
+The code is written once, over a set of operations on vectors: the functions of the core's vectors, or the course's own
 functions on lists of scalar Values. Both compute the same bits.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import scalar, vector
+from . import functions, scalar, vector
 from .config import Config
+from .errors import DataError
 from .parameters import StateDict
 from .value import Value
+from .vector import Matrix
 
 Cache = list[list[Any]]  # for each layer, the keys (or values) of the positions so far
 
 
 # What `gpt` is written over: two modules with functions of the same names.
-SPANS: Any = vector
+SPANS: Any = functions
 SCALARS: Any = scalar
 
 
@@ -33,6 +35,17 @@ class GPT:
         self.operations = operations
         self._activation = operations.relu if config.activation == "relu" else operations.relu_squared
         self._matrices: Mapping[str, Any] = {name: operations.matrix(w) for name, w in state_dict.items()}
+
+    @property
+    def parameters(self) -> list[Matrix]:
+        """What is learned, in order."""
+        return list(self.state_dict.values())
+
+    def check_tokens(self, documents: Sequence[Sequence[int]]) -> None:
+        """DataError unless all tokens are of the vocabulary."""
+        vocab_size = self.state_dict["wte"].rows
+        if any(min(tokens) < 0 or max(tokens) >= vocab_size for tokens in documents):
+            raise DataError(f"a document has a token that is not from 0 to {vocab_size - 1}, as the model's are")
 
     def empty_cache(self) -> Cache:
         """Keys, or values, of no positions."""

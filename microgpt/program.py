@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Union
 
-from .errors import FrozenBranchWarning, ShapeError, TapeError
+from .errors import FrozenBranchWarning, ShapeError
 from .tape import Handle, Tape, check, default_tape, ffi, lib
 from .value import Number, Value
 from .vector import Index, Selector, Vector
@@ -28,30 +28,28 @@ class _Recorder:
     """What a tape tells while a function is being recorded."""
 
     def __init__(self) -> None:
-        self.selections: list[tuple[int, int, Selector]] = []  # a lane of the statement, which operand, how
-        self._lanes: dict[int, Selector] = {}
-        self._noticed = False
+        self.selections: list[tuple[int, int, int, Selector]] = []  # a lane of the statement, operand, entry, how
+        self._noticed: set[str] = set()
 
     def notice_branch(self) -> None:
-        if not self._noticed:
-            self._noticed = True
-            warnings.warn(
-                "a recorded function compared Values or asked for the truth of one: a replay takes the same branch, "
-                "whatever its inputs are",
-                FrozenBranchWarning,
-                stacklevel=4,
-            )
+        self._notice(
+            "a recorded function compared Values or asked for the truth of one: a replay takes the same branch, "
+            "whatever its inputs are"
+        )
 
-    def select(self, node: int, operand: int, selector: Selector) -> None:
-        self.selections.append((node, operand, selector))
+    def notice_reading(self) -> None:
+        self._notice(
+            "a recorded function read `data`: a replay uses the number that it was then, whatever its inputs are; "
+            "x.detach() is x without a derivative, computed anew"
+        )
 
-    def select_lane(self, lane: Value, selector: Selector) -> None:
-        if self._lanes.setdefault(lane._node, selector).index is not selector.index:
-            raise TapeError("two indices cannot select lanes of the same vector")
+    def _notice(self, message: str) -> None:
+        if message not in self._noticed:
+            self._noticed.add(message)
+            warnings.warn(message, FrozenBranchWarning, stacklevel=5)
 
-    def use_lane(self, out: Value, lane: Value) -> None:
-        if lane._node in self._lanes:
-            self.select(out._node, 0, self._lanes[lane._node])
+    def select(self, node: int, operand: int, entry: int, selector: Selector) -> None:
+        self.selections.append((node, operand, entry, selector))
 
 
 class Program:
@@ -68,15 +66,16 @@ class Program:
         self._pointer = ffi.gc(pointer, lambda program, tape=self._tape, free=lib.mg_program_free: free(program))
         self.inputs = tuple(inputs)
         self.result = result
-        self._selectors: list[Selector] = [selector for _, _, selector in selections]
+        self._selectors: list[Selector] = [selection[-1] for selection in selections]  # these hold the tables
         used = {id(selector.index): selector.index for selector in self._selectors}
         given = {id(handle): used[id(handle)] for handle in self.inputs if id(handle) in used}
         self._indices = list((given | used).values())  # those of the inputs first, in their order
         self._integers = len(self._indices) == len(self.inputs) == len(given)
         numbers = {id(index): number for number, index in enumerate(self._indices)}
-        for node, operand, selector in selections:
-            run = selector.first, selector.size, selector.count
-            check(lib.mg_program_bind(self._pointer, numbers[id(selector.index)], node, operand, *run))
+        for node, operand, entry, selector in selections:
+            run = selector.table._node, selector.size, selector.count
+            check(lib.mg_program_bind(self._pointer, numbers[id(selector.index)], node, operand, entry, *run))
+        check(lib.mg_program_plan(self._pointer))
 
     def __call__(self, *values: Any) -> float | list[float]:
         """Set the inputs, run forward, and return the result's numbers."""
@@ -113,10 +112,14 @@ class Program:
         return False
 
     @property
-    def batched(self) -> bool:
-        """Does the core compute all positions together? It does for the mean of the losses of positions that were
-        recorded one after the other by the same operations, such as GPT.loss; the numbers are the same."""
-        return lib.mg_program_has_batches(self._pointer)
+    def why_not_planned(self) -> str | None:
+        """None if the core computes the statements of all positions together; otherwise why it does not.
+
+        It does for the sum or the mean of losses that were recorded one after the other by the same operations, such as
+        GPT.loss, where it can prove that every gradient is added up in the same order; the numbers are the same.
+        """
+        why = lib.mg_program_why_not_planned(self._pointer)
+        return None if why == ffi.NULL else ffi.string(why).decode()
 
     def forward(self) -> None:
         """Compute everything again from the inputs, and whatever else the function used, as they are now.
@@ -141,24 +144,28 @@ def record(
     *examples: Number | Sequence[float] | Index,
     tape: Tape | None = None,
     since: int | None = None,
+    quiet: bool = False,
 ) -> Program:
     """Call the function once, with a Value for each number, a Vector for each sequence, an Index for each Index, and
     return what it did as a program.
 
     What the function decides by itself is decided for good: a comparison of Values takes the same branch in every
-    replay (FrozenBranchWarning says so, once), and a number read from `data` stays what it was. What it uses besides
+    replay and a number read from `data` stays what it was (FrozenBranchWarning says so, once). What it uses besides
     its inputs is used again as it then is. A value with children and local_grads of its own is NotReplayableError.
+    With `quiet` the examples may be numbers that mean nothing: an operation that Python would refuse leaves a NaN.
     The program computes anew what was recorded since the mark `since`; by default, all that the result depends on.
     """
     tape = tape or default_tape()
     with tape:
         inputs = [_input(example) for example in examples]
         outer, tape.recorder = tape.recorder, _Recorder()
+        check(lib.mg_tape_record_quietly(tape.pointer, quiet))
         try:
             result = function(*inputs)
             selections = tape.recorder.selections
         finally:
             tape.recorder = outer
+            lib.mg_tape_record_quietly(tape.pointer, False)
     if not isinstance(result, (Value, Vector)):
         raise TypeError(f"a recorded function returns a Value or a Vector, not {type(result).__name__}")
     return Program(inputs, result, since or 0, selections)

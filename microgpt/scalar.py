@@ -1,6 +1,6 @@
 """The model's functions on lists of scalar Values, as the course writes them: slow, plain, and the same bits.
 
-`--engine eager` runs on these, to verify the span operations of vector.py, which have the same names.
+`--engine eager` runs on these, to verify functions.py, whose functions have the same names.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Memory(NamedTuple):
 
 
 class Handle:
-    """What keeps lanes alive: `_size` lanes of a tape, from the id `_node` on. Base of Value and of the span classes.
+    """What keeps lanes alive: `_size` lanes of a tape, from the id `_node` on. Base of Value, Vector and Matrix.
 
     A tape finds the handles that exist by asking Python's garbage collector for instances of this class. `_tape` is set
     last, so that a handle with a tape is complete.
@@ -173,8 +173,8 @@ class Tape:
     def find(self, node: int, lane: bool) -> Handle | None:
         """The handle of one lane, if there is one, so that a lane never has two.
 
-        The handles that operations returned are looked for once, when the first is asked for; a lane of a span
-        statement (`lane`) has none but those that `enlist` told of.
+        The handles that operations returned are looked for once, when the first is asked for; a lane of a
+        vector (`lane`) has none but those that `enlist` told of.
         """
         handle = self._handles.get(node)
         if handle is None and not lane and node >= self._seen:

@@ -59,6 +59,8 @@ class Value(Handle, metaclass=_ValueType):
     @property
     def data(self) -> float:
         """The number, computed when the value was made; may be set."""
+        if self._tape.recorder is not None:
+            self._tape.recorder.notice_reading()
         data: float = _value(self._tape.pointer, self._node)
         if data != data:  # a NaN of its own, or a refusal
             self._tape.raise_status()
@@ -214,8 +216,18 @@ class Value(Handle, metaclass=_ValueType):
         """The handle of an operation on this and another."""
         pointer = self._tape.pointer
         if isinstance(other, Value):
-            return self._result(_binary(pointer, operation, self._node, other._node), other)
+            out = self._result(_binary(pointer, operation, self._node, other._node), other)
+            other._used(out, 1)
+            return out
         return self._result(_binary_with(pointer, operation, self._node, other))
+
+    def _used(self, out: Value, operand: int) -> None:
+        """This is an operand of `out`: for lanes that an index selects."""
+
+    def detach(self) -> Value:
+        """The same number without a derivative; a replay computes it anew."""
+        view = ffi.new("mg_view *", [self._node, 0, 0, 0, ffi.NULL, 0, 0, False])
+        return self._result(lib.mg_largest(self._tape.pointer, 1, 1, view))
 
     # ---- comparing: by the numbers of this moment, which no derivative and no replay can see
 
@@ -239,7 +251,10 @@ class Value(Handle, metaclass=_ValueType):
     def _noticed(self) -> float:
         if self._tape.recorder is not None:
             self._tape.recorder.notice_branch()
-        return self.data
+        data: float = _value(self._tape.pointer, self._node)
+        if data != data:
+            self._tape.raise_status()
+        return data
 
     # ---- looking at the graph
 

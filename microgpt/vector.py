@@ -1,7 +1,8 @@
-"""Span operations: one call of the core records all scalar operations of a `linear`, a `softmax`, a `rmsnorm`, ...
+"""Vectors and matrices: lanes of a tape in a row, and the statements that record many lanes with one call of the core.
 
-A Vector is a run of lanes on a tape, a Matrix one of leaves, in rows. Every lane can be had as a Value: `x[3].grad`.
-Each function says what scalar operations it stands for; the numbers and the gradients are theirs, bit for bit.
+A map is one scalar operation for each lane; a sum is Python's `sum`, of lanes or of products, for each lane. Both
+stand for the scalar operations that `Value` would record, in the same order: the numbers and the gradients are theirs,
+bit for bit. Every lane can be had as a Value: `x[3].grad`. functions.py has the model's functions, made of these two.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from .errors import ShapeError, TapeError
 from .tape import NONE, Handle, Tape, check, default_tape, ffi, lib
-from .value import Value, value_at
+from .value import Number, Value, value_at
 
 _new = object.__new__
 
@@ -21,8 +22,7 @@ _new = object.__new__
 class Index:
     """An integer input of a recorded function: `w[index]` is a row of a Matrix, `x[index]` a lane of a Vector.
 
-    A program selects another row or lane when it is given another integer. A selected row may be added to a vector; a
-    selected lane may be given to `surprisal`.
+    A program selects another row or lane when it is given another integer.
     """
 
     __slots__ = ("value",)
@@ -30,13 +30,16 @@ class Index:
     def __init__(self, value: int) -> None:
         self.value = operator.index(value)
 
+    def __repr__(self) -> str:
+        return f"Index({self.value})"
+
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """How an index selects: `size` lanes from `first + index.value * size`, for 0 <= index.value < count."""
+    """How an index selects: `size` lanes from lane index.value * size of the table on, for 0 <= index.value < count."""
 
     index: Index
-    first: int
+    table: Handle
     size: int
     count: int
 
@@ -49,6 +52,8 @@ class Lanes(Handle):
     @property
     def data(self) -> list[float]:
         """The numbers of all lanes, of a Matrix row by row; may be set."""
+        if self._tape.recorder is not None:
+            self._tape.recorder.notice_reading()
         return self._tape.read(self._node, self._size)
 
     @data.setter
@@ -70,15 +75,17 @@ class Lanes(Handle):
 
 
 class Vector(Lanes):
-    """`len(x)` lanes of one tape, in a row. Vector(numbers) records leaves."""
+    """`len(x)` lanes of one tape, in a row. Vector(numbers) records leaves.
+
+    Operators work lane by lane, on two vectors of one length, or on a vector and a number or a Value.
+    """
 
     __slots__ = ("_selector",)
 
     _selector: Selector | None
 
     def __init__(self, numbers: Iterable[float], tape: Tape | None = None) -> None:
-        tape = tape or default_tape()
-        _leaves(self, tape, numbers)
+        _leaves(self, tape or default_tape(), numbers)
         self._selector = None
 
     def __len__(self) -> int:
@@ -91,51 +98,96 @@ class Vector(Lanes):
     def __getitem__(self, index: int | Index | slice) -> Value | Vector:
         """A lane as a Value, or some lanes in a row as a Vector; nothing is recorded."""
         if isinstance(index, Index):
-            lane = self[index.value]
-            _recorder(self._tape).select_lane(lane, Selector(index, self._node, 1, self._size))
-            return lane
+            if not -self._size <= index.value < self._size:
+                raise IndexError(f"lane {index.value} of a vector of {self._size}")
+            return _selected(self, index)
         if isinstance(index, slice):
             start, stop, step = index.indices(self._size)
             if step != 1 or stop <= start:
                 raise ShapeError("a slice of a Vector is at least one lane, in steps of 1")
-            return _view(self._tape, self._node + start, stop - start)
+            return view(self._tape, self._node + start, stop - start)
+        if not -self._size <= index < self._size:
+            raise IndexError(f"lane {index} of a vector of {self._size}")
         return value_at(self._tape, self._node + range(self._size)[index], lane=True)
 
     def __iter__(self) -> Iterator[Value]:
         return (self[i] for i in range(self._size))
 
-    def __add__(self, other: Vector) -> Vector:
-        """[a + b for a, b in zip(self, other)], two vectors of one length."""
-        if isinstance(other, Matrix):
-            raise ShapeError(
-                f"cannot add a matrix, of {other.rows} by {other.columns}, to a vector: add one of its rows"
-            )
-        if not isinstance(other, Vector):
-            return NotImplemented
-        if len(other) != len(self):
-            raise ShapeError(f"cannot add a vector of {len(other)} to one of {len(self)}")
-        node = lib.mg_span_add(self._tape.pointer, self._node, other._node, self._size)
-        out = _complete(_new(Vector), self._tape, node, self._size, (other,))
-        for operand, vector in enumerate((self, other)):
-            if vector._selector is not None:
-                _recorder(self._tape).select(node, operand, vector._selector)
+    def __add__(self, other: Vector | Value | Number) -> Vector:
+        out: Vector = _lane_by_lane(lib.MG_ADD, self, other)
         return out
 
-    def __mul__(self, k: float) -> Vector:
-        """[x * k for x in self], k a number."""
-        try:
-            return _record(self, lib.mg_span_scale_by(self._tape.pointer, self._node, self._size, k), self._size)
-        except TypeError:
-            return NotImplemented
+    def __mul__(self, other: Vector | Value | Number) -> Vector:
+        out: Vector = _lane_by_lane(lib.MG_MUL, self, other)
+        return out
 
+    __radd__ = __add__
     __rmul__ = __mul__
 
-    def __truediv__(self, k: float) -> Vector:
-        """[x / k for x in self], k a number."""
-        return self * k**-1
+    def __neg__(self) -> Vector:
+        return self * -1
+
+    def __sub__(self, other: Vector | Value | Number) -> Vector:
+        return self + (-other)  # type: ignore[operator]
+
+    def __rsub__(self, other: Number) -> Vector:
+        return other + (-self)
+
+    def __truediv__(self, other: Vector | Value | Number) -> Vector:
+        return self * other**-1  # type: ignore[operator]
+
+    def __rtruediv__(self, other: Number) -> Vector:
+        return other * self**-1
+
+    def __pow__(self, k: Number) -> Vector:
+        return record_map(lib.MG_POW, 1, self._size, View(self, lane=1), constant=float(k))
+
+    def map(self, operation: int) -> Vector:
+        """One of the core's scalar operations of one operand, such as lib.MG_EXP, on every lane."""
+        return record_map(operation, 1, self._size, View(self, lane=1))
+
+    def exp(self) -> Vector:
+        """[xi.exp() for xi in self]."""
+        return self.map(lib.MG_EXP)
+
+    def log(self) -> Vector:
+        """[xi.log() for xi in self]."""
+        return self.map(lib.MG_LOG)
+
+    def relu(self) -> Vector:
+        """[xi.relu() for xi in self]."""
+        return self.map(lib.MG_RELU)
+
+    def tanh(self) -> Vector:
+        """[xi.tanh() for xi in self]."""
+        return self.map(lib.MG_TANH)
+
+    def sigmoid(self) -> Vector:
+        """[xi.sigmoid() for xi in self]."""
+        return self.map(lib.MG_SIGMOID)
+
+    def sqrt(self) -> Vector:
+        """[xi.sqrt() for xi in self]."""
+        return self.map(lib.MG_SQRT)
+
+    def sum(self) -> Value:
+        """sum(self): from 0, left to right."""
+        return record_sum(1, 1, self._size, View(self, term=1))[0]
+
+    def mean(self) -> Value:
+        """sum(self) / len(self)."""
+        return self.sum() / self._size
+
+    def largest(self) -> Value:
+        """max(xi.data for xi in self), computed anew by a replay; it has no derivative."""
+        return record_largest(1, self._size, View(self, term=1))[0]
+
+    def detach(self) -> Vector:
+        """The same numbers without a derivative, computed anew by a replay."""
+        return record_largest(self._size, 1, View(self, group=1))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.data})"
+        return f"Vector({self.data})"
 
 
 class Matrix(Lanes):
@@ -152,7 +204,7 @@ class Matrix(Lanes):
             raise ShapeError(f"{len(numbers)} numbers do not make a matrix of {rows} by {columns}")
         _leaves(self, tape or default_tape(), numbers)
         self.rows, self.columns = rows, columns
-        self._rows = [_view(self._tape, self._node + i * columns, columns) for i in range(rows)]
+        self._rows = [view(self._tape, self._node + i * columns, columns) for i in range(rows)]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -165,8 +217,8 @@ class Matrix(Lanes):
     def __getitem__(self, index: int | Index) -> Vector:
         """A row; nothing is recorded."""
         if isinstance(index, Index):
-            row = _view(self._tape, self._rows[index.value]._node, self.columns)
-            row._selector = Selector(index, self._node, self.columns, self.rows)
+            row = view(self._tape, self._rows[index.value]._node, self.columns)
+            row._selector = Selector(index, self, self.columns, self.rows)
             return row
         return self._rows[index]
 
@@ -177,147 +229,172 @@ class Matrix(Lanes):
         return f"Matrix({self.rows}, {self.columns}, {self.data})"
 
 
-# ---- the model's functions; scalar.py has the same on lists of Values
+# ---- statements
 
 
-def matrix(w: Matrix) -> Matrix:
-    """A parameter as `linear` takes it."""
-    return w
+class View(NamedTuple):
+    """What a statement reads: for lane i of group g, at term c, lane `g * group + i * lane + c * term` of x. A list of
+    vectors is read one after the other, by lane or by term, as if they were one; or, with one lane or term of each, all
+    at the same place."""
+
+    x: Lanes | Value | Sequence[Lanes | Value]
+    group: int = 0
+    lane: int = 0
+    term: int = 0
+    start: int = 0
+    by_term: bool = False
+    block: int = 1
 
 
-def data(x: Vector) -> list[float]:
-    """The numbers of all lanes."""
-    return x.data
+if TYPE_CHECKING:
+    Operand = Lanes | Value
 
 
-def add(a: Vector, b: Vector) -> Vector:
-    """[ai + bi for ai, bi in zip(a, b)]."""
-    return a + b
+def _core_view(tape: Tape, of: View, keep: list[Any]) -> Any:
+    if isinstance(of.x, Handle):
+        return ffi.new("mg_view *", [of.x._node + of.start, of.group, of.lane, of.term, ffi.NULL, 0, 0, False])
+    nodes = ffi.new("mg_id[]", [x._node + of.start for x in of.x])
+    keep.append(nodes)
+    return ffi.new("mg_view *", [0, of.group, of.lane, of.term, nodes, len(nodes), of.block, of.by_term])
 
 
-def divide(x: Vector, k: float) -> Vector:
-    """[xi / k for xi in x]."""
-    return x / k
+def _operands(of: View) -> Sequence[Any]:
+    return (of.x,) if isinstance(of.x, Handle) else of.x
 
 
-def linear(x: Vector, w: Matrix) -> Vector:
-    """[sum(wi * xi for wi, xi in zip(row, x)) for row in w]: x of w.columns lanes to w.rows lanes."""
-    _expect("linear", Vector, x)
-    _expect("linear", Matrix, w)
-    if len(x) != w.columns:
-        raise ShapeError(f"linear: the matrix is {w.rows} by {w.columns}, but x has {len(x)} lanes")
-    node = lib.mg_span_linear(x._tape.pointer, x._node, w._node, w.rows, w.columns)
-    return _record(x, node, w.rows, w)
+def _tape_of(of: View) -> Tape:
+    tape: Tape = _operands(of)[0]._tape
+    return tape
 
 
-def softmax(logits: Vector) -> Vector:
-    """exps = [(val - max_val).exp() for val in logits]; total = sum(exps); [e / total for e in exps]."""
-    _expect("softmax", Vector, logits)
-    return _record(logits, lib.mg_span_softmax(logits._tape.pointer, logits._node, logits._size), logits._size)
+def _finish(tape: Tape, node: int, size: int, views: Sequence[View]) -> Vector:
+    """The Vector of a new statement; tells the recorder which of its operands indices select."""
+    if node > tape.limit:
+        if node == NONE:
+            tape.raise_status(next((x for of in views for x in _operands(of) if x._tape is not tape), None))
+        tape.attend(node, size=size)
+    for number, of in enumerate(views):
+        for entry, x in enumerate(_operands(of)):
+            selector = getattr(x, "_selector", None)
+            if selector is not None:
+                recorder_of(tape).select(node, number, entry, selector)
+    return view(tape, node, size)
 
 
-def rmsnorm(x: Vector) -> Vector:
-    """scale = (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5; [xi * scale for xi in x]."""
-    _expect("rmsnorm", Vector, x)
-    return _record(x, lib.mg_span_rmsnorm(x._tape.pointer, x._node, x._size), x._size)
+def record_map(
+    operation: int, groups: int, width: int, a: View, b: View | None = None, constant: float = 0.0
+) -> Vector:
+    """A scalar operation for each of groups * width lanes, on a and b, or on a and the constant."""
+    tape, keep = _tape_of(a), list[Any]()
+    first, second = _core_view(tape, a, keep), ffi.NULL if b is None else _core_view(tape, b, keep)
+    node = lib.mg_map(tape.pointer, operation, groups, width, first, second, constant)
+    return _finish(tape, node, groups * width, (a,) if b is None else (a, b))
 
 
-def relu(x: Vector) -> Vector:
-    """[xi.relu() for xi in x]."""
-    _expect("relu", Vector, x)
-    return _record(x, lib.mg_span_relu(x._tape.pointer, x._node, x._size, False), x._size)
+def record_sum(groups: int, width: int, terms: int, a: View, b: View | None = None) -> Vector:
+    """For each of groups * width lanes the sum over the terms of a, or of the products a * b."""
+    tape, keep = _tape_of(a), list[Any]()
+    first, second = _core_view(tape, a, keep), ffi.NULL if b is None else _core_view(tape, b, keep)
+    node = lib.mg_sum(tape.pointer, groups, width, terms, first, second)
+    return _finish(tape, node, groups * width, (a,) if b is None else (a, b))
 
 
-def relu_squared(x: Vector) -> Vector:
-    """[xi.relu() ** 2 for xi in x]."""
-    _expect("relu_squared", Vector, x)
-    return _record(x, lib.mg_span_relu(x._tape.pointer, x._node, x._size, True), x._size)
+def record_largest(groups: int, terms: int, a: View) -> Vector:
+    """For each group the largest of its terms, which has no derivative."""
+    tape, keep = _tape_of(a), list[Any]()
+    node = lib.mg_largest(tape.pointer, groups, terms, _core_view(tape, a, keep))
+    return _finish(tape, node, groups, (a,))
 
 
-def attention(q: Vector, keys: Sequence[Vector], values: Sequence[Vector], n_head: int) -> Vector:
-    """Multi-head attention of the query q to all keys, weighing all values; all have len(q) lanes, split into heads.
-
-    For each head, with its slices of q, keys and values:
-    logits = [sum(q[j] * k[j] for j in range(head_dim)) / head_dim ** 0.5 for k in keys]; weights = softmax(logits);
-    [sum(weights[u] * values[u][j] for u in range(len(values))) for j in range(head_dim)].
-    """
-    _expect("attention", Vector, q, *keys, *values)
-    if n_head < 1 or len(q) % n_head:
-        raise ShapeError(f"attention: {len(q)} lanes do not split into {n_head} heads")
-    if not keys or len(keys) != len(values) or any(len(v) != len(q) for v in (*keys, *values)):
-        raise ShapeError("attention: as many keys as values, at least one, each as long as the query")
-    node = lib.mg_span_attention(
-        q._tape.pointer,
-        q._node,
-        [key._node for key in keys],
-        [value._node for value in values],
-        len(keys),
-        n_head,
-        len(q) // n_head,
-    )
-    return _record(q, node, len(q), *keys, *values)
+def _lane_by_lane(operation: int, x: Vector, other: Vector | Value | Number) -> Any:
+    """An addition or a multiplication: a Vector, or NotImplemented."""
+    if isinstance(other, Vector):
+        if len(other) != len(x):
+            raise ShapeError(f"a vector of {len(x)} and one of {len(other)} do not go together lane by lane")
+        return record_map(operation, 1, len(x), View(x, lane=1), View(other, lane=1))
+    if isinstance(other, Value):
+        return record_map(operation, 1, len(x), View(x, lane=1), View(other))
+    if isinstance(other, Matrix):
+        raise ShapeError(f"a Matrix, of {other.rows} by {other.columns}, and a Vector: take one of its rows")
+    try:
+        return record_map(operation, 1, len(x), View(x, lane=1), constant=other)  # type: ignore[arg-type]
+    except TypeError:
+        return NotImplemented
 
 
-def surprisal(p: Value) -> Value:
-    """-p.log()."""
-    out = p._result(lib.mg_span_surprisal(p._tape.pointer, p._node))
-    if p._tape.recorder is not None:
-        p._tape.recorder.use_lane(out, p)
-    return out
-
-
-def mean(losses: Sequence[Value]) -> Value:
-    """(1 / n) * sum(losses), n their number."""
-    if not losses:
-        raise ShapeError("mean: of at least one value")
-    tape = losses[0]._tape
-    node: int = lib.mg_span_mean(tape.pointer, [loss._node for loss in losses], len(losses))
-    if node == NONE:
-        _refuse(tape, losses)
-    return losses[0]._result(node)
+def expect(function: str, kind: type[Lanes], *operands: object) -> None:
+    """Refuse operands that are not what a function takes, before the core sees their lanes."""
+    for operand in operands:
+        if not isinstance(operand, kind):
+            found = f"a Matrix of {operand.rows} by {operand.columns}" if isinstance(operand, Matrix) else None
+            raise ShapeError(f"{function} takes a {kind.__name__} here, not {found or 'a ' + type(operand).__name__}")
 
 
 # ---- handles
 
 
-def _expect(function: str, kind: type[Lanes], *operands: object) -> None:
-    """Refuse operands that are not what a function takes, before the core sees their lanes."""
-    for operand in operands:
-        if not isinstance(operand, kind):
-            found = f"a Matrix of {operand.rows} by {operand.columns}" if isinstance(operand, Matrix) else operand
-            name = found if isinstance(found, str) else f"a {type(found).__name__}"
-            raise ShapeError(f"{function} takes a {kind.__name__} here, not {name}")
+class SelectedValue(Value):
+    """A lane that an Index selects: what is computed from it belongs to whatever lane the index selects."""
+
+    __slots__ = ("_selector",)
+
+    _selector: Selector
+
+    def _note(self, out: Value, operand: int) -> Value:
+        if isinstance(out, Value):
+            recorder_of(self._tape).select(out._node, operand, 0, self._selector)
+        return out
+
+    def _used(self, out: Value, operand: int) -> None:
+        self._note(out, operand)
+
+    def _result(self, node: int, other: Handle | None = None) -> Value:
+        return self._note(super()._result(node, other), 0)
+
+    def __add__(self, other: Value | Number) -> Value:
+        return self._note(super().__add__(other), 0)
+
+    def __mul__(self, other: Value | Number) -> Value:
+        return self._note(super().__mul__(other), 0)
+
+    def __radd__(self, other: Value | Number) -> Value:
+        if isinstance(other, Value):
+            return self._note(Value.__add__(other, self), 1)
+        return self + other
+
+    def __rmul__(self, other: Value | Number) -> Value:
+        if isinstance(other, Value):
+            return self._note(Value.__mul__(other, self), 1)
+        return self * other
+
+
+def _selected(x: Vector, index: Index) -> SelectedValue:
+    recorder_of(x._tape)
+    lane: SelectedValue = _new(SelectedValue)
+    lane._node = x._node + index.value % len(x)
+    lane._selector = Selector(index, x, 1, x._size)
+    lane._tape = x._tape
+    return lane
 
 
 def _leaves(lanes: Lanes, tape: Tape, numbers: Iterable[float]) -> None:
     """Record the leaves of a new Vector or Matrix."""
     data = ffi.new("double[]", list(numbers))
-    node = lib.mg_span_leaves(tape.pointer, data, len(data))
+    if len(data) == 0:
+        raise ShapeError("a Vector has at least one lane")
+    node = lib.mg_leaves(tape.pointer, data, len(data))
     if node > tape.limit:
         if node == NONE:
-            _refuse(tape, ())
+            tape.raise_status()
         tape.attend(node, size=len(data))
     lanes._node = node
     lanes._size = len(data)
     lanes._tape = tape
 
 
-def _complete(vector: Vector, tape: Tape, node: int, size: int, others: Iterable[Handle] = ()) -> Vector:
-    """The vector, as the handle of `size` new lanes, or the error that the core left behind."""
-    if node > tape.limit:
-        if node == NONE:
-            _refuse(tape, others)
-        tape.attend(node, size=size)
-    vector._node = node
-    vector._size = size
-    vector._selector = None
-    vector._tape = tape
-    return vector
-
-
-def _view(tape: Tape, node: int, size: int) -> Vector:
+def view(tape: Tape, node: int, size: int) -> Vector:
     """A Vector of lanes that have been recorded."""
-    vector = _new(Vector)
+    vector: Vector = _new(Vector)
     vector._node = node
     vector._size = size
     vector._selector = None
@@ -325,21 +402,11 @@ def _view(tape: Tape, node: int, size: int) -> Vector:
     return vector
 
 
-def _record(x: Vector, node: int, size: int, *others: Handle) -> Vector:
-    """The Vector of a new statement on x and others."""
-    if x._selector is not None:
-        raise ShapeError("a row that an Index selects can only be added to a vector")
-    return _complete(_new(Vector), x._tape, node, size, others)
-
-
-def _recorder(tape: Tape) -> Any:
+def recorder_of(tape: Tape) -> Any:
+    """What takes note of indices while a function is being recorded."""
     if tape.recorder is None:
         raise TapeError("an Index means something only inside a function that is being recorded")
     return tape.recorder
-
-
-def _refuse(tape: Tape, operands: Iterable[Handle]) -> None:
-    tape.raise_status(next((operand for operand in operands if operand._tape is not tape), None))
 
 
 def _fitting(numbers: Iterable[float], size: int) -> list[float]:

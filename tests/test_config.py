@@ -21,6 +21,10 @@ COURSE = {
     "beta1": 0.9,
     "beta2": 0.95,
     "epsilon": 1e-8,
+    "optimizer": "adam",
+    "weight_decay": 0.01,
+    "momentum": 0.9,
+    "warmup": 0,
     "decay": "cosine",
     "temperature": 0.5,
     "samples": 20,
@@ -36,8 +40,8 @@ GIST = COURSE | {
     "beta2": 0.99,
     "decay": "linear",
 }
-WHOLE = ["n_embd", "n_head", "n_layer", "block_size", "batch_size", "steps", "seed", "samples"]
-REAL = ["std", "learning_rate", "beta1", "beta2", "epsilon", "temperature"]
+WHOLE = ["n_embd", "n_head", "n_layer", "block_size", "batch_size", "steps", "seed", "samples", "warmup"]
+REAL = ["std", "learning_rate", "beta1", "beta2", "epsilon", "temperature", "weight_decay", "momentum"]
 NAN, INFINITY = float("nan"), float("inf")
 
 
@@ -80,7 +84,7 @@ def test_bad_setting(name, value):
     ("name", "value"),
     [
         *((name, 0) for name in ("steps", "samples", "std", "learning_rate", "beta1", "beta2")),
-        *((name, 1) for name in REAL if not name.startswith("beta")),
+        *((name, 1) for name in REAL if not name.startswith("beta") and name != "momentum"),
         *((name, 1) for name in ("n_head", "n_layer", "block_size")),
         ("n_embd", 4),
         ("n_head", 16),

@@ -61,7 +61,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_runs_equal_the_oracle(name):
-    """Training and sampling over span operations and over scalar Values, in both presets and other sizes."""
+    """Training and sampling over vectors and over scalar Values, in both presets and other sizes."""
     expected = program.run(CONFIGS[name], WORDS)
     same(run(CONFIGS[name], WORDS, SPANS), expected)
     same(run(CONFIGS[name], WORDS, SCALARS), expected)

@@ -25,8 +25,8 @@ from microgpt import (
     train,
 )
 from microgpt.errors import ShapeError
+from microgpt.optimizers import learning_rate_at, settings_of
 from microgpt.tape import ffi, lib
-from microgpt.training import learning_rate_at
 
 from . import program
 from .bits import all_bits
@@ -268,11 +268,12 @@ def test_the_core_is_told_the_sizes_of_buffers():
         w = Matrix(2, 3, [1.0] * 6)
     runs = w._tape.pointer, [w._node], [6], 1
     w.grad = [2.0] * 6
+    settings = settings_of(Config())
     for size in (0, 1, 5, 7, 2**64 - 1):
         small = ffi.new("double[]", [0.5] * 16)
         assert lib.mg_gradients_add(*runs, small, size) == lib.MG_SHAPE
         assert lib.mg_gradients_mean(*runs, small, size, 0.5) == lib.MG_SHAPE
-        assert lib.mg_adam(*runs, small, small, size, 0.1, 0.9, 0.99, 0.1, 0.1, 1e-8) == lib.MG_SHAPE
+        assert lib.mg_optimizer_step(*runs, small, small, size, settings, 1, 0.1) == lib.MG_SHAPE
         assert list(small) == [0.5] * 16
     assert w.data == [1.0] * 6
     assert w.grad == [2.0] * 6

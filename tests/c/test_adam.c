@@ -3,6 +3,7 @@
  * The step has several implementations, one for each kind of processor: run this with MICROGPT_KERNELS set to each.
  */
 #include "check.h"
+#include "compositions.h"
 #include "microgpt.h"
 
 #include <float.h>
@@ -10,10 +11,12 @@
 
 typedef struct {
     double learning_rate, beta1, beta2, correction1, correction2, epsilon;
+    uint64_t step; /* from 1 */
 } settings;
 
 static settings at_step(double learning_rate, double beta1, double beta2, int step) {
-    return (settings){learning_rate, beta1, beta2, 1 - pow(beta1, step + 1), 1 - pow(beta2, step + 1), 1e-8};
+    return (settings){learning_rate, beta1, beta2, 1 - pow(beta1, step + 1), 1 - pow(beta2, step + 1), 1e-8,
+                      (uint64_t)step + 1};
 }
 
 static mg_status adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
@@ -22,8 +25,8 @@ static mg_status adam(mg_tape *tape, const mg_id *first, const size_t *sizes, si
     for (size_t r = 0; r < count; r++) {
         parameters += sizes[r];
     }
-    return mg_adam(tape, first, sizes, count, m, v, parameters, s.learning_rate, s.beta1, s.beta2, s.correction1,
-                   s.correction2, s.epsilon);
+    const mg_optimizer optimizer = {.kind = MG_ADAM, .beta1 = s.beta1, .beta2 = s.beta2, .epsilon = s.epsilon};
+    return mg_optimizer_step(tape, first, sizes, count, m, v, parameters, &optimizer, s.step, s.learning_rate);
 }
 
 /* The course, for one parameter. `**` of numbers that are not special is the C library's pow; of the special ones there
@@ -46,7 +49,7 @@ static void check_steps(const double *gradients, size_t n, size_t steps, setting
     for (size_t i = 0; i < n; i++) {
         data[i] = my_data[i] = random_between(&state, -1, 1);
     }
-    mg_id x = mg_span_leaves(tape, data, n);
+    mg_id x = record_leaves(tape, data, n);
     for (size_t step = 0; step < steps; step++) {
         settings s = at_step(first.learning_rate, first.beta1, first.beta2, (int)step);
         for (size_t i = 0; i < n; i++) {
@@ -151,11 +154,11 @@ static void runs_follow_one_another(void) {
     for (size_t i = 0; i < ALL; i++) {
         numbers[i] = random_between(&state, -1, 1);
     }
-    whole = mg_span_leaves(tape, numbers, ALL);
+    whole = record_leaves(tape, numbers, ALL);
     CHECK(mg_write_adjoints(tape, whole, ALL, numbers) == MG_OK);
     for (size_t r = 0; r < 4; at += sizes[r++]) {
         mg_leaf(tape, 0); /* the runs do not touch */
-        first[r] = mg_span_leaves(tape, numbers + at, sizes[r]);
+        first[r] = record_leaves(tape, numbers + at, sizes[r]);
         CHECK(mg_write_adjoints(tape, first[r], sizes[r], numbers + at) == MG_OK);
     }
     CHECK(adam(tape, &whole, &all, 1, m[0], v[0], at_step(0.01, 0.85, 0.99, 0)) == MG_OK);
@@ -178,7 +181,7 @@ static void an_overflowing_square_changes_nothing(void) {
         numbers[i] = i;
         adjoints[i] = 0.5;
     }
-    mg_id first[2] = {mg_span_leaves(tape, numbers, 70), mg_span_leaves(tape, numbers, 70)};
+    mg_id first[2] = {record_leaves(tape, numbers, 70), record_leaves(tape, numbers, 70)};
     const size_t sizes[2] = {70, 70};
     for (size_t t = 0; t < sizeof too_large / sizeof *too_large; t++) {
         adjoints[67] = too_large[t];
@@ -204,8 +207,8 @@ static void a_step_counts_as_a_write(void) {
     const double numbers[6] = {1, 2, 3, 4, 5, 6};
     double m[6] = {0}, v[6] = {0};
     const size_t four = 4;
-    mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers, 4);
-    mg_id y = mg_span_linear(tape, x, w, 2, 2);
+    mg_id x = record_leaves(tape, numbers, 2), w = record_leaves(tape, numbers, 4);
+    mg_id y = record_linear(tape, x, w, 2, 2);
     CHECK(mg_sweep(tape, y) == MG_OK);
     CHECK(adam(tape, &w, &four, 1, m, v, at_step(0.01, 0.85, 0.99, 0)) == MG_OK);
     CHECK(mg_sweep(tape, y) == MG_OVERWRITTEN);

@@ -5,6 +5,7 @@
  * same tape must run the scenario to the same bits.
  */
 #include "check.h"
+#include "compositions.h"
 #include "microgpt.h"
 
 #include <math.h>
@@ -122,6 +123,8 @@ static void forget_lost(scenario *s) {
         return false;             \
     }
 
+static const mg_optimizer ADAM = {.kind = MG_ADAM, .beta1 = 0.85, .beta2 = 0.99, .epsilon = 1e-8};
+
 enum { WIDTH = 8, WEIGHTS = WIDTH * WIDTH, WIDE = 1500 };
 
 static bool record_scalars(scenario *s, mg_id x) {
@@ -147,20 +150,20 @@ static bool record_scalars(scenario *s, mg_id x) {
 static bool record_spans(scenario *s, mg_id x, mg_id w, mg_id *loss) {
     mg_tape *tape = s->tape;
     const double partials[3] = {0.5, -0.25, 2};
-    MAKE(h, WIDTH, mg_span_linear(tape, x, w, WIDTH, WIDTH));
-    MAKE(n, WIDTH, mg_span_rmsnorm(tape, h, WIDTH));
-    MAKE(k, WIDTH, mg_span_scale_by(tape, n, WIDTH, 0.5));
+    MAKE(h, WIDTH, record_linear(tape, x, w, WIDTH, WIDTH));
+    MAKE(n, WIDTH, record_rmsnorm(tape, h, WIDTH));
+    MAKE(k, WIDTH, record_scale_by(tape, n, WIDTH, 0.5));
     const mg_id keys[3] = {h, n, k}, values[3] = {k, x, n};
-    MAKE(a, WIDTH, mg_span_attention(tape, n, keys, values, 3, 2, WIDTH / 2));
-    MAKE(r, WIDTH, mg_span_relu(tape, a, WIDTH, false));
-    MAKE(q, WIDTH, mg_span_relu(tape, h, WIDTH, true));
-    MAKE(u, WIDTH, mg_span_add(tape, r, q, WIDTH));
-    MAKE(p, WIDTH, mg_span_softmax(tape, u, WIDTH));
-    MAKE(l, 1, mg_span_surprisal(tape, p + 3));
+    MAKE(a, WIDTH, record_attention(tape, n, keys, values, 3, 2, WIDTH / 2));
+    MAKE(r, WIDTH, record_relu(tape, a, WIDTH, false));
+    MAKE(q, WIDTH, record_relu(tape, h, WIDTH, true));
+    MAKE(u, WIDTH, record_add(tape, r, q, WIDTH));
+    MAKE(p, WIDTH, record_softmax(tape, u, WIDTH));
+    MAKE(l, 1, record_surprisal(tape, p + 3));
     const mg_id three[3] = {l, u + 1, h};
     MAKE(c, 1, mg_custom(tape, 0.25, three, partials, 3));
     const mg_id two[2] = {c, l};
-    MAKE(mean, 1, mg_span_mean(tape, two, 2));
+    MAKE(mean, 1, record_mean(tape, two, 2));
     *loss = mean;
     return true;
 }
@@ -173,10 +176,10 @@ static bool record_large(scenario *s, mg_id x) {
         numbers[i] = (double)(i % 17) / 16 - 0.4;
     }
     mg_mark mark = mg_tape_mark(tape);
-    MAKE(wide, WIDE, mg_span_leaves(tape, numbers, WIDE));
-    MAKE(squares, WIDE, mg_span_relu(tape, wide, WIDE, true));
-    MAKE(p, WIDE, mg_span_softmax(tape, squares, WIDE));
-    MAKE(y, 1, mg_span_linear(tape, p, wide, 1, WIDE));
+    MAKE(wide, WIDE, record_leaves(tape, numbers, WIDE));
+    MAKE(squares, WIDE, record_relu(tape, wide, WIDE, true));
+    MAKE(p, WIDE, record_softmax(tape, squares, WIDE));
+    MAKE(y, 1, record_linear(tape, p, wide, 1, WIDE));
     mg_id sum = y;
     for (int i = 0; i < 3000; i++) {
         sum = mg_add(tape, sum, x);
@@ -227,7 +230,7 @@ static bool run(scenario *s) {
     }
     MAKE(alone, 1, mg_leaf(tape, 0.5));
     MAKE(empty, 1, mg_custom(tape, 0.25, NULL, NULL, 0));
-    MAKE(x, WIDTH + WEIGHTS, mg_span_leaves(tape, numbers, size));
+    MAKE(x, WIDTH + WEIGHTS, record_leaves(tape, numbers, size));
     MAKE(both, 1, mg_add(tape, alone, empty));
     if (!record_scalars(s, x)) {
         return false;
@@ -239,8 +242,7 @@ static bool run(scenario *s) {
         }
         DO(mg_sweep(tape, loss));
         print(s);
-        DO(mg_adam(tape, &x, &size, 1, m, v, size, 0.01, 0.85, 0.99, 1 - pow(0.85, (double)step + 1),
-                   1 - pow(0.99, (double)step + 1), 1e-8));
+        DO(mg_optimizer_step(tape, &x, &size, 1, m, v, size, &ADAM, step + 1, 0.01));
         print(s);
         forget_after(s, mark);
         DO(mg_tape_rewind(tape, mark));
@@ -329,15 +331,15 @@ static void what_failed_can_be_repeated(void) {
                 numbers[i] = 0.1 + (double)(i * 5 % 19) / 20;
             }
             s->count = s->print_count = 0;
-            mg_id x = mg_span_leaves(tape, numbers, size);
+            mg_id x = record_leaves(tape, numbers, size);
             CHECK(made(s, x, size) && record_spans(s, x, x + WIDTH, &loss));
             mg_id sum = loss; /* deep on one side, broad on the other: both of the lists grow */
             for (size_t i = 0; i < 3000; i++) {
                 ids[i] = mg_mul(tape, x + i % size, x + i % 7);
                 sum = mg_add(tape, sum, ids[i]);
             }
-            mg_id result = mg_span_mean(tape, (mg_id[3]){sum, mg_span_mean(tape, ids, 3000), loss}, 3);
-            mg_id lost = mg_span_add(tape, x, x, 8);
+            mg_id result = record_mean(tape, (mg_id[3]){sum, record_mean(tape, ids, 3000), loss}, 3);
+            mg_id lost = record_add(tape, x, x, 8);
             CHECK(made(s, result, 1));
             for (int i = 0; i < 2 * MG_PAGE; i++) { /* `lost` is not on the page being filled */
                 CHECK(mg_leaf(tape, 1) != MG_NONE);
@@ -413,7 +415,7 @@ static void the_kth_allocation_and_all_later_ones_fail(void) {
     mg_id b = mg_leaf(tape, 2); /* there is room left: nothing is allocated */
     CHECK(b != MG_NONE && mg_value(tape, a) == 1 && mg_value(tape, b) == 2);
     const double numbers[1] = {0};
-    CHECK(mg_span_leaves(tape, numbers, (size_t)1 << 40) == MG_NONE); /* too many for any memory; reads nothing */
+    CHECK(record_leaves(tape, numbers, (size_t)1 << 40) == MG_NONE); /* too many for any memory; reads nothing */
     CHECK(mg_tape_take_status(tape) == MG_NO_MEMORY);
     mg_tape_free(tape);
 }

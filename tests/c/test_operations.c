@@ -1,5 +1,6 @@
 /* test_operations.c: the scalar operations, against the Python expressions that csrc/operations.c promises. */
 #include "check.h"
+#include "compositions.h"
 #include "microgpt.h"
 
 #include <float.h>
@@ -198,7 +199,7 @@ static void the_table_has_every_operation(void) {
     for (int32_t operation = 0; operation < MG_SCALAR_COUNT; operation++) {
         CHECK(mg_operation_name(operation) != NULL);
         CHECK(mg_operation_arity(operation) == arity[operation]);
-        CHECK((operation == MG_LEAF) == (strlen(mg_operation_name(operation)) == 0));
+        CHECK((operation <= MG_CONSTANT) == (strlen(mg_operation_name(operation)) == 0));
     }
     for (int32_t operation = MG_SCALAR_COUNT + 1; operation < MG_OPERATION_COUNT; operation++) {
         CHECK(mg_operation_name(operation) != NULL);
@@ -477,7 +478,7 @@ static void short_forms_are_the_long_ones(void) {
             if (status == MG_OK) {
                 CHECK(same_bits(mg_value(tape, with), mg_value(tape, y)));
                 CHECK(mg_lane_operation(tape, with) == operation);
-                CHECK(mg_lane_operation(tape, with - 1) == MG_LEAF);
+                CHECK(mg_lane_operation(tape, with - 1) == MG_CONSTANT);
                 CHECK(same_bits(mg_value(tape, with - 1), q));
                 CHECK(mg_lane_operands(tape, with, operands, partials) == MG_OK);
                 CHECK(operands[0] == a && operands[1] == with - 1);

@@ -1,5 +1,6 @@
 /* test_program.c: replaying what was recorded, against recording it again on a new tape, bit for bit. */
 #include "check.h"
+#include "compositions.h"
 #include "microgpt.h"
 
 #include <math.h>
@@ -13,6 +14,7 @@ typedef struct {
     mg_id lanes[MOST];
     size_t count;
     mg_id leaves, rows, target, loss; /* WIDTH leaves; ROWS * WIDTH leaves; the statements with selectable operands */
+    mg_id softmax, logarithm;
     size_t row, column;               /* what is selected */
 } recording;
 
@@ -24,23 +26,25 @@ static mg_id log_run(recording *r, mg_id first, size_t n) {
     return first;
 }
 
-/* A loss from every kind of span statement, and scalar operations of all arities. */
+/* A loss from every kind of statement, and scalar operations of all arities. */
 static void record(recording *r, const double *numbers) {
     mg_tape *tape = r->tape;
     r->count = 0;
-    r->leaves = log_run(r, mg_span_leaves(tape, numbers, WIDTH), WIDTH);
-    r->rows = log_run(r, mg_span_leaves(tape, numbers + WIDTH, ROWS * WIDTH), ROWS * WIDTH);
-    r->target = log_run(r, mg_span_add(tape, r->leaves, r->rows + r->row * WIDTH, WIDTH), WIDTH);
-    mg_id x = log_run(r, mg_span_rmsnorm(tape, r->target, WIDTH), WIDTH);
-    mg_id y = log_run(r, mg_span_linear(tape, x, r->rows, ROWS, WIDTH), ROWS);
-    mg_id h = log_run(r, mg_span_relu(tape, y, ROWS, true), ROWS);
-    h = log_run(r, mg_span_add(tape, h, y, ROWS), ROWS);
-    h = log_run(r, mg_span_scale_by(tape, h, ROWS, 0.75), ROWS);
+    r->leaves = log_run(r, record_leaves(tape, numbers, WIDTH), WIDTH);
+    r->rows = log_run(r, record_leaves(tape, numbers + WIDTH, ROWS * WIDTH), ROWS * WIDTH);
+    r->target = log_run(r, record_add(tape, r->leaves, r->rows + r->row * WIDTH, WIDTH), WIDTH);
+    mg_id x = log_run(r, record_rmsnorm(tape, r->target, WIDTH), WIDTH);
+    mg_id y = log_run(r, record_linear(tape, x, r->rows, ROWS, WIDTH), ROWS);
+    mg_id h = log_run(r, record_relu(tape, y, ROWS, true), ROWS);
+    h = log_run(r, record_add(tape, h, y, ROWS), ROWS);
+    h = log_run(r, record_scale_by(tape, h, ROWS, 0.75), ROWS);
     mg_id keys[2] = {x, r->target}, values[2] = {r->leaves, x};
-    mg_id a = log_run(r, mg_span_attention(tape, x, keys, values, 2, 2, WIDTH / 2), WIDTH);
-    a = log_run(r, mg_span_relu(tape, a, WIDTH, false), WIDTH);
-    mg_id p = log_run(r, mg_span_softmax(tape, h, ROWS), ROWS);
-    r->loss = log_run(r, mg_span_surprisal(tape, p + r->column), 1);
+    mg_id a = log_run(r, record_attention(tape, x, keys, values, 2, 2, WIDTH / 2), WIDTH);
+    a = log_run(r, record_relu(tape, a, WIDTH, false), WIDTH);
+    mg_id p = log_run(r, record_softmax(tape, h, ROWS), ROWS);
+    r->softmax = p;
+    r->logarithm = log_run(r, mg_unary(tape, MG_LOG, p + r->column), 1);
+    r->loss = log_run(r, mg_binary_with(tape, MG_MUL, r->logarithm, -1), 1);
     mg_id s = log_run(r, mg_mul(tape, a, a + 1), 1);
     s = log_run(r, mg_binary(tape, MG_MAX, s, y), 1);
     s = log_run(r, mg_unary(tape, MG_TANH, s), 1);
@@ -49,22 +53,19 @@ static void record(recording *r, const double *numbers) {
     s = log_run(r, mg_binary_with(tape, MG_ADD, s, 0.5), 1);
     s = log_run(r, mg_unary(tape, MG_LOG, s), 1);
     mg_id all[4] = {r->loss, s, a + 2, r->loss};
-    r->loss = log_run(r, mg_span_mean(tape, all, 4), 1);
+    r->loss = log_run(r, record_mean(tape, all, 4), 1);
 }
 
-/* The first lane that an operation recorded. */
-static mg_id lane_of(const recording *r, int32_t operation) {
-    for (size_t i = 0; i < r->count; i++) {
-        if (mg_lane_operation(r->tape, r->lanes[i]) == operation) {
-            return r->lanes[i];
-        }
-    }
-    return MG_NONE;
+/* Input 0 selects a row of the leaves, input 1 a lane of the softmax. */
+static void bind_inputs(mg_program *program, const recording *r) {
+    CHECK(mg_program_bind(program, 0, r->target + 2, 1, 0, r->rows, WIDTH, ROWS) == MG_OK);
+    CHECK(mg_program_bind(program, 1, r->logarithm, 0, 0, r->softmax, 1, ROWS) == MG_OK);
 }
 
-static mg_id surprisal_of(const recording *r) { return lane_of(r, MG_SPAN_SURPRISAL); }
-
-static mg_id softmax_of(const recording *r) { return lane_of(r, MG_SPAN_QUOTIENT); }
+static mg_status select_inputs(mg_program *program, size_t row, size_t column) {
+    const int32_t values[2] = {(int32_t)row, (int32_t)column};
+    return mg_program_set(program, values, 2);
+}
 
 static bool same_lanes(const recording *a, const recording *b) {
     bool same = CHECK(a->count == b->count);
@@ -94,6 +95,7 @@ static void replays_are_recordings(void) {
     if (!CHECK(program != NULL)) {
         return;
     }
+    bind_inputs(program, &r);
     mg_mark before = mg_tape_mark(r.tape);
     for (int round = 0; round < 300; round++) {
         recording fresh = {.tape = mg_tape_new(), .row = r.row, .column = r.column};
@@ -101,8 +103,7 @@ static void replays_are_recordings(void) {
         if (round % 3 == 0) { /* another row of leaves, another lane of the softmax */
             fresh.row = r.row = random_below(&state, ROWS);
             fresh.column = r.column = random_below(&state, ROWS);
-            CHECK(mg_program_select(program, r.target + 2, 1, r.rows + r.row * WIDTH) == MG_OK);
-            CHECK(mg_program_select(program, surprisal_of(&r), 0, softmax_of(&r) + r.column) == MG_OK);
+            CHECK(select_inputs(program, r.row, r.column) == MG_OK);
         }
         record(&fresh, numbers);
         CHECK(mg_write_values(r.tape, r.leaves, WIDTH, numbers) == MG_OK);
@@ -205,10 +206,10 @@ static void what_cannot_be_replayed_is_refused(void) {
     CHECK(program != NULL && mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
     CHECK(mg_tape_rewind(tape, mark) == MG_OK);
     CHECK(mg_program_forward(program) == MG_STALE && mg_program_reverse(program) == MG_STALE);
-    CHECK(mg_program_select(program, a, 0, a) == MG_STALE);
+    CHECK(mg_program_bind(program, 0, a, 0, 0, a, 1, 1) == MG_STALE && mg_program_plan(program) == MG_STALE);
     CHECK(mg_tape_close(tape) == MG_OK);
     CHECK(mg_program_forward(program) == MG_CLOSED && mg_program_reverse(program) == MG_CLOSED);
-    CHECK(mg_program_select(program, a, 0, a) == MG_CLOSED);
+    CHECK(mg_program_bind(program, 0, a, 0, 0, a, 1, 1) == MG_CLOSED && mg_program_plan(program) == MG_CLOSED);
     CHECK(mg_program_new(tape, a, 0) == NULL && mg_tape_take_status(tape) == MG_CLOSED);
     mg_program_free(program);
     mg_tape_free(tape);
@@ -223,32 +224,40 @@ static void what_cannot_be_selected_is_refused(void) {
     record(&r, numbers);
     record(&same, numbers);
     mg_program *program = mg_program_new(r.tape, r.loss, 0);
-    mg_id surprisal = surprisal_of(&r), p = softmax_of(&r);
+    const mg_id logarithm = r.logarithm, p = r.softmax;
     const struct {
         mg_id lane;
         size_t operand;
         mg_id first;
         mg_status status;
+        size_t entry, size, count, input;
     } cases[] = {
-        {0, 0, r.leaves, MG_STALE},
-        {MG_NONE, 0, r.leaves, MG_STALE},
-        {r.target, 0, 0, MG_STALE},
-        {r.target, 0, MG_NONE, MG_STALE},
-        {r.target, 0, same.leaves, MG_STALE},
-        {r.target, 2, r.leaves, MG_OPERATION},
-        {r.target, SIZE_MAX, r.leaves, MG_OPERATION},
-        {r.leaves, 0, r.leaves, MG_OPERATION},       /* a leaf has no operand */
-        {r.loss, 0, r.leaves, MG_OPERATION},         /* a mean */
-        {p, 0, p, MG_OPERATION},                     /* a quotient */
-        {surprisal, 1, p, MG_OPERATION},
-        {r.target, 0, r.target, MG_SHAPE},           /* not leaves */
-        {r.target, 1, r.rows + ROWS * WIDTH - WIDTH + 1, MG_SHAPE}, /* runs past the leaves */
-        {surprisal, 0, r.leaves, MG_SHAPE},          /* was a lane of the softmax */
-        {surprisal, 0, r.target, MG_SHAPE},
-        {surprisal, 0, surprisal, MG_SHAPE},
+        {.lane = 0, .operand = 0, .first = r.leaves, .status = MG_STALE},
+        {.lane = MG_NONE, .operand = 0, .first = r.leaves, .status = MG_STALE},
+        {.lane = r.target, .operand = 0, .first = 0, .status = MG_STALE},
+        {.lane = r.target, .operand = 0, .first = MG_NONE, .status = MG_STALE},
+        {.lane = r.target, .operand = 0, .first = same.leaves, .status = MG_STALE},
+        {.lane = r.target, .operand = 2, .first = r.leaves, .status = MG_OPERATION},
+        {.lane = r.target, .operand = SIZE_MAX, .first = r.leaves, .status = MG_OPERATION},
+        {.lane = r.leaves, .operand = 0, .first = r.leaves, .status = MG_OPERATION},       /* a leaf has no operand */
+        {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_OPERATION, .entry = 1}, /* a map has no lists */
+        {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .count = 100},
+        {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .count = SIZE_MAX},
+        {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .size = SIZE_MAX},
+        {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .size = WIDTH - 1}, /* it reads more */
+        {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .input = SIZE_MAX},
+        {.lane = logarithm, .operand = 1, .first = p, .status = MG_OPERATION},
+        {.lane = r.target, .operand = 0, .first = r.target, .status = MG_SHAPE},           /* not leaves */
+        {.lane = r.target, .operand = 1, .first = r.rows + ROWS * WIDTH - WIDTH + 1, .status = MG_SHAPE}, /* runs past the leaves */
+        {.lane = logarithm, .operand = 0, .first = r.leaves, .status = MG_SHAPE},          /* was a lane of the softmax */
+        {.lane = logarithm, .operand = 0, .first = r.target, .status = MG_SHAPE},
+        {.lane = logarithm, .operand = 0, .first = logarithm, .status = MG_SHAPE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (!CHECK(mg_program_select(program, cases[i].lane, cases[i].operand, cases[i].first) == cases[i].status)) {
+        const size_t size = cases[i].size == 0 ? WIDTH : cases[i].size, count = cases[i].count == 0 ? 1 : cases[i].count;
+        const mg_status status = mg_program_bind(program, cases[i].input, cases[i].lane, cases[i].operand, cases[i].entry,
+                                                 cases[i].first, size, count);
+        if (!CHECK(status == cases[i].status)) {
             printf("    in case %zu\n", i);
         }
     }
@@ -281,7 +290,8 @@ static void no_memory_is_survived(void) {
         if (!complete) {
             program = mg_program_new(r.tape, r.loss, 0);
         }
-        CHECK(mg_program_select(program, surprisal_of(&r), 0, softmax_of(&r) + 3) == MG_OK);
+        bind_inputs(program, &r);
+        CHECK(select_inputs(program, 0, 3) == MG_OK);
         CHECK(mg_program_forward(program) == MG_OK);
         mg_tape_fail_allocation(r.tape, 1); /* the new order needs no more room than the old */
         mg_status status = mg_program_reverse(program);
@@ -324,7 +334,7 @@ static void *replay_elsewhere(void *argument) {
     elsewhere *e = argument;
     e->forward = mg_program_forward(e->program);
     e->reverse = mg_program_reverse(e->program);
-    e->select = mg_program_select(e->program, e->lane, 0, e->first);
+    e->select = mg_program_bind(e->program, 0, e->lane, 0, 0, e->first, WIDTH, 1);
     return NULL;
 }
 

@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "check.h"
+#include "compositions.h"
 #include "microgpt.h"
 
 #include <math.h>
@@ -47,10 +48,10 @@ static void bug_failed_makers_keep_their_pages(void) {
     enum { WIDE = 4 * MG_PAGE };
     double *numbers = allocate(WIDE, sizeof *numbers);
     numbers[WIDE - 1] = 1e200; /* its square overflows */
-    mg_id x = mg_span_leaves(tape, numbers, WIDE);
+    mg_id x = record_leaves(tape, numbers, WIDE);
     uint64_t capacity = 0;
     for (int attempt = 0; attempt < 300; attempt++) {
-        CHECK(mg_span_relu(tape, x, WIDE, true) == MG_NONE);
+        CHECK(record_map(tape, MG_POW, x, WIDE, 2) == MG_NONE);
         CHECK(mg_tape_take_status(tape) == MG_POWER_RANGE);
         capacity = attempt == 1 ? mg_tape_memory(tape).capacity : capacity;
     }
@@ -63,7 +64,7 @@ static void bug_failed_makers_keep_their_pages(void) {
 static bool refuses_too_many_leaves(void) {
     mg_tape *tape = mg_tape_new();
     const double numbers[1] = {0};
-    bool refused = mg_leaf(tape, 1) != MG_NONE && mg_span_leaves(tape, numbers, SIZE_MAX) == MG_NONE &&
+    bool refused = mg_leaf(tape, 1) != MG_NONE && record_leaves(tape, numbers, SIZE_MAX) == MG_NONE &&
                    mg_tape_take_status(tape) != MG_OK;
     mg_tape_free(tape);
     return refused;
@@ -79,13 +80,13 @@ static bool a_cut_statement_does_no_harm(void) {
     const double one = 0.5;
     const size_t size = 1;
     static const double fill[MG_PAGE + 1];
-    mg_id x = mg_span_leaves(tape, &one, 1), *keys = allocate(POSITIONS, sizeof *keys), first = 0;
+    mg_id x = record_leaves(tape, &one, 1), *keys = allocate(POSITIONS, sizeof *keys), first = 0;
     for (size_t u = 0; u < POSITIONS; u++) {
         keys[u] = x;
     }
-    mg_id out = mg_span_attention(tape, x, keys, keys, POSITIONS, 1, 1);
+    mg_id out = record_attention(tape, x, keys, keys, POSITIONS, 1, 1);
     for (mg_id id = x + 1; first == 0 && id < out; id++) { /* the first of the logits */
-        first = mg_lane_operation(tape, id) == MG_SPAN_LOGIT ? id : 0;
+        first = mg_lane_operation(tape, id) == MG_SUM ? id : 0;
         mg_tape_take_status(tape);
     }
     if (first == 0) {
@@ -93,7 +94,7 @@ static bool a_cut_statement_does_no_harm(void) {
     }
     (void)mg_tape_rewind(tape, first + 1);
     for (int round = 0; round < 3; round++) {
-        mg_span_leaves(tape, fill, MG_PAGE + 1);
+        record_leaves(tape, fill, MG_PAGE + 1);
         mg_tape_take_status(tape);
         (void)mg_tape_collect(tape, &first, &size, 1);
     }
@@ -106,7 +107,7 @@ static bool a_cut_statement_does_no_harm(void) {
 static void bug_a_mark_inside_a_statement_cuts_it(void) {
     mg_tape *tape = mg_tape_new();
     const double numbers[4] = {1, 2, 3, 4};
-    mg_id x = mg_span_leaves(tape, numbers, 4), y = mg_span_add(tape, x, x, 4);
+    mg_id x = record_leaves(tape, numbers, 4), y = record_add(tape, x, x, 4);
     (void)mg_tape_rewind(tape, y + 2);
     bool first = !isnan(mg_value(tape, y));
     mg_tape_take_status(tape);
@@ -118,14 +119,14 @@ static void bug_a_mark_inside_a_statement_cuts_it(void) {
 
 /* ---- programs --------------------------------------------------------------------------------------------------- */
 
-/* Another lane of the same statement is asked for. Of scalar lanes, mg_program_select compared the operation and the
-   first operand, which another statement may share, also one that depends on the statement that selects: a circle. */
+/* Another lane of the same statement is asked for. Of scalar lanes, the operation and the first operand were
+   compared, which another statement may share, also one that depends on the statement that selects: a circle. */
 static void bug_select_takes_a_lane_of_another_scalar_statement(void) {
     mg_tape *tape = mg_tape_new();
-    mg_id a = mg_leaf(tape, 0.5), p = mg_mul(tape, a, a), surprisal = mg_span_surprisal(tape, p);
+    mg_id a = mg_leaf(tape, 0.5), p = mg_mul(tape, a, a), surprisal = record_surprisal(tape, p);
     mg_id later = mg_mul(tape, a, surprisal), sum = mg_add(tape, later, surprisal);
     mg_program *program = mg_program_new(tape, sum, 0);
-    CHECK(program != NULL && mg_program_select(program, surprisal, 0, later) == MG_SHAPE);
+    CHECK(program != NULL && mg_program_bind(program, 0, surprisal, 0, 0, later, 1, 1) == MG_SHAPE);
     mg_program_free(program);
     mg_tape_free(tape);
 }
@@ -134,16 +135,16 @@ static void bug_select_takes_a_lane_of_another_scalar_statement(void) {
 static void bug_select_takes_leaves_that_a_rewind_forgets(void) {
     mg_tape *tape = mg_tape_new();
     const double numbers[2] = {1, 2}, later[2] = {10, 20}, foreign[2] = {100, 200};
-    mg_id x = mg_span_leaves(tape, numbers, 2), y = mg_span_add(tape, x, x, 2);
+    mg_id x = record_leaves(tape, numbers, 2), y = record_add(tape, x, x, 2);
     mg_program *program = mg_program_new(tape, y, 0);
     mg_mark mark = mg_tape_mark(tape);
     static const double fill[MG_PAGE];
-    mg_span_leaves(tape, fill, MG_PAGE); /* the leaves are on a page of their own */
-    mg_id z = mg_span_leaves(tape, later, 2);
-    mg_status selected = mg_program_select(program, y, 0, z);
+    record_leaves(tape, fill, MG_PAGE); /* the leaves are on a page of their own */
+    mg_id z = record_leaves(tape, later, 2);
+    mg_status selected = mg_program_bind(program, 0, y, 0, 0, z, 2, 1);
     CHECK(mg_tape_rewind(tape, mark) == MG_OK);
-    mg_span_leaves(tape, fill, MG_PAGE);
-    mg_span_leaves(tape, foreign, 2);
+    record_leaves(tape, fill, MG_PAGE);
+    record_leaves(tape, foreign, 2);
     mg_status status = mg_program_forward(program);
     CHECK(selected != MG_OK || status != MG_OK); /* refused then, or refused now */
     CHECK(mg_value(tape, y) != foreign[0] + numbers[0]);
@@ -175,8 +176,8 @@ static void bug_a_refused_forward_changes_the_program(void) {
 static void bug_a_replay_is_no_write_to_statements_outside(void) {
     mg_tape *tape = mg_tape_new();
     const double numbers[4] = {1, 2, 3, 4};
-    mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers, 2);
-    mg_id y = mg_span_scale_by(tape, x, 2, 3), z = mg_span_linear(tape, y, w, 1, 2);
+    mg_id x = record_leaves(tape, numbers, 2), w = record_leaves(tape, numbers, 2);
+    mg_id y = record_scale_by(tape, x, 2, 3), z = record_linear(tape, y, w, 1, 2);
     mg_program *program = mg_program_new(tape, y, 0);
     CHECK(mg_set_value(tape, x, 100) == MG_OK);
     CHECK(mg_program_forward(program) == MG_OK && mg_value(tape, y) == 300);
@@ -191,14 +192,16 @@ static void bug_a_replay_is_no_write_to_statements_outside(void) {
 static void check_replay_after_mark(bool computed) {
     mg_tape *tape = mg_tape_new();
     const double numbers[4] = {0.25, 0.5, 0.75, 1};
-    mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers, 4);
-    mg_id operand = computed ? mg_span_scale_by(tape, x, 2, 3) : x;
-    mg_id h = mg_span_linear(tape, operand, w, 2, 2);
+    mg_id x = record_leaves(tape, numbers, 2), w = record_leaves(tape, numbers, 4);
+    mg_id operand = computed ? record_scale_by(tape, x, 2, 3) : x;
+    mg_id h = record_linear(tape, operand, w, 2, 2);
+    CHECK(mg_tape_record_quietly(tape, false) == MG_OK); /* a recording begins */
     mg_mark mark = mg_tape_mark(tape);
-    mg_id p = mg_span_softmax(tape, h, 2), loss = mg_span_surprisal(tape, p);
+    mg_id p = record_softmax(tape, h, 2), loss = mg_unary(tape, MG_LOG, p);
+    const int32_t one = 1;
     mg_program *program = mg_program_new(tape, loss, mark);
     CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
-    CHECK(mg_program_select(program, loss, 0, p + 1) == MG_OK);
+    CHECK(mg_program_bind(program, 0, loss, 0, 0, p, 1, 2) == MG_OK && mg_program_set(program, &one, 1) == MG_OK);
     CHECK(mg_program_forward(program) == MG_OK);
     CHECK(mg_program_reverse(program) == MG_OK);
     CHECK(mg_sweep(tape, h) == MG_OK);

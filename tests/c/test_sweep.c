@@ -2,6 +2,7 @@
  * that they stand for. All comparisons are of bits.
  */
 #include "check.h"
+#include "compositions.h"
 #include "microgpt.h"
 
 #include <math.h>
@@ -231,7 +232,7 @@ static mg_id sum_up(const course *c, const mg_id *x, size_t n) {
 
 static vector leaves(course *c, const double *values, size_t n) {
     if (c->spans) {
-        return log_run(c, mg_span_leaves(c->tape, values, n), n);
+        return log_run(c, record_leaves(c->tape, values, n), n);
     }
     for (size_t i = 0; i < n; i++) {
         log_one(c, mg_leaf(c->tape, values[i]));
@@ -241,7 +242,7 @@ static vector leaves(course *c, const double *values, size_t n) {
 
 static vector add(course *c, vector a, vector b) {
     if (c->spans) {
-        return log_run(c, mg_span_add(c->tape, lane(c, a, 0), lane(c, b, 0), a.n), a.n);
+        return log_run(c, record_add(c->tape, lane(c, a, 0), lane(c, b, 0), a.n), a.n);
     }
     for (size_t i = 0; i < a.n; i++) {
         log_one(c, mg_add(c->tape, lane(c, a, i), lane(c, b, i)));
@@ -251,7 +252,7 @@ static vector add(course *c, vector a, vector b) {
 
 static vector scale_by(course *c, vector x, double k) {
     if (c->spans) {
-        return log_run(c, mg_span_scale_by(c->tape, lane(c, x, 0), x.n, k), x.n);
+        return log_run(c, record_scale_by(c->tape, lane(c, x, 0), x.n, k), x.n);
     }
     for (size_t i = 0; i < x.n; i++) {
         log_one(c, times(c, lane(c, x, i), k));
@@ -261,7 +262,7 @@ static vector scale_by(course *c, vector x, double k) {
 
 static vector relu(course *c, vector x, bool squared) {
     if (c->spans) {
-        return log_run(c, mg_span_relu(c->tape, lane(c, x, 0), x.n, squared), x.n);
+        return log_run(c, record_relu(c->tape, lane(c, x, 0), x.n, squared), x.n);
     }
     for (size_t i = 0; i < x.n; i++) {
         mg_id y = mg_unary(c->tape, MG_RELU, lane(c, x, i));
@@ -272,7 +273,7 @@ static vector relu(course *c, vector x, bool squared) {
 
 static vector rmsnorm(course *c, vector x) {
     if (c->spans) {
-        return log_run(c, mg_span_rmsnorm(c->tape, lane(c, x, 0), x.n), x.n);
+        return log_run(c, record_rmsnorm(c->tape, lane(c, x, 0), x.n), x.n);
     }
     mg_id *squares = allocate(x.n, sizeof *squares);
     for (size_t i = 0; i < x.n; i++) {
@@ -299,7 +300,7 @@ static mg_id dot(const course *c, const mg_id *a, const mg_id *b, size_t n) {
 
 static vector linear(course *c, vector x, vector w, size_t rows) {
     if (c->spans) {
-        return log_run(c, mg_span_linear(c->tape, lane(c, x, 0), lane(c, w, 0), rows, x.n), rows);
+        return log_run(c, record_linear(c->tape, lane(c, x, 0), lane(c, w, 0), rows, x.n), rows);
     }
     for (size_t r = 0; r < rows; r++) {
         log_one(c, dot(c, c->lanes + w.first + r * x.n, c->lanes + x.first, x.n));
@@ -326,7 +327,7 @@ static void softmax_lanes(const course *c, const mg_id *x, size_t n, mg_id *out)
 
 static vector softmax(course *c, vector x) {
     if (c->spans) {
-        return log_run(c, mg_span_softmax(c->tape, lane(c, x, 0), x.n), x.n);
+        return log_run(c, record_softmax(c->tape, lane(c, x, 0), x.n), x.n);
     }
     mg_id *out = allocate(x.n, sizeof *out);
     softmax_lanes(c, c->lanes + x.first, x.n, out);
@@ -344,7 +345,7 @@ static vector attention(course *c, vector q, const vector *keys, const vector *v
             key_ids[u] = lane(c, keys[u], 0);
             value_ids[u] = lane(c, values[u], 0);
         }
-        log_run(c, mg_span_attention(c->tape, lane(c, q, 0), key_ids, value_ids, positions, heads, head_size), q.n);
+        log_run(c, record_attention(c->tape, lane(c, q, 0), key_ids, value_ids, positions, heads, head_size), q.n);
     } else {
         for (size_t h = 0; h < heads; h++) {
             for (size_t u = 0; u < positions; u++) { /* the logits, then the weights, in key_ids */
@@ -368,7 +369,7 @@ static vector attention(course *c, vector q, const vector *keys, const vector *v
 
 static vector surprisal(course *c, vector p) {
     if (c->spans) {
-        return log_one(c, mg_span_surprisal(c->tape, lane(c, p, 0)));
+        return log_one(c, record_surprisal(c->tape, lane(c, p, 0)));
     }
     return log_one(c, times(c, mg_unary(c->tape, MG_LOG, lane(c, p, 0)), -1));
 }
@@ -379,7 +380,7 @@ static vector mean(course *c, const vector *x, size_t n) {
     for (size_t k = 0; k < n; k++) {
         ids[k] = lane(c, x[k], 0);
     }
-    result = c->spans ? mg_span_mean(c->tape, ids, n) : times(c, sum_up(c, ids, n), 1 / (double)n);
+    result = c->spans ? record_mean(c->tape, ids, n) : times(c, sum_up(c, ids, n), 1 / (double)n);
     free(ids);
     return log_one(c, result);
 }
@@ -696,8 +697,8 @@ static void adjoints_of_leaves_accumulate_alike(void) {
 static void a_second_sweep_of_a_span_starts_its_inside_at_zero(void) {
     mg_tape *tape = mg_tape_new();
     const double numbers[4] = {3, 5, 7, 11};
-    mg_id x = mg_span_leaves(tape, numbers, 2), w = mg_span_leaves(tape, numbers + 2, 2);
-    mg_id y = mg_span_linear(tape, x, w, 1, 2), z = mg_span_scale_by(tape, y, 1, 2);
+    mg_id x = record_leaves(tape, numbers, 2), w = record_leaves(tape, numbers + 2, 2);
+    mg_id y = record_linear(tape, x, w, 1, 2), z = record_scale_by(tape, y, 1, 2);
     CHECK(mg_sweep(tape, z) == MG_OK);
     CHECK(mg_adjoint(tape, y) == 2 && mg_adjoint(tape, w) == 6 && mg_adjoint(tape, x + 1) == 22);
     CHECK(mg_sweep(tape, z) == MG_OK);
@@ -768,12 +769,12 @@ static void a_model_trains_alike(void) {
         first = step == 0 ? losses[0] : first;
         CHECK(same_bits(losses[0], losses[1]));
         same_course(&both[0], &both[1]);
-        double correction1 = 1 - pow(0.85, (double)step + 1), correction2 = 1 - pow(0.99, (double)step + 1);
+        static const mg_optimizer ADAM = {.kind = MG_ADAM, .beta1 = 0.85, .beta2 = 0.99, .epsilon = 1e-8};
         const size_t all = WEIGHTS;
-        CHECK(mg_adam(both[0].tape, both[0].lanes + w[0].first, ones, WEIGHTS, m[0], v[0], WEIGHTS, 0.01, 0.85,
-                      0.99, correction1, correction2, 1e-8) == MG_OK);
-        CHECK(mg_adam(both[1].tape, both[1].lanes + w[1].first, &all, 1, m[1], v[1], WEIGHTS, 0.01, 0.85,
-                      0.99, correction1, correction2, 1e-8) == MG_OK);
+        CHECK(mg_optimizer_step(both[0].tape, both[0].lanes + w[0].first, ones, WEIGHTS, m[0], v[0], WEIGHTS, &ADAM,
+                                (uint64_t)step + 1, 0.01) == MG_OK);
+        CHECK(mg_optimizer_step(both[1].tape, both[1].lanes + w[1].first, &all, 1, m[1], v[1], WEIGHTS, &ADAM,
+                                (uint64_t)step + 1, 0.01) == MG_OK);
         CHECK(memcmp(m[0], m[1], WEIGHTS * sizeof *m[0]) == 0 && memcmp(v[0], v[1], WEIGHTS * sizeof *v[0]) == 0);
         same_course(&both[0], &both[1]);
         for (int b = 0; b < 2; b++) {
@@ -865,7 +866,8 @@ static void operands_and_partials_describe_the_sweep(void) {
 static void lanes_know_their_operation(void) {
     mg_tape *tape = mg_tape_new();
     const double numbers[4] = {0.1, 0.2, 0.3, 0.4};
-    mg_id x = mg_span_leaves(tape, numbers, 4), keys[2] = {x, x};
+    mg_id x = record_leaves(tape, numbers, 4), keys[2] = {x, x};
+    const mg_view pairs = {.first = x, .group = 2, .term = 1};
     const struct {
         mg_id first;
         size_t n;
@@ -874,16 +876,16 @@ static void lanes_know_their_operation(void) {
         size_t operands;
     } cases[] = {
         {x, 4, MG_LEAF, NAN, 0},
-        {mg_span_add(tape, x, x, 4), 4, MG_SPAN_ADD, NAN, 2},
-        {mg_span_scale_by(tape, x, 4, 2.5), 4, MG_SPAN_SCALE_BY, 2.5, 1},
-        {mg_span_relu(tape, x, 4, false), 4, MG_SPAN_RELU, NAN, 1},
-        {mg_span_relu(tape, x, 4, true), 4, MG_SPAN_RELU_SQUARE, NAN, 1},
-        {mg_span_rmsnorm(tape, x, 4), 4, MG_SPAN_SCALE, NAN, 2},
-        {mg_span_linear(tape, x, x, 2, 2), 2, MG_SPAN_LINEAR, NAN, 4},
-        {mg_span_softmax(tape, x, 4), 4, MG_SPAN_QUOTIENT, NAN, 2},
-        {mg_span_attention(tape, x, keys, keys, 2, 2, 2), 4, MG_SPAN_MIX, NAN, 4},
-        {mg_span_surprisal(tape, x), 1, MG_SPAN_SURPRISAL, NAN, 1},
-        {mg_span_mean(tape, keys, 2), 1, MG_SPAN_MEAN, NAN, 2},
+        {record_add(tape, x, x, 4), 4, MG_ADD, NAN, 2},
+        {record_scale_by(tape, x, 4, 2.5), 4, MG_MUL, NAN, 2},
+        {record_relu(tape, x, 4, false), 4, MG_RELU, NAN, 1},
+        {record_relu(tape, x, 4, true), 4, MG_POW, 2, 1},
+        {record_rmsnorm(tape, x, 4), 4, MG_MUL, NAN, 2},
+        {record_linear(tape, x, x, 2, 2), 2, MG_SUM, NAN, 4},
+        {record_softmax(tape, x, 4), 4, MG_MUL, NAN, 2},
+        {record_attention(tape, x, keys, keys, 2, 2, 2), 4, MG_SUM, NAN, 4},
+        {mg_sum(tape, 2, 1, 2, &pairs, NULL), 2, MG_SUM, NAN, 2},
+        {mg_largest(tape, 2, 2, &pairs), 2, MG_LARGEST, NAN, 2},
         {mg_custom(tape, 1, keys, numbers, 2), 1, MG_CUSTOM, NAN, 2},
         {mg_custom(tape, 1, NULL, NULL, 0), 1, MG_LEAF, NAN, 0},
         {mg_mul(tape, x, x), 1, MG_MUL, NAN, 2},
@@ -922,9 +924,9 @@ static void a_long_chain_of_spans_does_not_overflow_the_stack(void) {
     size_t n = small_run() ? 10000 : 200000;
     mg_tape *tape = mg_tape_new();
     const double numbers[2] = {1, 2};
-    mg_id a = mg_span_leaves(tape, numbers, 2), sum = a;
+    mg_id a = record_leaves(tape, numbers, 2), sum = a;
     for (size_t i = 0; i < n; i++) {
-        sum = i % 2 ? mg_span_add(tape, sum, a, 2) : mg_span_scale_by(tape, sum, 2, 1);
+        sum = i % 2 ? record_add(tape, sum, a, 2) : record_scale_by(tape, sum, 2, 1);
     }
     CHECK(mg_value(tape, sum + 1) == (double)(n + 2));
     CHECK(mg_sweep(tape, sum + 1) == MG_OK);
@@ -942,7 +944,7 @@ static void a_custom_statement_may_have_many_operands(void) {
     for (size_t k = 0; k < n; k++) {
         partials[k] = random_between(&state, -1, 1);
     }
-    mg_id x = mg_span_leaves(tape, partials, n);
+    mg_id x = record_leaves(tape, partials, n);
     double g = 0.3;
     for (size_t k = 0; k < n; k++) { /* some operands several times: their additions come in order */
         size_t which = random_below(&state, 10) == 0 ? k / 1000 : k;

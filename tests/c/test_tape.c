@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "check.h"
+#include "compositions.h"
 #include "microgpt.h"
 
 #include <math.h>
@@ -32,6 +33,8 @@
     } while (0)
 
 /* Every public function that takes an id, called with `bad` in each of the places where one goes. */
+static const mg_optimizer ADAM = {.kind = MG_ADAM, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
+
 static void check_refused(mg_tape *tape, mg_id bad, mg_id good, mg_status expected) {
     mg_id ids[2] = {good, bad}, both[2], operands[8];
     double numbers[RUN_LENGTH] = {1, 2, 3, 4}, m[2 * RUN_LENGTH] = {0}, v[2 * RUN_LENGTH] = {0}, partials[8];
@@ -56,22 +59,28 @@ static void check_refused(mg_tape *tape, mg_id bad, mg_id good, mg_status expect
     MAKER_REFUSES(mg_mul(tape, good, bad));
     MAKER_REFUSES(mg_custom(tape, 1, ids, numbers, 2));
     MAKER_REFUSES(mg_custom(tape, 1, &bad, numbers, 1));
-    MAKER_REFUSES(mg_span_add(tape, bad, good, RUN_LENGTH));
-    MAKER_REFUSES(mg_span_add(tape, good, bad, RUN_LENGTH));
-    MAKER_REFUSES(mg_span_scale_by(tape, bad, RUN_LENGTH, 2));
-    MAKER_REFUSES(mg_span_relu(tape, bad, RUN_LENGTH, false));
-    MAKER_REFUSES(mg_span_relu(tape, bad, 1, true));
-    MAKER_REFUSES(mg_span_rmsnorm(tape, bad, RUN_LENGTH));
-    MAKER_REFUSES(mg_span_linear(tape, bad, good, 2, 2));
-    MAKER_REFUSES(mg_span_linear(tape, good, bad, 2, 2));
-    MAKER_REFUSES(mg_span_softmax(tape, bad, RUN_LENGTH));
+    MAKER_REFUSES(record_add(tape, bad, good, RUN_LENGTH));
+    MAKER_REFUSES(record_add(tape, good, bad, RUN_LENGTH));
+    MAKER_REFUSES(record_scale_by(tape, bad, RUN_LENGTH, 2));
+    MAKER_REFUSES(record_relu(tape, bad, RUN_LENGTH, false));
+    MAKER_REFUSES(record_relu(tape, bad, 1, true));
+    MAKER_REFUSES(record_rmsnorm(tape, bad, RUN_LENGTH));
+    MAKER_REFUSES(record_linear(tape, bad, good, 2, 2));
+    MAKER_REFUSES(record_linear(tape, good, bad, 2, 2));
+    MAKER_REFUSES(record_softmax(tape, bad, RUN_LENGTH));
     both[0] = both[1] = good;
-    MAKER_REFUSES(mg_span_attention(tape, bad, both, both, 2, 2, 2));
-    MAKER_REFUSES(mg_span_attention(tape, good, ids, both, 2, 2, 2));
-    MAKER_REFUSES(mg_span_attention(tape, good, both, ids, 2, 2, 2));
-    MAKER_REFUSES(mg_span_surprisal(tape, bad));
-    MAKER_REFUSES(mg_span_mean(tape, ids, 2));
-    MAKER_REFUSES(mg_span_mean(tape, &bad, 1));
+    MAKER_REFUSES(record_attention(tape, bad, both, both, 2, 2, 2));
+    MAKER_REFUSES(record_attention(tape, good, ids, both, 2, 2, 2));
+    const mg_view row = {.first = good, .term = 1}, lanes = {.first = good, .lane = 1};
+    const mg_view listed = {.list = ids, .entries = 2, .block = 1, .by_term = true};
+    MAKER_REFUSES(mg_sum(tape, 1, 1, 2, &row, &listed));
+    MAKER_REFUSES(mg_sum(tape, 1, 1, 2, &listed, NULL));
+    MAKER_REFUSES(mg_largest(tape, 1, 2, &listed));
+    const mg_view by_lane = {.list = ids, .entries = 2, .block = 1};
+    MAKER_REFUSES(mg_map(tape, MG_ADD, 1, 2, &lanes, &by_lane, 0));
+    MAKER_REFUSES(record_surprisal(tape, bad));
+    MAKER_REFUSES(record_mean(tape, ids, 2));
+    MAKER_REFUSES(record_mean(tape, &bad, 1));
 
     READER_REFUSES(mg_value(tape, bad), NAN);
     READER_REFUSES(mg_adjoint(tape, bad), NAN);
@@ -80,8 +89,8 @@ static void check_refused(mg_tape *tape, mg_id bad, mg_id good, mg_status expect
     READER_REFUSES(mg_lane_operand_count(tape, bad), 0);
 
     WORKER_REFUSES(mg_sweep(tape, bad));
-    WORKER_REFUSES(mg_adam(tape, &bad, sizes, 1, m, v, sizes[0], 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
-    WORKER_REFUSES(mg_adam(tape, ids, sizes, 2, m, v, sizes[0] + sizes[1], 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
+    WORKER_REFUSES(mg_optimizer_step(tape, &bad, sizes, 1, m, v, sizes[0], &ADAM, 1, 0.1));
+    WORKER_REFUSES(mg_optimizer_step(tape, ids, sizes, 2, m, v, sizes[0] + sizes[1], &ADAM, 1, 0.1));
     WORKER_REFUSES(mg_set_value(tape, bad, 5));
     WORKER_REFUSES(mg_set_adjoint(tape, bad, 5));
     WORKER_REFUSES(mg_read_values(tape, bad, RUN_LENGTH, numbers));
@@ -111,9 +120,9 @@ static void check_all_refused(mg_tape *tape, mg_id good, mg_status expected) {
     size_t size = 1;
     check_refused(tape, good, good, expected);
     MAKER_REFUSES(mg_leaf(tape, 1));
-    MAKER_REFUSES(mg_span_leaves(tape, &number, 1));
+    MAKER_REFUSES(record_leaves(tape, &number, 1));
     MAKER_REFUSES(mg_custom(tape, 1, NULL, NULL, 0));
-    WORKER_REFUSES(mg_adam(tape, NULL, NULL, 0, NULL, NULL, 0, 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
+    WORKER_REFUSES(mg_optimizer_step(tape, NULL, NULL, 0, NULL, NULL, 0, &ADAM, 1, 0.1));
     WORKER_REFUSES(mg_tape_rewind(tape, 0));
     WORKER_REFUSES(mg_tape_collect(tape, &good, &size, 1));
     WORKER_REFUSES(mg_tape_collect(tape, NULL, NULL, 0));
@@ -122,10 +131,10 @@ static void check_all_refused(mg_tape *tape, mg_id good, mg_status expected) {
 /* RUN_LENGTH leaves that check_refused may use: positive, the first of them 1.5. */
 static mg_id good_run(mg_tape *tape) {
     const double numbers[RUN_LENGTH] = {1.5, 0.5, 2, 3};
-    return mg_span_leaves(tape, numbers, RUN_LENGTH);
+    return record_leaves(tape, numbers, RUN_LENGTH);
 }
 
-static void record_leaves(mg_tape *tape, size_t n) {
+static void record_many_leaves(mg_tape *tape, size_t n) {
     for (size_t i = 0; i < n; i++) {
         mg_leaf(tape, (double)i);
     }
@@ -172,17 +181,17 @@ static void ids_between_the_lanes_are_refused(void) {
     mg_id good = good_run(tape), keys[3] = {good, good, good}, lanes[32];
     size_t count = 0;
     const double partials[3] = {1, 2, 3};
+    const mg_view listed = {.list = keys, .entries = 3, .block = 1, .by_term = true};
     const struct {
         mg_id first;
         size_t n;
     } recorded[] = {
-        {mg_span_add(tape, good, good, 4), 4},
-        {mg_span_scale_by(tape, good, 4, 2), 4},
-        {mg_span_linear(tape, good, good, 2, 2), 2},
+        {record_add(tape, good, good, 4), 4},
+        {record_linear(tape, good, good, 2, 2), 2},
         {mg_custom(tape, 1, keys, partials, 3), 1},
-        {mg_span_surprisal(tape, good), 1},
-        {mg_span_mean(tape, keys, 3), 1},
-        {mg_span_relu(tape, good, 4, false), 4},
+        {mg_sum(tape, 1, 1, 3, &listed, NULL), 1},
+        {mg_largest(tape, 1, 3, &listed), 1},
+        {record_relu(tape, good, 4, false), 4},
     };
     for (size_t s = 0; s < sizeof recorded / sizeof *recorded; s++) {
         CHECK(recorded[s].first != MG_NONE);
@@ -208,41 +217,43 @@ static void ids_between_the_lanes_are_refused(void) {
 
 static void runs_that_are_not_one_are_refused(void) {
     mg_tape *tape = mg_tape_new();
-    mg_id good = good_run(tape), sum = mg_span_add(tape, good, good, 4);
+    mg_id good = good_run(tape);
+    const mg_view alone = {.first = good, .lane = 1};
+    mg_id sum = mg_sum(tape, 1, 4, 1, &alone, NULL);
     double numbers[RUN_LENGTH + 8];
     size_t sizes[1] = {RUN_LENGTH + 1};
     double m[8] = {0}, v[8] = {0};
     mg_status expected = MG_SHAPE;
     mg_id two[2] = {good, good + 1};
-    MAKER_REFUSES(mg_span_add(tape, good, sum, 5));
-    MAKER_REFUSES(mg_span_add(tape, good + 1, sum, 4)); /* runs into the header of the sum */
-    MAKER_REFUSES(mg_span_scale_by(tape, sum, 5, 1));   /* runs past the end of the tape */
-    MAKER_REFUSES(mg_span_relu(tape, sum + 3, 2, true));
-    MAKER_REFUSES(mg_span_rmsnorm(tape, good, 5));
-    MAKER_REFUSES(mg_span_add(tape, good, good, 0));
-    MAKER_REFUSES(mg_span_scale_by(tape, good, 0, 2));
-    MAKER_REFUSES(mg_span_relu(tape, good, 0, false));
-    MAKER_REFUSES(mg_span_rmsnorm(tape, good, 0));
-    MAKER_REFUSES(mg_span_softmax(tape, good, 0));
-    MAKER_REFUSES(mg_span_softmax(tape, good, (size_t)1 << 40));
-    MAKER_REFUSES(mg_span_softmax(tape, good, SIZE_MAX));
-    MAKER_REFUSES(mg_span_linear(tape, good, sum, 3, 2));
-    MAKER_REFUSES(mg_span_linear(tape, good, sum, 0, 2));
-    MAKER_REFUSES(mg_span_linear(tape, good, sum, 2, 0));
-    MAKER_REFUSES(mg_span_linear(tape, good, sum, SIZE_MAX, 2));
-    MAKER_REFUSES(mg_span_linear(tape, good, sum, 2, SIZE_MAX));
-    MAKER_REFUSES(mg_span_linear(tape, good, sum, (size_t)1 << 32, (size_t)1 << 32)); /* the product wraps to 0 */
-    MAKER_REFUSES(mg_span_attention(tape, good, two, two, 2, 2, 2));                  /* two[1] has no 4 lanes */
-    MAKER_REFUSES(mg_span_attention(tape, good, two, two, 0, 2, 2));
-    MAKER_REFUSES(mg_span_attention(tape, good, two, two, 2, 0, 2));
-    MAKER_REFUSES(mg_span_attention(tape, good, two, two, 2, 2, 0));
-    MAKER_REFUSES(mg_span_attention(tape, good, two, two, 2, SIZE_MAX, 2));
-    MAKER_REFUSES(mg_span_attention(tape, good, two, two, 2, 2, SIZE_MAX));
-    MAKER_REFUSES(mg_span_attention(tape, good, two, two, SIZE_MAX, 2, 2));
-    MAKER_REFUSES(mg_span_attention(tape, good, two, two, 1, (size_t)1 << 32, (size_t)1 << 32));
-    MAKER_REFUSES(mg_span_mean(tape, two, 0));
-    MAKER_REFUSES(mg_span_mean(tape, two, SIZE_MAX));
-    MAKER_REFUSES(mg_span_leaves(tape, numbers, 0));
+    MAKER_REFUSES(record_add(tape, good, sum, 5));
+    MAKER_REFUSES(record_add(tape, good + 1, sum, 4)); /* runs into the header of the sum */
+    MAKER_REFUSES(record_scale_by(tape, sum, 5, 1));   /* runs past the end of the tape */
+    MAKER_REFUSES(record_relu(tape, sum + 3, 2, true));
+    MAKER_REFUSES(record_rmsnorm(tape, good, 5));
+    MAKER_REFUSES(record_add(tape, good, good, 0));
+    MAKER_REFUSES(record_scale_by(tape, good, 0, 2));
+    MAKER_REFUSES(record_relu(tape, good, 0, false));
+    MAKER_REFUSES(record_rmsnorm(tape, good, 0));
+    MAKER_REFUSES(record_softmax(tape, good, 0));
+    MAKER_REFUSES(record_softmax(tape, good, (size_t)1 << 40));
+    MAKER_REFUSES(record_softmax(tape, good, SIZE_MAX));
+    MAKER_REFUSES(record_linear(tape, good, sum, 3, 2));
+    MAKER_REFUSES(record_linear(tape, good, sum, 0, 2));
+    MAKER_REFUSES(record_linear(tape, good, sum, 2, 0));
+    MAKER_REFUSES(record_linear(tape, good, sum, SIZE_MAX, 2));
+    MAKER_REFUSES(record_linear(tape, good, sum, 2, SIZE_MAX));
+    MAKER_REFUSES(record_linear(tape, good, sum, (size_t)1 << 32, (size_t)1 << 32)); /* the product wraps to 0 */
+    MAKER_REFUSES(record_attention(tape, good, two, two, 2, 2, 2));                  /* two[1] has no 4 lanes */
+    MAKER_REFUSES(record_attention(tape, good, two, two, 0, 2, 2));
+    MAKER_REFUSES(record_attention(tape, good, two, two, 2, 0, 2));
+    MAKER_REFUSES(record_attention(tape, good, two, two, 2, 2, 0));
+    MAKER_REFUSES(record_attention(tape, good, two, two, 2, SIZE_MAX, 2));
+    MAKER_REFUSES(record_attention(tape, good, two, two, 2, 2, SIZE_MAX));
+    MAKER_REFUSES(record_attention(tape, good, two, two, SIZE_MAX, 2, 2));
+    MAKER_REFUSES(record_attention(tape, good, two, two, 1, (size_t)1 << 32, (size_t)1 << 32));
+    MAKER_REFUSES(record_mean(tape, two, 0));
+    MAKER_REFUSES(record_mean(tape, two, SIZE_MAX));
+    MAKER_REFUSES(record_leaves(tape, numbers, 0));
     const size_t large = (size_t)1 << 32, lengths[] = {0, RUN_LENGTH + 1, 1000, large / 2, large, large + 1, SIZE_MAX};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         WORKER_REFUSES(mg_read_values(tape, good, lengths[i], numbers));
@@ -251,7 +262,7 @@ static void runs_that_are_not_one_are_refused(void) {
         WORKER_REFUSES(mg_write_adjoints(tape, good, lengths[i], numbers));
         WORKER_REFUSES(mg_clear_adjoints(tape, good, lengths[i]));
         sizes[0] = lengths[i];
-        WORKER_REFUSES(mg_adam(tape, &good, sizes, 1, m, v, lengths[i], 0.1, 0.9, 0.99, 0.1, 0.01, 1e-8));
+        WORKER_REFUSES(mg_optimizer_step(tape, &good, sizes, 1, m, v, lengths[i], &ADAM, 1, 0.1));
     }
     CHECK(mg_read_values(tape, good, 4, numbers) == MG_OK);
     mg_tape_free(tape);
@@ -327,7 +338,7 @@ static void runs_may_be_longer_than_a_page(void) {
         for (size_t i = 0; i < n; i++) {
             in[i] = (double)(i + 1) * 0.25;
         }
-        mg_id x = mg_span_leaves(tape, in, n);
+        mg_id x = record_leaves(tape, in, n);
         CHECK(x != MG_NONE);
         CHECK(mg_read_values(tape, x, n, out) == MG_OK && same_numbers(in, out, n));
         CHECK(mg_read_values(tape, x, n + 1, out) == MG_SHAPE);
@@ -336,7 +347,7 @@ static void runs_may_be_longer_than_a_page(void) {
             CHECK(same_numbers(in + from, out, n - from));
             CHECK(mg_read_values(tape, x + from, n - from + 1, out) == MG_SHAPE);
         }
-        mg_id doubled = mg_span_add(tape, x, x, n);
+        mg_id doubled = record_add(tape, x, x, n);
         CHECK(doubled != MG_NONE);
         CHECK(mg_write_adjoints(tape, doubled, n, in) == MG_OK);
         CHECK(mg_read_adjoints(tape, doubled, n, out) == MG_OK && same_numbers(in, out, n));
@@ -370,7 +381,7 @@ static void runs_do_not_leave_their_ids(void) {
     CHECK(last == MG_PAGE - 1 && lanes[MG_PAGE] > lanes[last] + 1);
     CHECK(mg_read_values(tape, lanes[last - 1], 2, numbers) == MG_OK);
     CHECK(mg_read_values(tape, lanes[last], 2, numbers) == MG_SHAPE);
-    CHECK(mg_span_add(tape, lanes[last - 2], lanes[last - 2], 4) == MG_NONE);
+    CHECK(record_add(tape, lanes[last - 2], lanes[last - 2], 4) == MG_NONE);
     CHECK(mg_tape_take_status(tape) == MG_SHAPE);
     mg_tape_free(other);
     mg_tape_free(tape);
@@ -399,7 +410,7 @@ static void marks_nest(void) {
     mg_mark outer = mg_tape_mark(tape);
     mg_id a = mg_leaf(tape, 1);
     mg_mark middle = mg_tape_mark(tape);
-    mg_id b = mg_span_add(tape, good, good, RUN_LENGTH);
+    mg_id b = record_add(tape, good, good, RUN_LENGTH);
     mg_mark inner = mg_tape_mark(tape);
     mg_id c = mg_mul(tape, a, b);
     CHECK(outer > good + RUN_LENGTH - 1 && middle > a && inner > b + RUN_LENGTH - 1);
@@ -429,7 +440,7 @@ static void marks_nest(void) {
 static void a_mark_on_an_empty_tape_is_its_beginning(void) {
     mg_tape *tape = mg_tape_new(), *other = mg_tape_new();
     mg_mark empty = mg_tape_mark(tape);
-    record_leaves(other, 3 * MG_PAGE);
+    record_many_leaves(other, 3 * MG_PAGE);
     mg_id a = mg_leaf(tape, 1);
     CHECK(a >= empty);
     CHECK(mg_tape_rewind(tape, empty) == MG_OK);
@@ -442,12 +453,12 @@ static void a_mark_on_an_empty_tape_is_its_beginning(void) {
 static void an_old_mark_forgets_many_pages(void) {
     mg_tape *tape = mg_tape_new();
     mg_id good = good_run(tape);
-    record_leaves(tape, 100);
+    record_many_leaves(tape, 100);
     mg_mark old = mg_tape_mark(tape);
     mg_id first = mg_leaf(tape, 1);
-    record_leaves(tape, 40 * MG_PAGE);
+    record_many_leaves(tape, 40 * MG_PAGE);
     double *numbers = allocate(3 * MG_PAGE, sizeof *numbers);
-    mg_id wide = mg_span_leaves(tape, numbers, 3 * MG_PAGE);
+    mg_id wide = record_leaves(tape, numbers, 3 * MG_PAGE);
     mg_id last = mg_leaf(tape, 2);
     uint64_t before = mg_tape_memory(tape).slots;
     CHECK(mg_tape_rewind(tape, old) == MG_OK);
@@ -460,7 +471,7 @@ static void an_old_mark_forgets_many_pages(void) {
     uint64_t capacity = mg_tape_memory(tape).capacity;
     for (int round = 0; round < 200; round++) { /* the same storage serves every round */
         mg_mark mark = mg_tape_mark(tape);
-        record_leaves(tape, 30 * MG_PAGE);
+        record_many_leaves(tape, 30 * MG_PAGE);
         CHECK(mg_tape_rewind(tape, mark) == MG_OK);
     }
     CHECK(mg_tape_memory(tape).capacity == capacity);
@@ -485,9 +496,9 @@ static void random_marks_are_obeyed(void) {
             for (size_t i = 0; i < n; i++) {
                 numbers[i] = random_between(&state, -1, 1);
             }
-            mg_id first = mg_span_leaves(tape, numbers, n);
+            mg_id first = record_leaves(tape, numbers, n);
             if (choice < 4) { /* with a header in between */
-                first = mg_span_scale_by(tape, first, n, 2);
+                first = record_scale_by(tape, first, n, 2);
                 for (size_t i = 0; i < n; i++) {
                     numbers[i] *= 2;
                 }
@@ -531,7 +542,7 @@ static void random_marks_are_obeyed(void) {
 /* Fills pages, so that the page being filled, which is a root, holds nothing of the test's. */
 static void move_on(mg_tape *tape) {
     static const double numbers[MG_PAGE + 1];
-    mg_span_leaves(tape, numbers, MG_PAGE + 1);
+    record_leaves(tape, numbers, MG_PAGE + 1);
 }
 
 static bool alive(mg_tape *tape, mg_id lane) {
@@ -566,22 +577,22 @@ static void collect_keeps_exactly_what_is_needed(void) {
                 for (size_t i = 0; i < LANES; i++) {
                     numbers[i] = random_between(&state, -1, 1);
                 }
-                here->first = mg_span_leaves(tape, numbers, LANES);
+                here->first = record_leaves(tape, numbers, LANES);
                 here->operand_count = 0; /* leaves are statements of their own, one each; see below */
             } else if (choice == 1 && wide) {
-                here->first = mg_span_add(tape, list[a].first, list[b].first, LANES);
+                here->first = record_add(tape, list[a].first, list[b].first, LANES);
             } else if (choice == 2 && wide) {
-                here->first = mg_span_linear(tape, list[a].first, list[b].first, 2, 3);
+                here->first = record_linear(tape, list[a].first, list[b].first, 2, 3);
                 here->lanes = 2;
             } else if (choice == 3 && list[a].lanes == LANES) {
-                here->first = mg_span_rmsnorm(tape, list[a].first, LANES);
+                here->first = record_rmsnorm(tape, list[a].first, LANES);
                 here->operand_count = 1;
             } else if (choice == 4 && list[a].lanes == LANES) {
-                here->first = mg_span_softmax(tape, list[a].first, LANES);
+                here->first = record_softmax(tape, list[a].first, LANES);
                 here->operand_count = 1;
             } else if (choice == 5 && wide) {
                 mg_id keys[2] = {list[a].first, list[b].first}, values[2] = {list[b].first, list[a].first};
-                here->first = mg_span_attention(tape, list[a].first, keys, values, 2, 3, 2);
+                here->first = record_attention(tape, list[a].first, keys, values, 2, 3, 2);
             } else if (choice == 6) {
                 mg_id operands[OPERANDS];
                 double partials[OPERANDS] = {1, 2, 3, 4, 5};
@@ -591,7 +602,7 @@ static void collect_keeps_exactly_what_is_needed(void) {
                     operands[k] = list[here->operand[k]].first;
                 }
                 here->first = random_below(&state, 2) ? mg_custom(tape, 0.5, operands, partials, here->operand_count)
-                                                      : mg_span_mean(tape, operands, here->operand_count);
+                                                      : record_mean(tape, operands, here->operand_count);
                 here->lanes = 1;
             } else {
                 here->first = mg_binary(tape, MG_MAX, list[a].first, list[b].first);
@@ -662,8 +673,8 @@ static void collect_keeps_span_statements_whole(void) {
     for (size_t i = 0; i < WIDE; i++) {
         numbers[i] = (double)i / 7;
     }
-    mg_id x = mg_span_leaves(tape, numbers, WIDE), y = mg_span_scale_by(tape, x, WIDE, 3);
-    mg_id unused = mg_span_scale_by(tape, x, WIDE, 5);
+    mg_id x = record_leaves(tape, numbers, WIDE), y = record_scale_by(tape, x, WIDE, 3);
+    mg_id unused = record_scale_by(tape, x, WIDE, 5);
     move_on(tape);
     mg_id root = y + WIDE - 1;
     size_t size = 1;
@@ -682,7 +693,7 @@ static void collect_takes_runs_of_leaves_as_roots(void) {
     mg_tape *tape = mg_tape_new();
     enum { WIDE = 2 * MG_PAGE };
     double *numbers = allocate(WIDE, sizeof *numbers);
-    mg_id x = mg_span_leaves(tape, numbers, WIDE), lost = mg_span_leaves(tape, numbers, WIDE);
+    mg_id x = record_leaves(tape, numbers, WIDE), lost = record_leaves(tape, numbers, WIDE);
     move_on(tape);
     mg_id roots[3] = {x + 100, lost, lost + WIDE - 1};
     size_t sizes[3] = {MG_PAGE, 0, 1};
@@ -697,7 +708,7 @@ static void collect_takes_runs_of_leaves_as_roots(void) {
 
 static void collect_keeps_the_page_being_filled(void) {
     mg_tape *tape = mg_tape_new();
-    record_leaves(tape, 2 * MG_PAGE + 1);
+    record_many_leaves(tape, 2 * MG_PAGE + 1);
     mg_id a = mg_leaf(tape, 1), old = a - MG_PAGE, b = mg_add(tape, a, old);
     CHECK(mg_tape_collect(tape, NULL, NULL, 0) == MG_OK);
     CHECK(alive(tape, a) && alive(tape, b) && alive(tape, old) && !alive(tape, old - 1) && !alive(tape, old + 1));
@@ -713,12 +724,12 @@ static void collected_storage_is_used_again(void) {
     for (size_t i = 0; i < 64; i++) {
         numbers[i] = random_between(&state, -1, 1);
     }
-    mg_id roots[2] = {mg_span_leaves(tape, numbers, 64), 0}, keep[4] = {0};
+    mg_id roots[2] = {record_leaves(tape, numbers, 64), 0}, keep[4] = {0};
     size_t sizes[2] = {64, 8};
     for (int round = 0; round < 1000; round++) {
-        mg_id x = mg_span_linear(tape, roots[0], roots[0], 8, 8);
+        mg_id x = record_linear(tape, roots[0], roots[0], 8, 8);
         for (int step = 0; step < 60; step++) {
-            x = mg_span_rmsnorm(tape, mg_span_add(tape, x, mg_span_softmax(tape, x, 8), 8), 8);
+            x = record_rmsnorm(tape, record_add(tape, x, record_softmax(tape, x, 8), 8), 8);
             keep[step % 4] = mg_mul(tape, x, keep[0] != 0 && step >= 4 ? keep[step % 4] : x);
         }
         CHECK(x != MG_NONE);
@@ -771,13 +782,13 @@ static void a_failure_stays_until_it_is_taken(void) {
     mg_mark before = mg_tape_mark(tape);
     CHECK(mg_unary(tape, MG_LOG, zero) == MG_NONE);
     CHECK(mg_leaf(tape, 1) == MG_NONE && mg_add(tape, good, good) == MG_NONE);
-    CHECK(mg_span_add(tape, good, good, 4) == MG_NONE && mg_span_leaves(tape, &number, 1) == MG_NONE);
+    CHECK(record_add(tape, good, good, 4) == MG_NONE && record_leaves(tape, &number, 1) == MG_NONE);
     CHECK(mg_custom(tape, 1, &good, &number, 1) == MG_NONE && mg_custom(tape, 1, NULL, NULL, 0) == MG_NONE);
     CHECK(mg_unary_with(tape, MG_POW, good, 2) == MG_NONE && mg_binary_with(tape, MG_ADD, good, 2) == MG_NONE);
-    CHECK(mg_span_scale_by(tape, good, 4, 2) == MG_NONE && mg_span_relu(tape, good, 4, true) == MG_NONE);
-    CHECK(mg_span_rmsnorm(tape, good, 4) == MG_NONE && mg_span_linear(tape, good, good, 2, 2) == MG_NONE);
-    CHECK(mg_span_softmax(tape, good, 4) == MG_NONE && mg_span_surprisal(tape, good) == MG_NONE);
-    CHECK(mg_span_attention(tape, good, &good, &good, 1, 2, 2) == MG_NONE && mg_span_mean(tape, &good, 1) == MG_NONE);
+    CHECK(record_scale_by(tape, good, 4, 2) == MG_NONE && record_relu(tape, good, 4, true) == MG_NONE);
+    CHECK(record_rmsnorm(tape, good, 4) == MG_NONE && record_linear(tape, good, good, 2, 2) == MG_NONE);
+    CHECK(record_softmax(tape, good, 4) == MG_NONE && record_surprisal(tape, good) == MG_NONE);
+    CHECK(record_attention(tape, good, &good, &good, 1, 2, 2) == MG_NONE && record_mean(tape, &good, 1) == MG_NONE);
     CHECK(mg_add(tape, 0, 0) == MG_NONE); /* a later failure does not hide the first */
     CHECK(mg_read_values(tape, good, 1, &number) == MG_OK && number == 1.5); /* workers go on */
     CHECK(mg_set_adjoint(tape, good, 0) == MG_OK);
@@ -811,7 +822,7 @@ static void memory_tells_the_truth(void) {
 static void a_closed_tape_refuses_everything(void) {
     mg_tape *tape = mg_tape_new(), *other = mg_tape_new();
     mg_id good = good_run(tape);
-    record_leaves(tape, 3 * MG_PAGE);
+    record_many_leaves(tape, 3 * MG_PAGE);
     CHECK(mg_tape_close(tape) == MG_OK);
     check_all_refused(tape, good, MG_CLOSED);
     CHECK(mg_tape_memory(tape).slots == 0 && mg_tape_memory(tape).capacity == 0 && mg_tape_memory(tape).bytes > 0);
@@ -974,21 +985,21 @@ static void span_statements_notice_overwritten_operands(void) {
         for (int which = 0; which < NEEDS_COUNT; which++) {
             mg_tape *tape = mg_tape_new();
             double numbers[20] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
-            mg_id x = mg_span_leaves(tape, numbers, 20), key = x + 4, value = x + 8, unrelated = x + 12, y, at;
+            mg_id x = record_leaves(tape, numbers, 20), key = x + 4, value = x + 8, unrelated = x + 12, y, at;
             switch (which) {
             case LINEAR_X:
             case LINEAR_W:
-                y = mg_span_linear(tape, x, key, 2, 4);
+                y = record_linear(tape, x, key, 2, 4);
                 at = which == LINEAR_X ? x + 3 : key + 7;
                 break;
-            case RMSNORM: y = mg_span_rmsnorm(tape, x, 4), at = x + 3; break;
+            case RMSNORM: y = record_rmsnorm(tape, x, 4), at = x + 3; break;
             default:
-                y = mg_span_attention(tape, x, &key, &value, 1, 2, 2);
+                y = record_attention(tape, x, &key, &value, 1, 2, 2);
                 at = (which == QUERY ? x : which == KEY ? key : value) + 3;
             }
             check_overwritten(tape, mg_add(tape, y, y + 1), written ? at : unrelated, x, written != 0);
             /* what is recorded after the write is right again */
-            mg_id again = which == RMSNORM ? mg_span_rmsnorm(tape, x, 4) : mg_span_linear(tape, x, key, 2, 4);
+            mg_id again = which == RMSNORM ? record_rmsnorm(tape, x, 4) : record_linear(tape, x, key, 2, 4);
             CHECK(mg_sweep(tape, again) == MG_OK);
             mg_tape_free(tape);
         }
@@ -1002,15 +1013,15 @@ static void other_statements_keep_their_partials(void) {
         for (int t = 0; t < 2; t++) {
             mg_tape *tape = tapes[t];
             const double numbers[4] = {0.1, 0.2, 0.3, 0.4}, partials[2] = {3, 4};
-            mg_id x = mg_span_leaves(tape, numbers, 4), y, two[2] = {x, x + 1};
+            mg_id x = record_leaves(tape, numbers, 4), y, two[2] = {x, x + 1};
             switch (which) {
-            case 0: y = mg_span_add(tape, x, x, 4); break;
-            case 1: y = mg_span_scale_by(tape, x, 4, 3); break;
-            case 2: y = mg_span_relu(tape, x, 4, false); break;
-            case 3: y = mg_span_relu(tape, x, 4, true); break;
-            case 4: y = mg_span_softmax(tape, x, 4); break;
-            case 5: y = mg_span_surprisal(tape, x); break;
-            case 6: y = mg_span_mean(tape, two, 2); break;
+            case 0: y = record_add(tape, x, x, 4); break;
+            case 1: y = record_scale_by(tape, x, 4, 3); break;
+            case 2: y = record_relu(tape, x, 4, false); break;
+            case 3: y = record_relu(tape, x, 4, true); break;
+            case 4: y = record_softmax(tape, x, 4); break;
+            case 5: y = record_surprisal(tape, x); break;
+            case 6: y = record_mean(tape, two, 2); break;
             case 7: y = mg_custom(tape, 2, two, partials, 2); break;
             default: y = mg_mul(tape, x, x + 1); break;
             }
@@ -1028,11 +1039,11 @@ static void other_statements_keep_their_partials(void) {
 static void writes_before_recording_do_no_harm(void) {
     mg_tape *tape = mg_tape_new();
     const double numbers[6] = {1, 2, 3, 4, 5, 6};
-    mg_id x = mg_span_leaves(tape, numbers, 6);
+    mg_id x = record_leaves(tape, numbers, 6);
     for (int round = 0; round < 100; round++) { /* as training does */
         CHECK(mg_write_values(tape, x, 6, numbers) == MG_OK);
         mg_mark mark = mg_tape_mark(tape);
-        mg_id y = mg_span_linear(tape, x, x + 2, 2, 2);
+        mg_id y = record_linear(tape, x, x + 2, 2, 2);
         CHECK(mg_sweep(tape, y) == MG_OK);
         CHECK(mg_set_value(tape, x, 1) == MG_OK);
         CHECK(mg_sweep(tape, y) == MG_OVERWRITTEN);
@@ -1049,11 +1060,11 @@ static void overwritten_computed_operands_are_noticed(void) {
     for (size_t i = 0; i < WIDE; i++) {
         numbers[i] = 0.5;
     }
-    mg_id x = mg_span_leaves(tape, numbers, WIDE), doubled = mg_span_add(tape, x, x, WIDE);
-    mg_id y = mg_span_linear(tape, doubled, x, 1, WIDE), sum = mg_add(tape, y, y);
+    mg_id x = record_leaves(tape, numbers, WIDE), doubled = record_add(tape, x, x, WIDE);
+    mg_id y = record_linear(tape, doubled, x, 1, WIDE), sum = mg_add(tape, y, y);
     CHECK(mg_sweep(tape, sum) == MG_OK);
     check_overwritten(tape, sum, doubled + WIDE - 1, x, true);
-    y = mg_span_linear(tape, doubled, x, 1, WIDE);
+    y = record_linear(tape, doubled, x, 1, WIDE);
     CHECK(mg_sweep(tape, y) == MG_OK);
     check_overwritten(tape, y, doubled, x, true);
     free(numbers);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -25,7 +26,7 @@ from microgpt import (
     train,
 )
 from microgpt import training as training_module
-from microgpt.vector import mean, softmax, surprisal
+from microgpt.functions import mean, softmax, surprisal
 
 from . import program
 from .bits import all_bits
@@ -62,7 +63,7 @@ def test_losses_and_gradients(config):
     tape = model.state_dict["wte"]._tape
     for length in {1, 2, config.block_size // 2, config.block_size - 1, config.block_size} - {0}:
         recorded = record(lambda *tokens: model.loss(tokens), *[Index(0)] * (length + 1), tape=tape)
-        assert recorded.batched
+        assert recorded.why_not_planned is None
         for target in range(vocab_size):
             tokens = [rng.randrange(vocab_size) for _ in range(length)] + [target]
             for p in oracle.parameters:
@@ -98,7 +99,7 @@ def test_values_inside_can_be_read():
         return all_bits(x for vector in inside for x in (*vector.data, *vector.grad))
 
     recorded = record(loss, *map(Index, (0, 1, 2, 3)), tape=tape)
-    assert recorded.batched
+    assert recorded.why_not_planned is None
     recorded(4, 2, 0, 1)
     recorded.backward()
     found = numbers()
@@ -107,7 +108,7 @@ def test_values_inside_can_be_read():
         assert numbers() == found
 
 
-def test_other_graphs_are_replayed_one_by_one():
+def test_other_graphs():
     """A temperature before the softmax, or a table that is used twice, changes the order; the numbers stay right."""
     model = model_of(SMALL, 5)
     w, tape = model.state_dict, model.state_dict["wte"]._tape
@@ -121,9 +122,18 @@ def test_other_graphs_are_replayed_one_by_one():
         model._matrices = {**w, "lm_head": w["wte"]}
         return model.loss(tokens)
 
-    for function in (warm, tied):
+    def cool(*tokens):
+        keys, values = model.empty_cache(), model.empty_cache()
+        return mean(
+            [
+                surprisal(softmax(model.gpt(token, t, keys, values) * 1.5)[target])
+                for t, (token, target) in enumerate(itertools.pairwise(tokens))
+            ]
+        )
+
+    for function, planned in ((warm, False), (tied, True), (cool, True)):
         recorded = record(function, *map(Index, (0, 1, 2, 3)), tape=tape)
-        assert not recorded.batched
+        assert (recorded.why_not_planned is None) == planned
         for tokens in ((4, 2, 0, 1), (1, 1, 1, 1), (0, 3, 4, 4)):
             for matrix in w.values():
                 matrix.zero_grad()
@@ -180,7 +190,7 @@ def in_python():
 @pytest.mark.parametrize("row", ROWS)
 def test_training_in_every_row(row, in_python):
     """Whole trainings, with each row of kernels forced: a missing row gives another name."""
-    code = "from tests.test_batches import print_trained; print_trained()"
+    code = "from tests.test_plans import print_trained; print_trained()"
     environment = {**os.environ, "MICROGPT_KERNELS": row}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

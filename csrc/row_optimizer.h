@@ -1,4 +1,4 @@
-/* row_adam.h: the optimizer's step on parameters in a row, and the sums of several documents' gradients. A part of
+/* row_optimizer.h: the optimizers' steps on parameters in a row, and the sums of several documents' gradients. A part of
  * row.h.
  */
 
@@ -7,7 +7,7 @@ typedef struct {
     REAL learning_rate, beta1, rest1, beta2, rest2, correction1, correction2, epsilon;
 } NAME(adam_numbers);
 
-/* BLOCK parameters, see adam.c for what is computed. First as if no square and no root needed pow; then again where one
+/* BLOCK parameters, see microgpt.h for what is computed. First as if no square and no root needed pow; then again where one
    does, which is rare. In two loops, so that the divisions and roots of several vectors overlap. */
 FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, REAL *restrict v,
                                      const NAME(adam_numbers) *numbers) {
@@ -79,7 +79,7 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
 #endif
 }
 
-FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_adam_step *step) {
+FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_optimizer_step_of *step) {
     REAL *data = data_, *grad = grad_, *m = m_, *v = v_, rest[4][BLOCK] = {{0}};
     const NAME(adam_numbers) numbers = {
         (REAL)step->learning_rate, (REAL)step->beta1,       (REAL)(1 - step->beta1),  (REAL)step->beta2,
@@ -98,6 +98,26 @@ FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, voi
         for (int a = 0; a < 4; a++) {
             memcpy(arrays[a], rest[a], (n - i) * sizeof(REAL));
         }
+    }
+}
+
+/* data -= learning_rate * decay * data */
+FOR_ROW static void NAME(decay)(size_t n, void *data_, const mg_optimizer_step_of *step) {
+    REAL *data = data_;
+    const REAL share = (REAL)step->learning_rate * (REAL)step->decay;
+    for (size_t i = 0; i < n; i++) {
+        data[i] -= share * data[i];
+    }
+}
+
+/* m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
+FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_, const mg_optimizer_step_of *step) {
+    REAL *restrict data = data_, *restrict grad = grad_, *restrict m = m_;
+    const REAL momentum = (REAL)step->momentum, learning_rate = (REAL)step->learning_rate;
+    for (size_t i = 0; i < n; i++) {
+        m[i] = momentum * m[i] + grad[i];
+        data[i] -= learning_rate * m[i];
+        grad[i] = 0;
     }
 }
 

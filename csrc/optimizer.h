@@ -1,0 +1,21 @@
+/* optimizer.h: one step of an optimizer on runs of parameters, for the tape's leaves and for a trainer's numbers. */
+#ifndef MG_OPTIMIZER_H
+#define MG_OPTIMIZER_H
+
+#include "kernels.h"
+
+/* Is it one that there is, with numbers that it can work with? */
+bool mg_optimizer_is_known(const mg_optimizer *optimizer);
+
+/* A run of n parameters and what goes with them, in the numbers of a row of kernels. */
+typedef struct {
+    size_t n;
+    void *data, *grad, *m, *v;
+} mg_parameters;
+
+/* Step number `step` from 1 on all runs, whose gradients are then 0. MG_POWER_RANGE, with nothing changed, where the
+   square of a gradient overflows as it does in Python. */
+mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer, uint64_t step, double learning_rate,
+                       const mg_parameters *run, size_t count);
+
+#endif

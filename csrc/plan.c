@@ -1,0 +1,150 @@
+/* plan.c: makes the plan of a program. */
+#include "plan.h"
+
+#include <string.h>
+
+void *mg_allot(mg_tape *tape, size_t n, size_t size) {
+    void *block = n > SIZE_MAX / size ? NULL : mg_reallocate(tape, NULL, 0, n * size);
+    if (block != NULL) {
+        memset(block, 0, n * size);
+    }
+    return block;
+}
+
+/* Items that an array of `count` has room for. */
+static size_t room_of(size_t count) {
+    size_t room = count == 0 ? 0 : 8;
+    while (room < count) {
+        room *= 2;
+    }
+    return room;
+}
+
+void *mg_append(mg_tape *tape, void *array, size_t *count, size_t size) {
+    void *block;
+    memcpy(&block, array, sizeof block);
+    if (room_of(*count + 1) > room_of(*count)) {
+        block = mg_reallocate(tape, block, room_of(*count) * size, room_of(*count + 1) * size);
+        if (block == NULL) {
+            return NULL;
+        }
+        memcpy(array, &block, sizeof block);
+    }
+    void *item = (char *)block + (*count)++ * size;
+    memset(item, 0, size);
+    return item;
+}
+
+void mg_discard(mg_tape *tape, void *array, size_t count, size_t size) {
+    mg_reallocate(tape, array, room_of(count) * size, 0);
+}
+
+void mg_plan_free(mg_tape *tape, mg_plan *plan) {
+    if (plan == NULL) {
+        return;
+    }
+    mg_discard(tape, plan->step, plan->step_count, sizeof *plan->step);
+    mg_discard(tape, plan->gather, plan->gather_count, sizeof *plan->gather);
+    mg_discard(tape, plan->gathered, plan->gathered_count, sizeof *plan->gathered);
+    mg_discard(tape, plan->selects, plan->select_count, sizeof *plan->selects);
+    mg_discard(tape, plan->selected, plan->selected_count, sizeof *plan->selected);
+    mg_discard(tape, plan->part, plan->part_count, sizeof *plan->part);
+    mg_discard(tape, plan->run, plan->run_count, sizeof *plan->run);
+    mg_discard(tape, plan->exception, plan->exception_count, sizeof *plan->exception);
+    mg_discard(tape, plan->fan, plan->fan_count, sizeof *plan->fan);
+    mg_discard(tape, plan->action, plan->action_count, sizeof *plan->action);
+    mg_discard(tape, plan->event, plan->event_count, sizeof *plan->event);
+    mg_discard(tape, plan->region, plan->region_count, sizeof *plan->region);
+    mg_discard(tape, plan->input, plan->input_count, sizeof *plan->input);
+    mg_reallocate(tape, plan->value_row, plan->value_row == NULL ? 0 : 3 * plan->step_count * sizeof *plan->value_row, 0);
+    mg_reallocate(tape, plan->work, plan->work_bytes, 0);
+    mg_reallocate(tape, plan, sizeof *plan, 0);
+}
+
+/* ---- one selection after the other ------------------------------------------------------------------------------ */
+
+/* How many values every input may have, so that all its bindings take them. */
+static size_t values_of(const mg_program *program, size_t input) {
+    size_t least = SIZE_MAX;
+    for (size_t b = 0; b < program->binding_count; b++) {
+        if (program->bindings[b].input == input && program->bindings[b].count < least) {
+            least = program->bindings[b].count;
+        }
+    }
+    return least == SIZE_MAX ? 1 : least;
+}
+
+/* How many rounds until each lane that an input may select was selected at some position. */
+static size_t rounds_of(const mg_program *program) {
+    size_t most = 1;
+    for (size_t b = 0; b < program->binding_count; b++) {
+        const mg_binding *binding = &program->bindings[b];
+        if (!binding->leaves && program->losses > 0) {
+            const size_t rounds = (binding->count - 1) / program->losses + 1;
+            most = rounds > most ? rounds : most;
+        }
+    }
+    return most;
+}
+
+#define MOST_WORK ((size_t)4 << 30) /* words of the sweep's list, and lanes, that all rounds may take together */
+
+static mg_status prove_all(mg_program *program, mg_plan *plan, int32_t *values, const char **why_not) {
+    const size_t rounds = rounds_of(program);
+    mg_status status = MG_OK;
+    for (size_t r = 0; r < rounds; r++) {
+        for (size_t n = 0; n < program->inputs; n++) {
+            values[n] = (int32_t)((r * program->losses + n + 1) % values_of(program, n));
+        }
+        mg_program_select(program, values);
+        status = mg_program_order(program, program->losses);
+        if (status != MG_OK) {
+            return status;
+        }
+        bool made = r > 0 || mg_roll(program, plan, why_not);
+        mg_plan_select(program, plan, values, program->losses);
+        made = made && (r > 0 || mg_schedule(program, plan, why_not)) && mg_prove(program, plan, why_not);
+        if (!made) {
+            return *why_not == NULL ? MG_NO_MEMORY : MG_OK;
+        }
+        if (rounds > 1 && program->order.count > MOST_WORK / rounds) {
+            *why_not = "there are too many lanes that an input may select";
+            return MG_OK;
+        }
+    }
+    return MG_OK;
+}
+
+/* NULL, with a status, or a reason. The operands are afterwards as before. */
+mg_status mg_plan_make(mg_program *program, mg_plan **out, const char **why_not) {
+    mg_tape *tape = program->tape;
+    *out = NULL;
+    *why_not = NULL;
+    if (program->losses == 0) {
+        *why_not = "the result is not the sum or the mean of losses, recorded one after the other";
+        return MG_OK;
+    }
+    const bool current = program->selections == tape->selections;
+    mg_plan *plan = mg_allot(tape, 1, sizeof *plan);
+    int32_t *values = mg_allot(tape, program->inputs + 1, sizeof *values);
+    mg_slot *before = mg_allot(tape, program->binding_count + 1, sizeof *before);
+    mg_status status = plan && values && before ? MG_OK : MG_NO_MEMORY;
+    if (status == MG_OK) {
+        for (size_t b = 0; b < program->binding_count; b++) {
+            before[b] = mg_selected_now(tape, &program->bindings[b]);
+        }
+        status = prove_all(program, plan, values, why_not);
+        for (size_t b = 0; b < program->binding_count; b++) {
+            mg_exchange(program, &program->bindings[b], before[b]);
+        }
+        program->selections = current ? tape->selections : program->selections;
+    }
+    mg_reallocate(tape, values, values == NULL ? 0 : (program->inputs + 1) * sizeof *values, 0);
+    mg_reallocate(tape, before, before == NULL ? 0 : (program->binding_count + 1) * sizeof *before, 0);
+    if (status != MG_OK || *why_not != NULL) {
+        mg_plan_free(tape, plan);
+    } else {
+        *out = plan;
+    }
+    return status;
+}

@@ -1,0 +1,209 @@
+/* plan.h: a recorded program whose statements repeat from position to position, as loops over positions and lanes.
+ *
+ * When the result is the mean of losses, one a position, and every position was recorded by the same statements, then
+ * the k-th statements of all positions are one step. A step keeps its lanes as rows, one lane at all positions, so that
+ * a vector holds one lane at eight positions, and every sum stays in its order:
+ *
+ *               position 0   1   2   3   4   5   6   7
+ *     lane 0        |  x0  | x0 | x0 | x0 | x0 |    |    |    |    one row; beyond the text's end nothing counts
+ *     lane 1        |  x1  | x1 | x1 | x1 | x1 |    |    |    |
+ *
+ * roll.c finds the steps, or says why there are none; schedule.c finds the order in which the reverse takes them, from
+ * the sweep's own list; proof.c proves that every accumulator then gets what the sweep gives it, in the same order;
+ * replay.c has the workspace, and row_plan.h computes.
+ *
+ * One plan serves texts of every length: the order for fewer positions is the beginning of the order for all.
+ *
+ * Invariants
+ *   step[0 .. each) are the statements of a position, in order; the gathers follow
+ *   a source of a step of statements is an earlier step, a gather, or leaves
+ *   what a plan refers to lives as long as its program: heads, leaves and tables are found again at each call
+ */
+#ifndef MG_PLAN_H
+#define MG_PLAN_H
+
+#include "program.h"
+#include "statements.h"
+
+#define MG_CHUNK 8      /* positions in a vector */
+#define MG_ALIGNMENT 64 /* bytes in a line of the cache, and in the widest vector */
+#define MG_NOWHERE ((size_t)-1)
+#define MG_GATHER MG_OPERATION_COUNT /* a step that has no statement: leaves, others at every position, as rows */
+
+typedef enum {
+    MG_FROM_ROWS,     /* lanes of another step, at the same position */
+    MG_FROM_PAST,     /* lanes of another step, at this position and all before it: one for each lane or term */
+    MG_FROM_SELECTED, /* the lane of another step that an input selects */
+    MG_FROM_LEAVES,   /* the same leaves at every position */
+    MG_FROM_CONSTANT, /* the same number */
+} mg_from;
+
+/* What operand lane i of group g reads at term c:
+     rows      lane offset + g * group + i * lane + c * term of the step; of a concatenation (parts > 0), lane
+               part.offset + g * group + i * lane + c % block of the step of part c / block
+     whole     lane i, or c where the terms are the positions so far, of group offset + g * group of a causal step
+     past      lane offset + g * group + (i * lane + c * term, without the one that is the position)
+     selected  the selected lane of the step
+     leaves    slot leaves + g * group + i * lane + c * term */
+typedef struct {
+    mg_from from;
+    size_t step, offset;
+    size_t group, lane, term;
+    bool whole;
+    bool spread;               /* the step is uniform: all lanes of group g have the value of row g */
+    mg_listing past;           /* whether the position is the lane or the term */
+    mg_slot leaves;
+    double constant;
+    size_t select;             /* number of the selection */
+    size_t parts, part, block; /* parts > 0: a concatenation by terms, of plan->part[part ..] */
+    bool derives;              /* does a derivative go to it? */
+} mg_source;
+
+/* Where a part of a concatenation begins. */
+typedef struct {
+    size_t step, offset;
+} mg_part;
+
+typedef struct {
+    uint8_t operation; /* a scalar operation, MG_SUM, MG_LARGEST or MG_GATHER */
+    size_t groups, width, terms, factors;
+    bool causal;       /* width is the positions so far; `width` is then of all positions */
+    bool causal_terms; /* terms likewise */
+    bool uniform;      /* all lanes of a group have one value, which one row holds; each has an adjoint of its own */
+    bool cut;          /* values of lanes that lie ahead are to be 0 */
+    bool cut_adjoint;  /* and so are adjoints, before they are used */
+    bool derives;      /* has a gradient that somebody needs */
+    double constant;   /* k of an operation with a constant */
+    size_t partials;   /* rows of partials a row of values: 0, 1, 2 */
+    size_t weights;    /* of a sum of products with leaves: which factor those are; otherwise MG_NOWHERE */
+    size_t gather;     /* number of the gather */
+    mg_source operand[2];
+} mg_step;
+
+/* Leaves that differ from position to position: `parts` runs of `block` at each. */
+typedef struct {
+    size_t parts, block;
+    size_t slots; /* plan->gathered[slots + position * parts + part] */
+} mg_gather;
+
+/* Lanes start, start - 1, ... of a sum, `count` of them. */
+typedef struct {
+    size_t step, start, count;
+} mg_rows;
+
+/* Sums of products with leaves that read the same rows, whose lanes the sweep takes in turn. */
+typedef struct {
+    size_t from, to;                   /* of plan->run[]: the order of lanes at all positions but the exceptions */
+    size_t exceptions, exceptions_end; /* of plan->exception[] */
+    size_t select; /* the selection whose lane comes last at each position, or MG_NOWHERE */
+    size_t first;  /* one of its steps: they share its rows */
+} mg_fan;
+
+typedef struct {
+    size_t position, from, to; /* of plan->run[]: the order of lanes at one position */
+} mg_exception;
+
+/* One thing that the reverse does: a step, or a fan. */
+typedef struct {
+    bool is_fan;
+    size_t number;
+} mg_action;
+
+/* A kind of addition to leaves: operand `factor` of a step, at each position from the last to the first. */
+typedef struct {
+    size_t step, factor;
+} mg_event;
+
+/* Leaves that the same events add to, in their order at a position. */
+typedef struct {
+    mg_slot first, end;
+    size_t from, to; /* of plan->event[] */
+} mg_region;
+
+/* A binding of an integer input, at one position: to part `part` of a gather, or to a selection. */
+typedef struct {
+    size_t binding, position;
+    size_t gather, part; /* gather is MG_NOWHERE for a selection */
+    size_t select;
+} mg_plan_input;
+
+struct mg_plan {
+    size_t positions, each; /* losses, and statements of one position */
+    bool mean;
+    bool check_values;      /* some lane has no derivative at some position: its values must be finite */
+    size_t loss;            /* the step whose lane 0 is the loss */
+    size_t step_count, gather_count, select_count, part_count, run_count, exception_count, fan_count, action_count,
+        event_count, region_count, input_count, gathered_count, selected_count;
+    mg_step *step;
+    mg_gather *gather;
+    mg_slot *gathered;
+    size_t *selects;  /* [select_count]: of which step */
+    size_t *selected; /* [select_count * positions]: lanes */
+    mg_part *part;
+    mg_rows *run;
+    mg_exception *exception;
+    mg_fan *fan;
+    mg_action *action;
+    mg_event *event;
+    mg_region *region;
+    mg_plan_input *input;
+    /* the workspace, laid out for so many positions */
+    size_t laid_out;
+    size_t *value_row, *partial_row, *adjoint_row; /* [step_count] */
+    size_t value_rows, adjoint_rows, scratch;      /* rows of values and partials; of adjoints; numbers of scratch */
+    void *work;
+    size_t work_bytes;
+};
+
+/* plan.c. Makes a plan, or says why not; fails only without memory. */
+mg_status mg_plan_make(mg_program *program, mg_plan **plan, const char **why_not);
+void mg_plan_free(mg_tape *tape, mg_plan *plan);
+
+/* A growing array: a new item of `size` bytes, all 0, at its end; NULL without memory. */
+void *mg_append(mg_tape *tape, void *array, size_t *count, size_t size);
+void mg_discard(mg_tape *tape, void *array, size_t count, size_t size);
+void *mg_allot(mg_tape *tape, size_t n, size_t size); /* all bytes 0 */
+
+/* roll.c, schedule.c, proof.c: false, and why; or *why_not is NULL, for want of memory. */
+bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not);
+bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not);
+bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not);
+
+/* replay.c. Where a row of kernels works. The numbers are double, or float where the kernels are the fast ones. */
+typedef struct {
+    const mg_plan *plan;
+    size_t positions, padded; /* those of this text; up to a whole number of chunks */
+    void *value, *adjoint, *scratch;
+    void *leaf_value;         /* of slot `lowest` and those that follow; not written */
+    void *leaf_adjoint;
+    mg_slot lowest;
+} mg_replay;
+/* The workspace, for numbers of `size` bytes and a text of `positions`; on the tape's leaves. False without memory. */
+bool mg_plan_enter(mg_tape *tape, mg_plan *plan, size_t positions, size_t size, mg_replay *replay);
+/* Selects, for the first positions. The values are in range, and the inputs were found. */
+void mg_plan_select(const mg_program *program, mg_plan *plan, const int32_t *values, size_t positions);
+/* The loss that forward left, of numbers of `size` bytes. */
+double mg_plan_loss(const mg_replay *replay, size_t size);
+/* Forward and reverse with the program's selections, all lanes' numbers to the tape; false where the statements must be
+   computed one by one. */
+bool mg_plan_compute(mg_program *program);
+bool mg_plan_sweep(mg_program *program);
+
+static inline size_t mg_padded(size_t positions) { return (positions + MG_CHUNK - 1) / MG_CHUNK * MG_CHUNK; }
+static inline mg_slot mg_step_head(const mg_program *program, const mg_plan *plan, size_t step, size_t position) {
+    return program->statements.item[position * plan->each + step];
+}
+/* Lanes in a group, and terms, at a position. */
+static inline size_t mg_width_at(const mg_step *step, size_t position) {
+    return step->causal ? position + 1 : step->width;
+}
+static inline size_t mg_terms_at(const mg_step *step, size_t position) {
+    return step->causal_terms ? position + 1 : step->terms;
+}
+/* The slot of a lane of a step at a position. */
+mg_slot mg_lane_of_step(const mg_program *program, const mg_plan *plan, size_t step, size_t position, size_t lane);
+/* The slot that a source gives. */
+mg_slot mg_source_slot(const mg_program *program, const mg_plan *plan, const mg_step *step, size_t f, size_t position,
+                       size_t g, size_t i, size_t c);
+
+#endif

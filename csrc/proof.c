@@ -1,0 +1,276 @@
+/* proof.c: that a plan adds to every accumulator what the sweep adds, in the same order.
+ *
+ * What an accumulator holds at the end is told by the sequence of what is added to it: each addition a partial, which is
+ * a statement's operand, times an adjoint, which is what another accumulator holds. The sequence is folded into a hash,
+ * down the sweep's own list and once more in the plan's order: the hashes of all accumulators are equal, or the plan is
+ * refused. No number of the tape takes part.
+ *
+ * It holds for other inputs and lengths too. Where an input selects leaves, an addition goes to every row that it may
+ * select, in both: whatever rows it does select, the sequence of each is a part of an equal one. A shorter text has
+ * those parts that belong to its positions. Where an input selects a lane, the caller proves one lane after the other.
+ */
+#include "plan.h"
+#include "sweep.h"
+
+#include <string.h>
+
+typedef struct {
+    mg_program *program;
+    mg_plan *plan;
+    const char **why_not;
+    size_t slots;
+    uint64_t *hash;  /* [slots]: what the accumulator holds; 0: nothing was added */
+    size_t *binding; /* [gathered_count]: what selects a part of a gather, or MG_NOWHERE */
+} proof;
+
+/* What an addition of a partial times an adjoint is. */
+static uint64_t product(uint64_t partial, uint64_t adjoint) {
+    const uint64_t mixed = (adjoint + partial * 0x9e3779b97f4a7c15u) * 0xd6e8feb86659fd93u;
+    return (mixed ^ mixed >> 32) * 0xff51afd7ed558ccdu;
+}
+
+static void add(proof *p, mg_slot target, uint64_t what) {
+    p->hash[target] = (p->hash[target] + what) * 0xc4ceb9fe1a85ec53u;
+}
+
+/* The partial of term c of an operand: the number of the other factor's slot, or of this statement's own partial. */
+static uint64_t partial_of(const mg_step *step, mg_slot lane, size_t f, mg_slot other) {
+    if (step->operation == MG_SUM) {
+        return step->factors == 2 ? (uint64_t)other : (uint64_t)1 << 40;
+    }
+    return (uint64_t)1 << 41 | (uint64_t)f << 40 | lane;
+}
+
+/* Adds to an operand; to all rows that may be selected in its place. */
+static void add_to(proof *p, const mg_step *step, size_t f, size_t t, size_t c, mg_slot target, uint64_t what) {
+    const mg_source *x = &step->operand[f];
+    if (x->from == MG_FROM_ROWS && x->parts == 0 && x->step >= p->plan->each) {
+        const mg_gather *gather = &p->plan->gather[p->plan->step[x->step].gather];
+        const size_t at = gather->slots + t * gather->parts + (gather->parts > 1 ? c / gather->block : 0);
+        if (p->binding[at] != MG_NOWHERE) {
+            const mg_binding *binding = &p->program->bindings[p->binding[at]];
+            const mg_slot offset = target - p->plan->gathered[at];
+            for (size_t v = 0; v < binding->count; v++) {
+                add(p, binding->table + (mg_slot)(v * binding->size) + offset, what);
+            }
+            return;
+        }
+    }
+    add(p, target, what);
+}
+
+/* ---- down the sweep's list -------------------------------------------------------------------------------------- */
+
+static void sweep_terms(proof *p, const mg_step *step, size_t t, mg_slot head, mg_slot slot, size_t begin, size_t end) {
+    const mg_tape *tape = p->program->tape;
+    const uint64_t g = p->hash[slot];
+    if (step->operation < MG_LANE) {
+        for (size_t f = 0; f < step->factors; f++) {
+            const mg_slot *operand = tape->operand[slot];
+            add_to(p, step, f, t, 0, operand[f], product(partial_of(step, slot, f, 0), g));
+        }
+        return;
+    }
+    const mg_slot lane = slot - mg_first_lane(tape, head);
+    const mg_statement *s = mg_statement_of(tape, head);
+    const size_t group = lane / s->width, i = lane % s->width;
+    for (size_t c = end; c-- > begin;) {
+        mg_slot operand[2] = {0, 0};
+        for (size_t f = 0; f < step->factors; f++) {
+            operand[f] = mg_operand_at(tape, head, f, group, i, c);
+        }
+        for (size_t f = 0; f < step->factors; f++) {
+            add_to(p, step, f, t, c, operand[f], product(partial_of(step, slot, f, operand[1 - f]), g));
+        }
+    }
+}
+
+static void go_down_the_list(proof *p) {
+    const mg_program *program = p->program;
+    const size_t each = p->plan->each, all = each * p->plan->positions;
+    size_t k = all;
+    for (size_t i = program->order.count; i-- > 0;) {
+        const mg_slot slot = program->order.item[i] & ~MG_RUN;
+        const bool run = program->order.item[i] & MG_RUN;
+        i -= run ? 2 : 0;
+        if (k >= all || slot < program->statements.item[k] || slot >= program->ends.item[k]) {
+            k = mg_program_statement(program, slot);
+        }
+        if (k < all) {
+            sweep_terms(p, &p->plan->step[k % each], k / each, program->statements.item[k], slot,
+                        run ? program->order.item[i] : 0, run ? program->order.item[i + 1] : 1);
+        }
+    }
+}
+
+/* ---- in the plan's order ---------------------------------------------------------------------------------------- */
+
+/* Adds what a lane gives to the operands that are rows, or to operand `only` where that is leaves. */
+#define ROWS MG_NOWHERE
+static bool is_leaves(const mg_plan *plan, const mg_source *x) {
+    return x->from == MG_FROM_LEAVES || (x->from == MG_FROM_ROWS && x->parts == 0 && x->step >= plan->each);
+}
+
+static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t begin, size_t end, size_t only) {
+    mg_plan *plan = p->plan;
+    const mg_step *step = &plan->step[k];
+    const mg_slot slot = mg_lane_of_step(p->program, plan, k, t, g * mg_width_at(step, t) + i);
+    const uint64_t adjoint = p->hash[slot];
+    if (adjoint == 0) { /* the sweep does not come here */
+        plan->check_values = plan->check_values || only != ROWS;
+        return;
+    }
+    for (size_t c = end; c-- > begin;) {
+        mg_slot operand[2] = {0, 0};
+        for (size_t f = 0; f < step->factors; f++) {
+            operand[f] = mg_source_slot(p->program, plan, step, f, t, g, i, c);
+        }
+        for (size_t f = 0; f < step->factors; f++) {
+            const mg_source *x = &step->operand[f];
+            if (x->derives && (is_leaves(plan, x) ? only == f : only == ROWS)) {
+                add_to(p, step, f, t, c, operand[f], product(partial_of(step, slot, f, operand[1 - f]), adjoint));
+            }
+        }
+    }
+}
+
+static void plan_step(proof *p, size_t k) {
+    const mg_step *step = &p->plan->step[k];
+    for (size_t g = step->groups; g-- > 0;) {
+        for (size_t t = p->plan->positions; t-- > 0;) {
+            for (size_t i = mg_width_at(step, t); i-- > 0;) {
+                plan_terms(p, k, t, g, i, 0, mg_terms_at(step, t), ROWS);
+            }
+        }
+    }
+}
+
+/* One part of the rows that a fan adds to, at one position. */
+static void plan_fan_at(proof *p, const mg_fan *fan, size_t t, size_t begin, size_t end) {
+    const mg_plan *plan = p->plan;
+    size_t from = fan->from, to = fan->to, selected = MG_NOWHERE;
+    for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
+        if (plan->exception[e].position == t) {
+            from = plan->exception[e].from;
+            to = plan->exception[e].to;
+        }
+    }
+    if (fan->select != MG_NOWHERE) {
+        selected = plan->selected[fan->select * plan->positions + t];
+    }
+    for (size_t r = from; r < to; r++) {
+        for (size_t n = 0; n < plan->run[r].count; n++) {
+            if (plan->run[r].start - n != selected) {
+                plan_terms(p, plan->run[r].step, t, 0, plan->run[r].start - n, begin, end, ROWS);
+            }
+        }
+    }
+    if (selected != MG_NOWHERE) {
+        plan_terms(p, fan->first, t, 0, selected, begin, end, ROWS);
+    }
+}
+
+static void plan_fan(proof *p, const mg_fan *fan) {
+    const mg_step *step = &p->plan->step[fan->first];
+    const mg_source *x = &step->operand[1 - step->weights];
+    const size_t block = x->parts > 0 ? x->block : step->terms;
+    for (size_t begin = 0; begin < step->terms; begin += block) {
+        const size_t end = begin + block < step->terms ? begin + block : step->terms;
+        for (size_t t = 0; t < p->plan->positions; t++) {
+            plan_fan_at(p, fan, t, begin, end);
+        }
+    }
+}
+
+static void plan_leaves(proof *p, const mg_region *region) {
+    for (size_t t = p->plan->positions; t-- > 0;) {
+        for (size_t e = region->from; e < region->to; e++) {
+            const mg_event *event = &p->plan->event[e];
+            const mg_step *step = &p->plan->step[event->step];
+            for (size_t lane = step->groups * mg_width_at(step, t); lane-- > 0;) {
+                plan_terms(p, event->step, t, lane / mg_width_at(step, t), lane % mg_width_at(step, t), 0,
+                           mg_terms_at(step, t), event->factor);
+            }
+        }
+    }
+}
+
+static void go_through_the_plan(proof *p) {
+    const mg_plan *plan = p->plan;
+    for (size_t n = 0; n < plan->action_count; n++) {
+        if (plan->action[n].is_fan) {
+            plan_fan(p, &plan->fan[plan->action[n].number]);
+        } else {
+            plan_step(p, plan->action[n].number);
+        }
+    }
+    for (size_t n = 0; n < plan->region_count; n++) {
+        plan_leaves(p, &plan->region[n]);
+    }
+}
+
+/* ---- the comparison --------------------------------------------------------------------------------------------- */
+
+static void begin(proof *p) {
+    memset(p->hash, 0, p->slots * sizeof *p->hash);
+    for (size_t t = 0; t < p->plan->positions; t++) {
+        p->hash[p->program->loss.item[t]] = 1 + (uint64_t)t;
+    }
+}
+
+/* Every leaf, and every lane that passes something on. */
+static bool same(const proof *p, const uint64_t *swept) {
+    const mg_program *program = p->program;
+    const mg_tape *tape = program->tape;
+    for (size_t page = 0; page < tape->page_count; page++) {
+        for (size_t s = page * MG_PAGE; s < page * MG_PAGE + tape->pages[page].used; s++) {
+            if (mg_code(tape, (mg_slot)s) == MG_LEAF && p->hash[s] != swept[s]) {
+                return false;
+            }
+        }
+    }
+    for (size_t k = 0; k < p->plan->each * p->plan->positions; k++) {
+        const mg_slot first = mg_first_lane(tape, program->statements.item[k]), end = program->ends.item[k];
+        if (p->plan->step[k % p->plan->each].derives &&
+            memcmp(p->hash + first, swept + first, (end - first) * sizeof *swept) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void find_bindings(proof *p) {
+    const mg_plan *plan = p->plan;
+    memset(p->binding, 0xff, (plan->gathered_count + 1) * sizeof *p->binding);
+    for (size_t n = 0; n < plan->input_count; n++) {
+        const mg_plan_input *input = &plan->input[n];
+        if (input->gather != MG_NOWHERE) {
+            const mg_gather *gather = &plan->gather[input->gather];
+            p->binding[gather->slots + input->position * gather->parts + input->part] = input->binding;
+        }
+    }
+}
+
+bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
+    mg_tape *tape = program->tape;
+    proof p = {program, plan, why_not, tape->page_count * MG_PAGE, NULL, NULL};
+    uint64_t *swept = mg_allot(tape, p.slots, sizeof *swept);
+    p.hash = mg_allot(tape, p.slots, sizeof *p.hash);
+    p.binding = mg_allot(tape, plan->gathered_count + 1, sizeof *p.binding);
+    *why_not = NULL;
+    bool proved = swept != NULL && p.hash != NULL && p.binding != NULL;
+    if (proved) {
+        find_bindings(&p);
+        begin(&p);
+        go_down_the_list(&p);
+        memcpy(swept, p.hash, p.slots * sizeof *swept);
+        begin(&p);
+        go_through_the_plan(&p);
+        proved = same(&p, swept);
+        *why_not = proved ? NULL : "the gradients would be added in another order than the sweep's";
+    }
+    mg_reallocate(tape, swept, swept == NULL ? 0 : p.slots * sizeof *swept, 0);
+    mg_reallocate(tape, p.hash, p.hash == NULL ? 0 : p.slots * sizeof *p.hash, 0);
+    mg_reallocate(tape, p.binding, p.binding == NULL ? 0 : (plan->gathered_count + 1) * sizeof *p.binding, 0);
+    return proved;
+}

@@ -1,0 +1,126 @@
+"""The course's optimizer, Adam, and others; and how the learning rate changes over the steps of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .config import Config
+from .errors import ShapeError
+from .tape import Tape, check, ffi, lib
+from .vector import Lanes
+
+KINDS: dict[str, int] = {"adam": lib.MG_ADAM, "adamw": lib.MG_ADAMW, "sgd": lib.MG_SGD}
+
+
+def settings_of(config: Config) -> Any:
+    """The configuration's optimizer as the core takes it."""
+    kind = KINDS[config.optimizer]
+    numbers = config.beta1, config.beta2, config.epsilon, config.weight_decay, config.momentum
+    return ffi.new("mg_optimizer *", [kind, *numbers])
+
+
+class Optimizer:
+    """The optimizer that a configuration names, on parameters of one tape.
+
+    config.optimizer is `adam`, with bias correction; `adamw`, which first takes learning_rate * weight_decay of each
+    parameter away; or `sgd`, with momentum. csrc/microgpt.h has them operation by operation. The state may be read and
+    written: `steps`, the number of updates, and the moments `m` and `v`, one number a parameter, matrix after matrix.
+    """
+
+    __slots__ = ("_added", "_config", "_first", "_m", "_settings", "_sizes", "_sum", "_tape", "_v", "steps")
+
+    def __init__(self, config: Config, parameters: Sequence[Lanes]) -> None:
+        if not parameters or any(w._tape is not parameters[0]._tape for w in parameters):
+            raise ShapeError("an optimizer needs parameters, all of one tape")
+        self._config = config
+        self._tape: Tape = parameters[0]._tape
+        self._first = [w._node for w in parameters]
+        self._sizes = [w._size for w in parameters]
+        self._settings = settings_of(config)
+        self._m, self._v, self._sum = (ffi.new("double[]", sum(self._sizes)) for _ in range(3))
+        self._added = 0
+        self.steps = 0
+
+    @property
+    def m(self) -> list[float]:
+        """The first moments; of sgd, what momentum has gathered. May be set."""
+        return list(self._m)
+
+    @m.setter
+    def m(self, numbers: Sequence[float]) -> None:
+        self._m = self._moments(numbers)
+
+    @property
+    def v(self) -> list[float]:
+        """The second moments. May be set."""
+        return list(self._v)
+
+    @v.setter
+    def v(self, numbers: Sequence[float]) -> None:
+        self._v = self._moments(numbers)
+
+    def _moments(self, numbers: Sequence[float]) -> Any:
+        moments = ffi.new("double[]", list(numbers))
+        if len(moments) != len(self._sum):
+            raise ShapeError(f"{len(moments)} moments for {len(self._sum)} parameters")
+        return moments
+
+    def add(self) -> None:
+        """Take note of the gradients of one document of a batch, and set them to 0."""
+        runs = self._first, self._sizes, len(self._first)
+        check(lib.mg_gradients_add(self._tape.pointer, *runs, self._sum, len(self._sum)))
+        self._added += 1
+
+    def average(self) -> None:
+        """Set the gradients to the mean of those that were added, which are then forgotten."""
+        if self._added == 0:
+            raise ShapeError("average() is the mean of the gradients that add() took note of, and there are none")
+        runs = self._first, self._sizes, len(self._first)
+        check(lib.mg_gradients_mean(self._tape.pointer, *runs, self._sum, len(self._sum), 1 / self._added))
+        self._added = 0
+
+    def update(self, learning_rate: float) -> None:
+        """Change all parameters by their gradients, and set the gradients to 0.
+
+        OverflowError, with nothing changed, when the square of a gradient is too large for a float.
+        """
+        runs = self._first, self._sizes, len(self._first), self._m, self._v, len(self._m)
+        check(lib.mg_optimizer_step(self._tape.pointer, *runs, self._settings, self.steps + 1, learning_rate))
+        self.steps += 1
+
+
+class Adam(Optimizer):
+    """The course's optimizer, whichever the configuration names."""
+
+    __slots__ = ()
+
+    def __init__(self, config: Config, parameters: Sequence[Lanes]) -> None:
+        super().__init__(replace(config, optimizer="adam"), parameters)
+
+
+# ---- learning rates: of step `step` from 0, as a part of config.learning_rate
+
+
+def _cosine(config: Config, step: int) -> float:
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def _linear(config: Config, step: int) -> float:
+    return config.learning_rate * (1 - step / config.steps)
+
+
+def _constant(config: Config, step: int) -> float:
+    return config.learning_rate
+
+
+SCHEDULES: dict[str, Callable[[Config, int], float]] = {"cosine": _cosine, "linear": _linear, "constant": _constant}
+
+
+def learning_rate_at(config: Config, step: int) -> float:
+    """The learning rate of a step, counted from 0: config.decay says how it falls from config.learning_rate, and over
+    the first config.warmup steps it rises to that."""
+    rate = SCHEDULES[config.decay](config, step)
+    return rate if step >= config.warmup else rate * ((step + 1) / (config.warmup + 1))
