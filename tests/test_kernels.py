@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import platform
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,13 @@ from .bits import all_bits
 ROWS = ["plain", "avx2", "avx512", "neon"]
 RATE, BETA1, BETA2, EPSILON = 0.01, 0.9, 0.95, 1e-8
 ADAM = ffi.new("mg_optimizer *", [lib.MG_ADAM, BETA1, BETA2, EPSILON, 0, 0])
+
+
+def processor_flags() -> set[str]:
+    """What the processor can do, as the operating system says; empty where it does not."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((set(line.split(":")[1].split()) for line in lines if line.startswith(("flags", "Features"))), set())
 
 
 def gradients(rng: random.Random, n: int) -> list[float]:
@@ -79,6 +89,73 @@ def test_adam_equals_python_in_every_row(row):
     assert done.returncode == 0, done.stderr
     if done.stdout.strip() != row:
         pytest.skip(f"this processor has no row {row}")
+
+
+# ---- both variants of the C library's pow
+
+# Found by search: here pow(x, 2) and pow(x, 0.5), in the variant without fused multiply-add, are the farther of the two
+# floats, although the true result is some 0.009 units in the last place from their middle.
+FAR_SQUARES = [float.fromhex(x) for x in ("0x1.53cbd82555474p+28", "0x1.cfc60f8f49172p+17", "0x1.60cd2a64119bap-44")]
+FAR_ROOTS = [float.fromhex(x) for x in ("0x1.f82d78f1c539bp+23", "0x1.b9e672924558dp+31", "0x1.e83813c8915f6p+25")]
+FEATURES = ("FMA", "AVX2", "FMA4", "FMA_Usable", "AVX2_Usable", "FMA4_Usable")  # glibc before 2.33: _Usable
+UNFUSED = "glibc.cpu.hwcaps=" + ",".join(f"-{feature}" for feature in FEATURES)
+
+
+def near_the_middle(rng: random.Random, n: int) -> list[float]:
+    """Numbers whose square is within 0.03 units in the last place of the middle between two floats."""
+    found: list[float] = []
+    while len(found) < n:
+        digits = rng.getrandbits(52) | 1 << 52
+        square = digits * digits
+        rest = square & ((unit := 1 << square.bit_length() - 53) - 1)
+        if abs(2 * rest - unit) < 0.06 * unit:
+            found.append(math.ldexp(digits, rng.randint(-102, -3)))
+    return found
+
+
+def check_powers() -> None:
+    """For the test below, in a process of its own."""
+    rng = random.Random(5)
+    numbers = FAR_SQUARES + FAR_ROOTS + near_the_middle(rng, 20_000)
+    numbers += [float.fromhex(f"0x1.{rng.getrandbits(52):013x}p{rng.randint(-49, 49)}") for _ in range(100_000)]
+    n = len(numbers)
+    w, squares = Matrix(1, n, numbers), [x**2 for x in numbers]
+    spans = lib.mg_span_relu(w._tape.pointer, w._node, n, True)
+    found = ffi.new("double[]", n)
+    check(lib.mg_read_values(w._tape.pointer, spans, n, found))
+    assert all_bits(found) == all_bits(squares)
+    # Adam keeps the squares with a beta2 of 0; with a beta2 of 1 it divides by the root of v, which stays.
+    for beta2 in (0.0, 1.0):
+        w.data = data = [0.0] * n
+        w[0].grad = grad = numbers if beta2 == 0 else [1.0] * n
+        m, v = ffi.new("double[]", n), ffi.new("double[]", numbers)
+        check(lib.mg_adam(w._tape.pointer, [w._node], [n], 1, m, v, 1.0, 0.0, beta2, 1.0, 1.0, 0.0))
+        second = squares if beta2 == 0 else numbers
+        assert all_bits(v) == all_bits(second)
+        data = [0.0 - g / x**0.5 for g, x in zip(grad, second)]
+        assert all_bits(w.data) == all_bits(data)
+    print(all_bits([x**0.5 for x in FAR_ROOTS]) != all_bits([math.sqrt(x) for x in FAR_ROOTS]))
+
+
+@pytest.mark.parametrize("variant", ["fused", "unfused"])
+def test_powers_equal_this_process_pow(variant):
+    """Squares and roots are those of either variant of glibc's pow, which differ from each other.
+
+    GLIBC_TUNABLES forces the one without fused multiply-add. Where that changed nothing, though this C library and this
+    processor have both, the test fails: it would have shown nothing.
+    """
+    environment = {**os.environ}
+    environment.pop("GLIBC_TUNABLES", None)
+    if variant == "unfused":
+        environment["GLIBC_TUNABLES"] = UNFUSED
+    code = "from tests.test_kernels import check_powers; check_powers()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if platform.libc_ver()[0] != "glibc" or platform.machine() != "x86_64":
+        pytest.skip("only glibc on x86-64 has two variants of pow")
+    if not {"fma", "avx2"} <= processor_flags():
+        pytest.skip("a processor without fused multiply-add runs one variant of pow")
+    assert done.stdout.strip() == str(variant == "unfused")
 
 
 def test_an_overflowing_square_changes_nothing():

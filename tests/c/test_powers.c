@@ -1,0 +1,198 @@
+/* The kernels' powers are those of this process's own pow, whichever of its variants the C library chose.
+ *
+ * With MICROGPT_TEST_POW=unfused in the environment, GLIBC_TUNABLES must have chosen glibc's variant without fused
+ * multiply-add, and these tests fail where it did not.
+ */
+#include "check.h"
+
+/* The file itself, for what its rows keep to themselves. */
+#define mg_exact_kernels the_rows
+#include "exact.c"
+
+/* Arguments found by search, for which pow gives the farther of the two floats (in one variant or the other) although
+   the true result lies as far from their middle as was ever seen, 0.006 to 0.011 units in the last place. Volatile, so
+   that the compiler cannot work out their powers. */
+static const volatile double SQUARE[] = {
+    0x1.ff2cc24e9d783p-18, 0x1.e1be4a7d1f943p+46, 0x1.fe135c2f3509ap-33, 0x1.f9ce46bf53a99p-2,
+    0x1.53cbd82555474p+28, 0x1.cfc60f8f49172p+17, 0x1.60cd2a64119bap-44, 0x1.f89121fcc1534p-485,
+};
+static const volatile double ROOT[] = {
+    0x1.8d77e9bfac1f6p-9,  0x1.d82fff7cede74p+1,  0x1.cd623a49538fep-15, 0x1.f82d78f1c539bp+23,
+    0x1.b9e672924558dp+31, 0x1.e83813c8915f6p+25, 0x1.800f94371aaa1p+19, 0x1.c393126f92d5cp-831,
+};
+static const volatile double INVERSE[] = {
+    0x1.279e6192d3bbep-18, 0x1.1510f9cc5a1bcp+7,  0x1.278e7cd66768p+20,  0x1.10690e172b1dcp+25,
+    0x1.106c7c8c0fe9cp+29, 0x1.1c8635a88ea12p-4,  0x1.09944777430a1p+46, 0x1.13155d83a1f2dp-44,
+    0x1.6b6636695db52p+25, 0x1.6e716a3156cf6p-7,  0x1.6f5822f9b9e8dp+1,  0x1.1792f7f80f0fbp-16,
+};
+static const volatile double INVERSE_ROOT[] = {
+    0x1.0c897c3d99935p+14, 0x1.04024f9be9f0fp+14, 0x1.6c1db8ebeb2cfp+34, 0x1.1862541448375p-42,
+    0x1.6c0f690baa15p+16,  0x1.0c97b068c078bp+22, 0x1.19d07b6973777p-46, 0x1.af877b48da809p+14,
+    0x1.9d013cbbfabdep-22, 0x1.47b4641d3f43fp+15, 0x1.9880f1adffcbep+14, 0x1.cc72d74bbd6e4p+6,
+};
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* What is the matter here: numbers with all digits, of all sizes from 2^low to 2^high. */
+static double random_number(uint64_t *state, int low, int high) {
+    return ldexp(random_between(state, 1, 2), low + (int)random_below(state, (size_t)(high - low)));
+}
+
+enum { MANY = 4096 };
+
+static void fill(double *x, size_t n, const volatile double *found, size_t count, int low, int high, uint64_t *state) {
+    for (size_t i = 0; i < n; i++) {
+        x[i] = i < count ? found[i] : random_number(state, low, high);
+    }
+}
+
+static int rounds(void) { return small_run() ? 2 : 100; }
+
+/* A row of kernels, with the two functions that only its batches use. */
+typedef struct {
+    const mg_kernels *kernels;
+    void (*inverses)(size_t padded, size_t positions, const double *x, double *once, double *twice);
+    void (*inverse_roots)(size_t padded, size_t positions, double *x, double *cubed);
+} powers_row;
+
+static powers_row row; /* that is being tested */
+
+static bool same_powers(const double *x, const double *found, double k, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        volatile double argument = x[i];
+        if (!same_bits(found[i], pow(argument, k))) {
+            if (failures < MOST_REPORTS) {
+                printf("row %s: %a ** %g is %a, not %a\n", row.kernels->name, x[i], k, pow(argument, k), found[i]);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static void squares(void) {
+    static double x[MANY], y[MANY];
+    uint64_t state = 1;
+    for (int round = 0; round < rounds(); round++) {
+        fill(x, MANY, SQUARE, COUNT(SQUARE), round % 2 ? -540 : -60, 60, &state);
+        memcpy(y, x, sizeof y);
+        row.kernels->squares(MANY, y);
+        CHECK(same_powers(x, y, 2, MANY));
+    }
+}
+
+/* With beta2 0 the second moment is the square. */
+static void squares_in_adam(void) {
+    static double x[MANY], grad[MANY], data[MANY], m[MANY], v[MANY];
+    const mg_adam_step step = {1, 0, 0, 1, 1, 1};
+    uint64_t state = 2;
+    for (int round = 0; round < rounds(); round++) {
+        fill(x, MANY, SQUARE, COUNT(SQUARE), round % 2 ? -540 : -60, 60, &state);
+        memcpy(grad, x, sizeof grad);
+        row.kernels->adam(MANY, data, grad, m, v, &step);
+        CHECK(same_powers(x, v, 2, MANY));
+    }
+}
+
+/* With beta2 1 the second moment stays; with a first moment, a rate and an epsilon of 1, 1 and 0 the parameter becomes
+   -1 / root. */
+static void roots_in_adam(void) {
+    static double x[MANY], grad[MANY], data[MANY], m[MANY], v[MANY];
+    const mg_adam_step step = {1, 0, 1, 1, 1, 0};
+    uint64_t state = 3;
+    for (int round = 0; round < rounds(); round++) {
+        fill(x, MANY, ROOT, COUNT(ROOT), round % 2 ? -1070 : -60, 60, &state);
+        memcpy(v, x, sizeof v);
+        for (size_t i = 0; i < MANY; i++) {
+            data[i] = 0;
+            grad[i] = 1;
+        }
+        row.kernels->adam(MANY, data, grad, m, v, &step);
+        for (size_t i = 0; i < MANY; i++) {
+            volatile double argument = x[i];
+            CHECK(same_bits(v[i], x[i]) && same_bits(data[i], -(1 / pow(argument, 0.5))));
+        }
+    }
+}
+
+static void inverses(void) {
+    static double x[MANY], once[MANY], twice[MANY];
+    uint64_t state = 4;
+    for (int round = 0; round < rounds(); round++) {
+        fill(x, MANY, INVERSE, COUNT(INVERSE), round % 2 ? -300 : -52, 52, &state);
+        row.inverses(MANY, MANY, x, once, twice);
+        CHECK(same_powers(x, once, -1, MANY) && same_powers(x, twice, -2, MANY));
+    }
+}
+
+static void inverse_roots(void) {
+    static double x[MANY], y[MANY], cubed[MANY];
+    uint64_t state = 5;
+    for (int round = 0; round < rounds(); round++) {
+        fill(x, MANY, INVERSE_ROOT, COUNT(INVERSE_ROOT), round % 2 ? -300 : -52, 52, &state);
+        memcpy(y, x, sizeof y);
+        row.inverse_roots(MANY, MANY, y, cubed);
+        CHECK(same_powers(x, y, -0.5, MANY) && same_powers(x, cubed, -1.5, MANY));
+    }
+}
+
+/* Positions that are not there have no power, and those of the last chunk are as exact as the others. */
+static void positions_that_are_not_there(void) {
+    double x[2 * MG_CHUNK], y[2 * MG_CHUNK], once[2 * MG_CHUNK], twice[2 * MG_CHUNK];
+    uint64_t state = 6;
+    for (size_t n = 1; n <= 2 * MG_CHUNK; n++) {
+        const size_t padded = (n + MG_CHUNK - 1) / MG_CHUNK * MG_CHUNK;
+        fill(x, padded, NULL, 0, -20, 20, &state);
+        memcpy(y, x, sizeof y);
+        row.inverses(padded, n, x, once, twice);
+        CHECK(same_powers(x, once, -1, n) && same_powers(x, twice, -2, n));
+        for (size_t i = n; i < padded; i++) {
+            CHECK(same_bits(once[i], 0) && same_bits(twice[i], 0));
+        }
+        row.inverse_roots(padded, n, y, twice);
+        CHECK(same_powers(x, y, -0.5, n) && same_powers(x, twice, -1.5, n));
+        for (size_t i = n; i < padded; i++) {
+            CHECK(same_bits(y[i], 0) && same_bits(twice[i], 0));
+        }
+    }
+}
+
+#if defined(__x86_64__) && defined(__GLIBC__)
+/* For the root, glibc's variants differ here: with fused multiply-add it is the correctly rounded one. */
+static void the_variant_is_the_one_asked_for(void) {
+    const char *asked = getenv("MICROGPT_TEST_POW");
+    const bool unfused = asked != NULL && strcmp(asked, "unfused") == 0;
+    const bool can_fuse = __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2");
+    volatile double x = 0x1.f82d78f1c539bp+23;
+    CHECK((pow(x, 0.5) == sqrt(x)) == (can_fuse && !unfused));
+}
+#endif
+
+static void run_row(powers_row tested) {
+    row = tested;
+    RUN(squares);
+    RUN(squares_in_adam);
+    RUN(roots_in_adam);
+    RUN(inverses);
+    RUN(inverse_roots);
+    RUN(positions_that_are_not_there);
+}
+#define RUN_ROW(name) run_row((powers_row){&row_##name, inverses_##name, inverse_roots_##name})
+
+int main(void) {
+#if defined(__x86_64__) && defined(__GLIBC__)
+    RUN(the_variant_is_the_one_asked_for);
+#endif
+    RUN_ROW(plain);
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        RUN_ROW(avx2);
+    }
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
+        RUN_ROW(avx512);
+    }
+#elif defined(__aarch64__)
+    RUN_ROW(neon);
+#endif
+    return verdict();
+}
