@@ -46,12 +46,12 @@
 #if defined(__x86_64__)
 #define ROW avx2
 #define WIDTH 4
-#define FOR_ROW __attribute__((target("avx2,fma")))
+#define FOR_ROW MG_FOR_AVX2
 #include "row.h"
 
 #define ROW avx512
 #define WIDTH 8
-#define FOR_ROW __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512")))
+#define FOR_ROW MG_FOR_AVX512
 #include "row.h"
 #elif defined(__aarch64__)
 #define ROW neon

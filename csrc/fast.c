@@ -32,12 +32,12 @@
 #if defined(__x86_64__)
 #define ROW fast_avx2
 #define WIDTH 8
-#define FOR_ROW __attribute__((target("avx2,fma")))
+#define FOR_ROW MG_FOR_AVX2
 #include "row.h"
 
 #define ROW fast_avx512
 #define WIDTH 8 /* a chunk of positions; what has no positions, such as adam, runs in wider vectors */
-#define FOR_ROW __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512")))
+#define FOR_ROW MG_FOR_AVX512
 #include "row.h"
 #endif
 

@@ -12,17 +12,17 @@
 /* A step's numbers for the optimizers: the moments decay by beta1 and beta2, and are divided by the corrections. */
 typedef struct {
     double learning_rate, beta1, beta2, correction1, correction2, epsilon, decay, momentum;
-} mg_optimizer_step_of;
+} mg_step_numbers;
 
 typedef struct {
     const char *name;
     size_t size; /* of its numbers: sizeof(double), or sizeof(float) in the fast mode */
     /* n parameters: updates data, m and v from grad, and sets grad to 0. No square may overflow. */
-    void (*adam)(size_t n, void *data, void *grad, void *m, void *v, const mg_optimizer_step_of *step);
+    void (*adam)(size_t n, void *data, void *grad, void *m, void *v, const mg_step_numbers *step);
     /* n parameters: data -= learning_rate * decay * data */
-    void (*decay)(size_t n, void *data, const mg_optimizer_step_of *step);
+    void (*decay)(size_t n, void *data, const mg_step_numbers *step);
     /* n parameters: m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
-    void (*momentum)(size_t n, void *data, void *grad, void *m, const mg_optimizer_step_of *step);
+    void (*momentum)(size_t n, void *data, void *grad, void *m, const mg_step_numbers *step);
     /* The largest absolute value of n numbers that is finite. */
     double (*largest)(size_t n, const void *x);
     /* x[i] ** 2 in place of x[i]; infinite where Python raises. */
@@ -38,6 +38,15 @@ typedef struct {
 /* What the processor can do, and which row was asked for: exact.c and fast.c have the rows. */
 typedef enum { MG_PLAIN, MG_AVX2, MG_AVX512, MG_NEON, MG_ROW_COUNT } mg_row;
 mg_row mg_row_chosen(void);
+
+/* What the compiler is told of the processor. GCC has to be asked for the widest vectors; clang takes them anyway, and
+   would drop the whole attribute for a part of it that it does not know. */
+#define MG_FOR_AVX2 __attribute__((target("avx2,fma")))
+#ifdef __clang__
+#define MG_FOR_AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma")))
+#else
+#define MG_FOR_AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512")))
+#endif
 
 const mg_kernels *mg_exact_kernels(mg_row row);
 const mg_kernels *mg_fast_kernels(mg_row row);

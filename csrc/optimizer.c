@@ -13,7 +13,7 @@ bool mg_optimizer_is_known(const mg_optimizer *optimizer) {
 
 mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer, uint64_t step, double learning_rate,
                        const mg_parameters *run, size_t count) {
-    mg_optimizer_step_of by = {
+    mg_step_numbers by = {
         .learning_rate = learning_rate,
         .beta1 = optimizer->beta1,
         .beta2 = optimizer->beta2,

@@ -79,7 +79,7 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
 #endif
 }
 
-FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_optimizer_step_of *step) {
+FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_step_numbers *step) {
     REAL *data = data_, *grad = grad_, *m = m_, *v = v_, rest[4][BLOCK] = {{0}};
     const NAME(adam_numbers) numbers = {
         (REAL)step->learning_rate, (REAL)step->beta1,       (REAL)(1 - step->beta1),  (REAL)step->beta2,
@@ -102,7 +102,7 @@ FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, voi
 }
 
 /* data -= learning_rate * decay * data */
-FOR_ROW static void NAME(decay)(size_t n, void *data_, const mg_optimizer_step_of *step) {
+FOR_ROW static void NAME(decay)(size_t n, void *data_, const mg_step_numbers *step) {
     REAL *data = data_;
     const REAL share = (REAL)step->learning_rate * (REAL)step->decay;
     for (size_t i = 0; i < n; i++) {
@@ -111,7 +111,7 @@ FOR_ROW static void NAME(decay)(size_t n, void *data_, const mg_optimizer_step_o
 }
 
 /* m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
-FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_, const mg_optimizer_step_of *step) {
+FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_, const mg_step_numbers *step) {
     REAL *restrict data = data_, *restrict grad = grad_, *restrict m = m_;
     const REAL momentum = (REAL)step->momentum, learning_rate = (REAL)step->learning_rate;
     for (size_t i = 0; i < n; i++) {

@@ -62,8 +62,10 @@ static void check_steps(const double *gradients, size_t n, size_t steps, setting
         CHECK(adam(tape, &x, &n, 1, m, v, s) == MG_OK);
         CHECK(mg_read_values(tape, x, n, data) == MG_OK && mg_read_adjoints(tape, x, n, grad) == MG_OK);
         for (size_t i = 0; i < n; i++) {
-            bool same = CHECK(same_number(data[i], my_data[i])) & CHECK(same_number(m[i], my_m[i])) &
-                        CHECK(same_number(v[i], my_v[i])) & CHECK(same_bits(grad[i], 0));
+            bool same = CHECK(same_number(data[i], my_data[i]));
+            same = CHECK(same_number(m[i], my_m[i])) && same;
+            same = CHECK(same_number(v[i], my_v[i])) && same;
+            same = CHECK(same_bits(grad[i], 0)) && same;
             if (!same) {
                 printf("    in parameter %zu of %zu, step %zu, gradient %a\n", i, n, step, gradients[(i + step) % n]);
             }

@@ -325,7 +325,7 @@ static void what_failed_can_be_repeated(void) {
             scenario *s = k == 0 ? expected : allocate(1, sizeof *s);
             mg_tape *tape = s->tape = mg_tape_new();
             double numbers[WIDTH + WEIGHTS];
-            mg_id loss, ids[3000];
+            mg_id loss = MG_NONE, ids[3000];
             const size_t one = 1, size = WIDTH + WEIGHTS;
             for (size_t i = 0; i < size; i++) {
                 numbers[i] = 0.1 + (double)(i * 5 % 19) / 20;

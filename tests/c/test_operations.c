@@ -168,8 +168,8 @@ static void check_operation(int32_t operation, double a, double b) {
     mg_id y = record(tape, operation, left, right, b);
     bool good;
     if (e.status != MG_OK) {
-        good = CHECK(y == MG_NONE) & CHECK(mg_tape_take_status(tape) == e.status);
-        good &= CHECK(mg_tape_mark(tape) == before); /* nothing was recorded */
+        good = CHECK(mg_tape_take_status(tape) == e.status);
+        good = CHECK(y == MG_NONE && mg_tape_mark(tape) == before) && good; /* nothing was recorded */
     } else {
         size_t arity = (size_t)mg_operation_arity(operation);
         good = CHECK(y != MG_NONE) && CHECK(same_number(mg_value(tape, y), e.value)) &&
@@ -178,9 +178,9 @@ static void check_operation(int32_t operation, double a, double b) {
                CHECK(mg_lane_operands(tape, y, operands, partials) == MG_OK) && CHECK(operands[0] == left) &&
                CHECK(same_number(partials[0], e.da));
         if (arity == 2) {
-            good = good & CHECK(operands[1] == right) & CHECK(same_number(partials[1], e.db));
+            good = CHECK(operands[1] == right && same_number(partials[1], e.db)) && good;
         }
-        good &= CHECK(same_number(mg_lane_constant(tape, y), takes_constant(operation) ? b : NAN));
+        good = CHECK(same_number(mg_lane_constant(tape, y), takes_constant(operation) ? b : NAN)) && good;
     }
     if (!good) {
         printf("    in operation %d (%s) of %a and %a\n", operation, mg_operation_name(operation), a, b);

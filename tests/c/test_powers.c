@@ -83,7 +83,7 @@ static void squares(void) {
 /* With beta2 0 the second moment is the square. */
 static void squares_in_adam(void) {
     static double x[MANY], grad[MANY], data[MANY], m[MANY], v[MANY];
-    const mg_adam_step step = {1, 0, 0, 1, 1, 1};
+    const mg_step_numbers step = {1, 0, 0, 1, 1, 1, 0, 0};
     uint64_t state = 2;
     for (int round = 0; round < rounds(); round++) {
         fill(x, MANY, SQUARE, COUNT(SQUARE), round % 2 ? -540 : -60, 60, &state);
@@ -97,7 +97,7 @@ static void squares_in_adam(void) {
    -1 / root. */
 static void roots_in_adam(void) {
     static double x[MANY], grad[MANY], data[MANY], m[MANY], v[MANY];
-    const mg_adam_step step = {1, 0, 1, 1, 1, 0};
+    const mg_step_numbers step = {1, 0, 1, 1, 1, 0, 0, 0};
     uint64_t state = 3;
     for (int round = 0; round < rounds(); round++) {
         fill(x, MANY, ROOT, COUNT(ROOT), round % 2 ? -1070 : -60, 60, &state);
