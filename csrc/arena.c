@@ -12,7 +12,7 @@
 void *mg_reallocate(mg_tape *tape, void *block, size_t old_size, size_t new_size) {
     if (new_size == 0) {
         free(block);
-        tape->bytes -= old_size;
+        atomic_fetch_sub_explicit(&tape->bytes, old_size, memory_order_relaxed);
         return NULL;
     }
     if (tape->failing && (tape->fail_in == 0 || --tape->fail_in == 0)) {
@@ -20,7 +20,7 @@ void *mg_reallocate(mg_tape *tape, void *block, size_t old_size, size_t new_size
     }
     void *moved = realloc(block, new_size);
     if (moved != NULL) {
-        tape->bytes = tape->bytes - old_size + new_size;
+        atomic_fetch_add_explicit(&tape->bytes, new_size - old_size, memory_order_relaxed);
     }
     return moved;
 }

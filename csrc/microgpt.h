@@ -38,7 +38,8 @@
  * library never prints, exits or aborts.
  *
  * Threads: a tape belongs to the thread that made it or that called mg_tape_adopt last; calls from others fail with
- * MG_WRONG_THREAD, also mg_tape_take_status, and change nothing. Different tapes may be used at the same time.
+ * MG_WRONG_THREAD, also mg_tape_take_status, and change nothing. Tapes, programs and trainers may be freed by any thread
+ * and in any order: a tape's storage lives as long as one of its programs and trainers. Different tapes may be used at the same time.
  */
 #ifndef MICROGPT_H
 #define MICROGPT_H
@@ -188,8 +189,7 @@ mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *siz
    Forward computes all of it that was recorded since the mark (0: all) again, in place, from what it depends on as that
    is now, and fails as the operations would; reverse clears the adjoints of all that was computed, sets that of the
    result to 1 and sweeps. Between the two nothing may be written (MG_OVERWRITTEN). Lanes keep their ids: read and write
-   them as ever. A program refers to its tape's lanes, which must stay (the result as a root of collections): free it
-   before the tape. NULL, and a status in the tape, on failure. */
+   them as ever. A program refers to its tape's lanes, which must stay (the result as a root of collections). NULL, and a status in the tape, on failure. */
 mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since);
 void mg_program_free(mg_program *program);
 mg_status mg_program_forward(mg_program *program);
@@ -210,8 +210,8 @@ mg_status mg_program_plan(mg_program *program);
 const char *mg_program_why_not_planned(const mg_program *program);
 
 /* Train: steps of an optimizer on a program whose result is the loss of a document and whose inputs are its tokens. A
-   trainer holds `count` runs of parameters, their moments and the number of steps taken; it refers to the program, which
-   must outlive it. A document of fewer tokens than the program has inputs has the losses that need no others, and their
+   trainer holds `count` runs of parameters, their moments and the number of steps taken; it holds the
+   program. A document of fewer tokens than the program has inputs has the losses that need no others, and their
    mean or sum. A fast trainer computes in float, with multiplications and additions fused: its program must have a plan,
    and depend on no other leaves than parameters (MG_SHAPE). NULL, and a status in the tape, on failure. */
 mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
@@ -268,7 +268,7 @@ typedef struct {
     uint64_t capacity; /* slots allocated */
     uint64_t bytes;    /* everything that the tape has allocated */
 } mg_memory;
-mg_memory mg_tape_memory(mg_tape *tape);
+mg_memory mg_tape_memory(mg_tape *tape); /* all 0 where the tape belongs to another thread */
 
 /* The row of kernels that was chosen for this processor: "plain", "avx2", "avx512" or "neon". All give the same bits;
    the environment variable MICROGPT_KERNELS, read when the first kernel is used, asks for another that it can run. */

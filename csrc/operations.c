@@ -345,6 +345,7 @@ static bool fits(int32_t operation, int arity, bool constant) {
 }
 
 mg_id mg_leaf(mg_tape *tape, double value) {
+    MG_INSIDE(tape);
     mg_slot slot;
     if (!mg_ready(tape)) {
         return MG_NONE;
@@ -371,13 +372,18 @@ static mg_id one_operand(mg_tape *tape, int32_t operation, mg_id a, bool constan
     return record(tape, operation, operand, 0, tape->value[operand], k);
 }
 
-mg_id mg_unary(mg_tape *tape, int32_t operation, mg_id a) { return one_operand(tape, operation, a, false, 0); }
+mg_id mg_unary(mg_tape *tape, int32_t operation, mg_id a) {
+    MG_INSIDE(tape);
+    return one_operand(tape, operation, a, false, 0);
+}
 
 mg_id mg_unary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
+    MG_INSIDE(tape);
     return one_operand(tape, operation, a, true, k);
 }
 
 mg_id mg_binary(mg_tape *tape, int32_t operation, mg_id a, mg_id b) {
+    MG_INSIDE(tape);
     mg_slot left, right;
     if (!mg_ready(tape)) {
         return MG_NONE;
@@ -409,6 +415,7 @@ COMMON(mg_add, MG_ADD, add)
 COMMON(mg_mul, MG_MUL, multiply)
 
 mg_id mg_binary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
+    MG_INSIDE(tape);
     mg_slot left, leaf;
     outcome out;
     if (!mg_ready(tape)) {
@@ -454,6 +461,7 @@ mg_status mg_rule_forward(mg_tape *tape, mg_slot slot) {
 /* ---- looking into a statement ----------------------------------------------------------------------------------- */
 
 int32_t mg_lane_operation(mg_tape *tape, mg_id lane) {
+    MG_INSIDE(tape);
     mg_slot slot;
     if (!mg_find_for_reading(tape, lane, &slot)) {
         return -1;
@@ -462,6 +470,7 @@ int32_t mg_lane_operation(mg_tape *tape, mg_id lane) {
 }
 
 double mg_lane_constant(mg_tape *tape, mg_id lane) {
+    MG_INSIDE(tape);
     mg_slot slot;
     if (!mg_find_for_reading(tape, lane, &slot) || mg_code(tape, slot) == MG_LANE) {
         return NAN;
@@ -478,11 +487,13 @@ static size_t operand_count(const mg_tape *tape, mg_slot slot) {
 }
 
 size_t mg_lane_operand_count(mg_tape *tape, mg_id lane) {
+    MG_INSIDE(tape);
     mg_slot slot;
     return mg_find_for_reading(tape, lane, &slot) ? operand_count(tape, slot) : 0;
 }
 
 mg_status mg_lane_operands(mg_tape *tape, mg_id lane, mg_id *operands, double *partials) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status = mg_enter(tape);
     if (status != MG_OK) {

@@ -72,6 +72,7 @@ static bool runs_are_there(mg_tape *tape, const mg_id *first, const size_t *size
 
 mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
                            size_t parameters) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status;
     if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
@@ -86,6 +87,7 @@ mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *size
 
 mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
                             size_t parameters, double share) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status;
     if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
@@ -100,6 +102,7 @@ mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *siz
 
 mg_status mg_optimizer_step(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
                             size_t parameters, const mg_optimizer *optimizer, uint64_t step, double learning_rate) {
+    MG_INSIDE(tape);
     mg_status status;
     if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
         return status;

@@ -184,6 +184,7 @@ static mg_status build(mg_program *program, mg_mark since) {
 }
 
 mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
+    MG_INSIDE(tape);
     if (!mg_ready(tape)) {
         return NULL;
     }
@@ -192,7 +193,8 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
         mg_fail(tape, MG_NO_MEMORY);
         return NULL;
     }
-    *program = (mg_program){.tape = tape, .result = result, .ordered = SIZE_MAX, .computed = SIZE_MAX};
+    mg_hold(tape);
+    *program = (mg_program){.holders = 1, .tape = tape, .result = result, .ordered = SIZE_MAX, .computed = SIZE_MAX};
     mg_turn_page(tape); /* the times at which a page was computed anew are then the program's alone */
     mg_status status = build(program, since);
     if (status == MG_OK) { /* recording was a forward */
@@ -208,8 +210,10 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
     return program;
 }
 
+void mg_program_hold(mg_program *program) { atomic_fetch_add_explicit(&program->holders, 1, memory_order_relaxed); }
+
 void mg_program_free(mg_program *program) {
-    if (program != NULL) {
+    if (program != NULL && atomic_fetch_sub_explicit(&program->holders, 1, memory_order_acq_rel) == 1) {
         mg_tape *tape = program->tape;
         mg_plan_free(tape, program->plan);
         mg_reallocate(tape, program->bindings, program->binding_room * sizeof *program->bindings, 0);
@@ -220,6 +224,7 @@ void mg_program_free(mg_program *program) {
         mg_list_free(tape, &program->loss);
         mg_list_free(tape, &program->order);
         mg_reallocate(tape, program, sizeof *program, 0);
+        mg_release(tape);
     }
 }
 
@@ -344,6 +349,7 @@ static mg_status make_room(mg_program *program, size_t input) {
 
 mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t operand, size_t entry, mg_id first,
                           size_t size, size_t count) {
+    MG_INSIDE(program->tape);
     mg_tape *tape = program->tape;
     mg_binding binding = {.input = input, .factor = operand, .entry = entry, .first = first, .size = size,
                           .count = count};
@@ -420,6 +426,7 @@ void mg_program_select(mg_program *program, const int32_t *values) {
 }
 
 mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n) {
+    MG_INSIDE(program->tape);
     mg_status status = mg_program_find_inputs(program);
     if (status == MG_OK && (n != program->inputs || !mg_program_in_range(program, values, n))) {
         status = MG_SHAPE;
@@ -589,11 +596,13 @@ static mg_status compute(mg_program *program) {
 }
 
 mg_status mg_program_forward(mg_program *program) {
+    MG_INSIDE(program->tape);
     mg_status status = enter(program);
     return status == MG_OK ? compute(program) : status;
 }
 
 mg_status mg_program_reverse(mg_program *program) {
+    MG_INSIDE(program->tape);
     mg_tape *tape = program->tape;
     mg_status status = enter(program);
     if (status == MG_OK && (program->computed == SIZE_MAX || program->writes != tape->writes)) {
@@ -625,6 +634,7 @@ mg_status mg_program_reverse(mg_program *program) {
 /* ---- plans ------------------------------------------------------------------------------------------------------ */
 
 mg_status mg_program_plan(mg_program *program) {
+    MG_INSIDE(program->tape);
     mg_status status = enter(program);
     if (status == MG_OK) {
         status = mg_program_find_inputs(program);

@@ -25,6 +25,7 @@ typedef struct {
  *   needed[k] < losses: the first loss that needs statement k; == losses: only the result needs it
  *   losses == 0: the result is no sum of losses, and needed[k] is 0 */
 struct mg_program {
+    _Atomic(uint64_t) holders; /* its handle, and trainers */
     mg_tape *tape;
     mg_id result;
     mg_list statements, ends; /* heads, and the slots after the last */
@@ -51,6 +52,9 @@ struct mg_program {
     bool planned;   /* it was tried */
     bool in_plan;   /* the numbers of the last forward are the plan's */
 };
+
+/* It lives until as many have freed it. From any thread. */
+void mg_program_hold(mg_program *program);
 
 /* Looks where the tables of the inputs are now. */
 mg_status mg_program_find_inputs(mg_program *program);

@@ -120,6 +120,7 @@ static bool reserve_or_fail(mg_tape *tape, size_t slots, mg_slot *first) {
 }
 
 mg_id mg_leaves(mg_tape *tape, const double *values, size_t n) {
+    MG_INSIDE(tape);
     mg_slot from;
     if (!mg_ready(tape)) {
         return MG_NONE;
@@ -265,14 +266,17 @@ static mg_id record(mg_tape *tape, uint8_t operation, extent size, const mg_view
 }
 
 mg_id mg_sum(mg_tape *tape, size_t groups, size_t width, size_t terms, const mg_view *a, const mg_view *b) {
+    MG_INSIDE(tape);
     return record(tape, MG_SUM, (extent){groups, width, terms}, (const mg_view *[2]){a, b});
 }
 
 mg_id mg_largest(mg_tape *tape, size_t groups, size_t terms, const mg_view *x) {
+    MG_INSIDE(tape);
     return record(tape, MG_LARGEST, (extent){groups, 1, terms}, (const mg_view *[2]){x, NULL});
 }
 
 mg_id mg_custom(mg_tape *tape, double value, const mg_id *operands, const double *partials, size_t count) {
+    MG_INSIDE(tape);
     mg_slot from, operand;
     if (!mg_ready(tape)) {
         return MG_NONE;
@@ -303,6 +307,7 @@ mg_id mg_custom(mg_tape *tape, double value, const mg_id *operands, const double
 
 mg_id mg_map(mg_tape *tape, int32_t operation, size_t groups, size_t width, const mg_view *a, const mg_view *b,
              double k) {
+    MG_INSIDE(tape);
     const mg_view *const views[2] = {a, b};
     const extent size = {groups, width, 1};
     mg_slot base[2] = {0, 0}, from;

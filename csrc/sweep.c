@@ -167,6 +167,7 @@ void mg_search_end(mg_tape *tape) {
 }
 
 mg_status mg_sweep(mg_tape *tape, mg_id result) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status = mg_enter(tape);
     if (status != MG_OK) {
@@ -175,7 +176,6 @@ mg_status mg_sweep(mg_tape *tape, mg_id result) {
     if (!mg_find(tape, result, &slot)) {
         return MG_STALE;
     }
-    atomic_store_explicit(&tape->busy, 1, memory_order_release);
     mg_search_begin(tape);
     status = mg_search(tape, slot);
     mg_search_end(tape);
@@ -183,6 +183,5 @@ mg_status mg_sweep(mg_tape *tape, mg_id result) {
         tape->adjoint[slot] = 1;
         mg_go_down(tape, tape->order.item, tape->order.count);
     }
-    atomic_store_explicit(&tape->busy, 0, memory_order_release);
     return status;
 }

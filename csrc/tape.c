@@ -11,12 +11,22 @@
 
 /* ---- lifecycle -------------------------------------------------------------------------------------------------- */
 
+/* Twice a number that no other thread has or had: a thread's own variables may be where those of a dead one were. */
+static uint64_t this_thread(void) {
+    static _Atomic(uint64_t) threads;
+    static _Thread_local uint64_t number;
+    if (number == 0) {
+        number = 2 * (atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1);
+    }
+    return number;
+}
+
 mg_tape *mg_tape_new(void) {
     mg_tape *tape = calloc(1, sizeof *tape);
     if (tape != NULL) {
-        tape->owner = pthread_self();
-        tape->bytes = sizeof *tape;
-        atomic_init(&tape->busy, 0);
+        atomic_init(&tape->user, this_thread());
+        atomic_init(&tape->holders, 1);
+        atomic_init(&tape->bytes, sizeof *tape);
     }
     return tape;
 }
@@ -35,6 +45,7 @@ static void free_storage(mg_tape *tape) {
 }
 
 mg_status mg_tape_close(mg_tape *tape) {
+    MG_INSIDE(tape);
     mg_status status = mg_enter(tape);
     if (status == MG_OK) {
         free_storage(tape);
@@ -42,23 +53,41 @@ mg_status mg_tape_close(mg_tape *tape) {
     return status == MG_CLOSED ? MG_OK : status;
 }
 
-void mg_tape_free(mg_tape *tape) {
-    if (tape != NULL) {
+void mg_hold(mg_tape *tape) { atomic_fetch_add_explicit(&tape->holders, 1, memory_order_relaxed); }
+
+void mg_release(mg_tape *tape) {
+    if (atomic_fetch_sub_explicit(&tape->holders, 1, memory_order_acq_rel) == 1) {
         free_storage(tape);
         free(tape);
     }
 }
 
-mg_status mg_tape_adopt(mg_tape *tape) {
-    if (atomic_load_explicit(&tape->busy, memory_order_acquire)) {
-        return MG_BUSY;
+void mg_tape_free(mg_tape *tape) {
+    if (tape != NULL) {
+        mg_release(tape);
     }
-    tape->owner = pthread_self();
-    return MG_OK;
+}
+
+mg_status mg_tape_adopt(mg_tape *tape) {
+    const uint64_t self = this_thread();
+    uint64_t user = atomic_load_explicit(&tape->user, memory_order_relaxed);
+    while (!(user & 1)) {
+        if (atomic_compare_exchange_weak_explicit(&tape->user, &user, self, memory_order_acquire,
+                                                  memory_order_relaxed)) {
+            return MG_OK;
+        }
+    }
+    return (user & ~(uint64_t)1) == self ? MG_OK : MG_BUSY;
+}
+
+bool mg_begin_call(mg_tape *tape) {
+    uint64_t self = this_thread();
+    return atomic_compare_exchange_strong_explicit(&tape->user, &self, self | 1, memory_order_acquire,
+                                                   memory_order_relaxed);
 }
 
 mg_status mg_enter(mg_tape *tape) {
-    if (!pthread_equal(tape->owner, pthread_self())) {
+    if ((atomic_load_explicit(&tape->user, memory_order_relaxed) & ~(uint64_t)1) != this_thread()) {
         return MG_WRONG_THREAD;
     }
     return tape->closed ? MG_CLOSED : MG_OK;
@@ -81,6 +110,7 @@ bool mg_ready(mg_tape *tape) {
 }
 
 mg_status mg_tape_take_status(mg_tape *tape) {
+    MG_INSIDE(tape);
     if (mg_enter(tape) == MG_WRONG_THREAD) {
         return MG_WRONG_THREAD;
     }
@@ -117,6 +147,7 @@ const char *mg_status_text(mg_status status) {
 /* ---- positions -------------------------------------------------------------------------------------------------- */
 
 mg_mark mg_tape_mark(mg_tape *tape) {
+    MG_INSIDE(tape);
     if (mg_enter(tape) == MG_OK && tape->open) {
         const mg_page *page = &tape->pages[tape->current];
         return page->serial * MG_PAGE + page->used;
@@ -143,6 +174,7 @@ static bool inside_statement(const mg_tape *tape, mg_slot slot) {
 }
 
 mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark) {
+    MG_INSIDE(tape);
     uint32_t inside;
     mg_status status = mg_enter(tape);
     if (status != MG_OK) {
@@ -187,6 +219,7 @@ static void shrink(mg_tape *tape) {
 }
 
 mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status = mg_enter(tape);
     if (status != MG_OK) {
@@ -223,7 +256,11 @@ mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes
 /* ---- capacity, reading and writing ------------------------------------------------------------------------------ */
 
 mg_memory mg_tape_memory(mg_tape *tape) {
+    MG_INSIDE(tape);
     uint64_t slots = 0;
+    if (mg_enter(tape) == MG_WRONG_THREAD) {
+        return (mg_memory){0};
+    }
     for (size_t p = 0; p < tape->page_count; p++) {
         slots += tape->pages[p].serial != 0 ? tape->pages[p].used : 0;
     }
@@ -242,11 +279,13 @@ bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot) {
 }
 
 double mg_value(mg_tape *tape, mg_id lane) {
+    MG_INSIDE(tape);
     mg_slot slot;
     return mg_find_for_reading(tape, lane, &slot) ? tape->value[slot] : NAN;
 }
 
 double mg_adjoint(mg_tape *tape, mg_id lane) {
+    MG_INSIDE(tape);
     mg_slot slot;
     return mg_find_for_reading(tape, lane, &slot) ? tape->adjoint[slot] : NAN;
 }
@@ -264,6 +303,7 @@ static mg_status find_for_access(mg_tape *tape, mg_id first, size_t n, mg_slot *
 }
 
 mg_status mg_read_values(mg_tape *tape, mg_id first, size_t n, double *out) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status = find_for_access(tape, first, n, &slot);
     if (status == MG_OK) {
@@ -273,6 +313,7 @@ mg_status mg_read_values(mg_tape *tape, mg_id first, size_t n, double *out) {
 }
 
 mg_status mg_read_adjoints(mg_tape *tape, mg_id first, size_t n, double *out) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status = find_for_access(tape, first, n, &slot);
     if (status == MG_OK) {
@@ -282,6 +323,7 @@ mg_status mg_read_adjoints(mg_tape *tape, mg_id first, size_t n, double *out) {
 }
 
 mg_status mg_write_values(mg_tape *tape, mg_id first, size_t n, const double *in) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status = find_for_access(tape, first, n, &slot);
     if (status == MG_OK) {
@@ -292,6 +334,7 @@ mg_status mg_write_values(mg_tape *tape, mg_id first, size_t n, const double *in
 }
 
 mg_status mg_write_adjoints(mg_tape *tape, mg_id first, size_t n, const double *in) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status = find_for_access(tape, first, n, &slot);
     if (status == MG_OK) {
@@ -300,13 +343,18 @@ mg_status mg_write_adjoints(mg_tape *tape, mg_id first, size_t n, const double *
     return status;
 }
 
-mg_status mg_set_value(mg_tape *tape, mg_id lane, double value) { return mg_write_values(tape, lane, 1, &value); }
+mg_status mg_set_value(mg_tape *tape, mg_id lane, double value) {
+    MG_INSIDE(tape);
+    return mg_write_values(tape, lane, 1, &value);
+}
 
 mg_status mg_set_adjoint(mg_tape *tape, mg_id lane, double adjoint) {
+    MG_INSIDE(tape);
     return mg_write_adjoints(tape, lane, 1, &adjoint);
 }
 
 mg_status mg_clear_adjoints(mg_tape *tape, mg_id first, size_t n) {
+    MG_INSIDE(tape);
     mg_slot slot;
     mg_status status = find_for_access(tape, first, n, &slot);
     if (status == MG_OK) {
@@ -316,6 +364,7 @@ mg_status mg_clear_adjoints(mg_tape *tape, mg_id first, size_t n) {
 }
 
 mg_status mg_tape_record_quietly(mg_tape *tape, bool quiet) {
+    MG_INSIDE(tape);
     mg_status status = mg_enter(tape);
     if (status == MG_OK) {
         mg_turn_page(tape);

@@ -14,7 +14,6 @@
 #include "microgpt.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 typedef uint32_t mg_slot;
@@ -72,9 +71,9 @@ struct mg_tape {
 
     mg_list order, stack; /* the sweep's */
 
-    pthread_t owner;
-    _Atomic(int) busy; /* inside a call that a second thread must not join */
-    uint64_t bytes;
+    _Atomic(uint64_t) user;    /* twice the number of the thread that it belongs to, and 1 while inside a call */
+    _Atomic(uint64_t) holders; /* who needs its storage: its handle, programs, trainers */
+    _Atomic(uint64_t) bytes;   /* what is freed by another thread counts too */
     uint64_t fail_in; /* testing */
     bool failing;
 };
@@ -89,11 +88,26 @@ bool mg_look_up(const mg_tape *tape, uint64_t serial, uint32_t *page); /* false 
 void mg_release_page(mg_tape *tape, size_t p);
 uint64_t mg_next_serial(void); /* of the next page that any tape opens */
 
+/* A public function is inside a call from here to its end, whichever way it leaves: no other thread can adopt the tape.
+   Calls inside calls, and those of threads that may not use the tape, change nothing. */
+bool mg_begin_call(mg_tape *tape);
+static inline void mg_end_call(mg_tape *const *tape) {
+    if (*tape != NULL) {
+        const uint64_t user = atomic_load_explicit(&(*tape)->user, memory_order_relaxed);
+        atomic_store_explicit(&(*tape)->user, user & ~(uint64_t)1, memory_order_release);
+    }
+}
+#define MG_INSIDE(tape)                                                                                               \
+    __attribute__((cleanup(mg_end_call), unused)) mg_tape *const inside_ = mg_begin_call(tape) ? (tape) : NULL
+
+/* The storage lives until the last release. From any thread. */
+void mg_hold(mg_tape *tape);
+void mg_release(mg_tape *tape);
+
 /* May this thread use the tape now? */
 mg_status mg_enter(mg_tape *tape);
 /* The same for a maker: also false while an earlier failure has not been taken. Leaves the status. */
 bool mg_ready(mg_tape *tape);
-static inline void mg_leave(mg_tape *tape) { (void)tape; }
 mg_id mg_fail(mg_tape *tape, mg_status status); /* leaves the status, returns MG_NONE */
 
 /* The slot of an id; false when the id is not a lane of this tape. */

@@ -47,7 +47,9 @@ void mg_trainer_free(mg_trainer *trainer) {
         release(tape, trainer->losses, trainer->inputs + 1, sizeof *trainer->losses);
         release(tape, trainer->value, trainer->span, size);
         release(tape, trainer->adjoint, trainer->span, size);
+        mg_program_free(trainer->program);
         mg_reallocate(tape, trainer, sizeof *trainer, 0);
+        mg_release(tape);
     }
 }
 
@@ -155,6 +157,7 @@ static mg_status set_up(mg_trainer *trainer, const mg_id *first, const size_t *s
 
 mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
                            const mg_optimizer *optimizer, bool fast) {
+    MG_INSIDE(program->tape);
     mg_tape *tape = program->tape;
     size_t parameters = 0;
     if (!mg_ready(tape)) {
@@ -186,6 +189,8 @@ mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t
     *trainer = (mg_trainer){.tape = tape, .program = program, .optimizer = *optimizer, .count = count,
                             .parameters = parameters, .inputs = program->inputs,
                             .kernels = fast ? mg_fast_kernels(mg_row_chosen()) : mg_kernels_chosen()};
+    mg_hold(tape);
+    mg_program_hold(program);
     status = set_up(trainer, first, sizes);
     if (status == MG_OK && fast) {
         status = suits(trainer) ? make_room(trainer) : MG_SHAPE;
@@ -340,6 +345,7 @@ static mg_status take_step(mg_trainer *trainer, const int32_t *tokens, const siz
 
 mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
                          size_t batch_size, const double *learning_rates, size_t steps, double *losses, size_t *done) {
+    MG_INSIDE(trainer->tape);
     mg_tape *tape = trainer->tape;
     mg_status status = mg_enter(tape);
     *done = 0;
@@ -349,7 +355,6 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
     if (status != MG_OK) {
         return status;
     }
-    atomic_store_explicit(&tape->busy, 1, memory_order_release);
     for (; status == MG_OK && *done < steps; *done += status == MG_OK) {
         status = take_step(trainer, tokens, starts, documents, batch_size, learning_rates[*done], &losses[*done]);
         trainer->steps += status == MG_OK;
@@ -358,12 +363,12 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
     if (status != MG_OK) {
         clear_gradients(trainer);
     }
-    atomic_store_explicit(&tape->busy, 0, memory_order_release);
     return status;
 }
 
 mg_status mg_trainer_losses(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t from, size_t to,
                             double *losses) {
+    MG_INSIDE(trainer->tape);
     mg_status status = mg_enter(trainer->tape);
     if (status == MG_OK) {
         status = load(trainer);
@@ -389,6 +394,7 @@ static void write_number(const mg_trainer *trainer, void *numbers, size_t i, dou
 }
 
 mg_status mg_trainer_read_state(mg_trainer *trainer, double *m, double *v, size_t parameters, uint64_t *steps) {
+    MG_INSIDE(trainer->tape);
     mg_status status = mg_enter(trainer->tape);
     if (status == MG_OK && parameters != trainer->parameters) {
         status = MG_SHAPE;
@@ -403,6 +409,7 @@ mg_status mg_trainer_read_state(mg_trainer *trainer, double *m, double *v, size_
 
 mg_status mg_trainer_write_state(mg_trainer *trainer, const double *m, const double *v, size_t parameters,
                                  uint64_t steps) {
+    MG_INSIDE(trainer->tape);
     mg_status status = mg_enter(trainer->tape);
     if (status == MG_OK && parameters != trainer->parameters) {
         status = MG_SHAPE;

@@ -62,8 +62,7 @@ class Program:
         pointer = lib.mg_program_new(self._tape.pointer, result._node, since)
         if pointer == ffi.NULL:
             self._tape.raise_status()
-        # The destructor holds the tape, which so outlives the program; also at the end of the interpreter.
-        self._pointer = ffi.gc(pointer, lambda program, tape=self._tape, free=lib.mg_program_free: free(program))
+        self._pointer = ffi.gc(pointer, lib.mg_program_free)  # in whatever order a tape and its programs are finalized
         self.inputs = tuple(inputs)
         self.result = result
         self._selectors: list[Selector] = [selection[-1] for selection in selections]  # these hold the tables

@@ -105,7 +105,10 @@ class Tape:
         self._outer: list[Tape] = []
 
     def __repr__(self) -> str:
-        memory = self.memory()
+        try:
+            memory = self.memory()
+        except errors.WrongThreadError:
+            return "<Tape of another thread>"
         return f"<Tape: {memory.slots} slots in use, {memory.bytes} bytes>"
 
     def __enter__(self) -> Tape:
@@ -138,6 +141,8 @@ class Tape:
     def memory(self) -> Memory:
         """What the tape holds now."""
         memory = lib.mg_tape_memory(self.pointer)
+        if not memory.bytes:
+            self.raise_status()
         return Memory(memory.slots, memory.capacity, memory.bytes)
 
     def adopt(self) -> None:

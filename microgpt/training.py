@@ -80,9 +80,7 @@ class _Core:
                 lib.mg_tape_take_status(tape.pointer)
                 raise ConfigError(f"the fast mode needs a program that can be computed by position: {why}")
             tape.raise_status()
-        # The destructor holds the tape and the program, which so outlive the trainer.
-        kept = tape, self._program
-        self._pointer = ffi.gc(pointer, lambda trainer, kept=kept, free=lib.mg_trainer_free: free(trainer))
+        self._pointer = ffi.gc(pointer, lib.mg_trainer_free)
 
     def run(self, step: int, steps: int) -> tuple[list[float], int]:
         """Take steps, the first of which is number `step` from 0. Their losses, with that of the step that failed, if

@@ -120,8 +120,8 @@ def check_powers() -> None:
     numbers += [float.fromhex(f"0x1.{rng.getrandbits(52):013x}p{rng.randint(-49, 49)}") for _ in range(100_000)]
     n = len(numbers)
     w, squares = Matrix(1, n, numbers), [x**2 for x in numbers]
-    # With betas of 0 Adam keeps the squares and divides by their roots; with betas of one half, gradients of 0 and a step
-    # number of 1 it divides by the roots of v.
+    # With betas of 0 Adam keeps the squares and divides by their roots; with betas of one half, gradients of 0, and at
+    # the first step, it divides by the roots of v.
     for beta, grad, start in ((0.0, numbers, 0.0), (0.5, [0.0] * n, 1.0)):
         w.data = [0.0] * n
         w[0].grad = grad

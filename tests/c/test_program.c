@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum { WIDTH = 6, ROWS = 5, MOST = 256 };
 
@@ -354,6 +355,103 @@ static void a_program_belongs_to_the_thread_of_its_tape(void) {
     mg_tape_free(r.tape);
 }
 
+typedef struct {
+    mg_program *program;
+    mg_tape *tape;
+} held;
+
+static void *free_elsewhere(void *argument) {
+    held *h = argument;
+    mg_program_free(h->program);
+    mg_tape_free(h->tape);
+    return NULL;
+}
+
+/* Python's collector frees what is in a cycle in any order, and in any thread: the storage goes with the last holder. */
+static void what_is_freed_in_any_order_is_freed_once(void) {
+    uint64_t state = 8;
+    double numbers[WIDTH + ROWS * WIDTH];
+    random_numbers(&state, numbers);
+    const mg_optimizer adam = {.kind = MG_ADAM, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8};
+    const size_t sizes[2] = {WIDTH, ROWS * WIDTH};
+    for (int order = 0; order < 6; order++) {
+        recording r = {.tape = mg_tape_new()};
+        record(&r, numbers);
+        mg_program *program = mg_program_new(r.tape, r.loss, 0);
+        bind_inputs(program, &r);
+        mg_trainer *trainer = mg_trainer_new(program, (mg_id[2]){r.leaves, r.rows}, sizes, 2, &adam, false);
+        CHECK(trainer != NULL);
+        for (int turn = 0; turn < 3; turn++) {
+            switch ((order % 2 ? 3 - turn + order : turn + order) % 3) {
+            case 0: mg_tape_free(r.tape); break;
+            case 1: mg_program_free(program); break;
+            default: mg_trainer_free(trainer);
+            }
+        }
+    }
+}
+
+/* While the owner goes on with the tape: nothing of it is touched but its counts. */
+static void a_program_may_be_freed_by_another_thread(void) {
+    uint64_t state = 9;
+    double numbers[WIDTH + ROWS * WIDTH];
+    random_numbers(&state, numbers);
+    recording r = {.tape = mg_tape_new()};
+    record(&r, numbers);
+    for (int round = 0; round < 20; round++) {
+        held h = {.program = mg_program_new(r.tape, r.loss, 0)};
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, free_elsewhere, &h) == 0);
+        for (int i = 0; i < 200; i++) {
+            CHECK(mg_add(r.tape, r.leaves, r.rows) != MG_NONE);
+        }
+        pthread_join(thread, NULL);
+    }
+    held last = {.program = mg_program_new(r.tape, r.loss, 0), .tape = r.tape};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, free_elsewhere, &last) == 0);
+    pthread_join(thread, NULL);
+}
+
+typedef struct {
+    mg_tape *tape;
+    _Atomic(int) stop;
+    int busy, adopted;
+} adopting;
+
+static void *adopt_all_the_time(void *argument) {
+    adopting *a = argument;
+    while (!a->stop) {
+        const mg_status status = mg_tape_adopt(a->tape);
+        a->busy += status == MG_BUSY;
+        a->adopted += status == MG_OK;
+        if (status == MG_OK) {
+            mg_leaf(a->tape, 1);
+            mg_tape_take_status(a->tape);
+        }
+    }
+    return NULL;
+}
+
+/* Two threads that take the tape from each other between calls: each call is whole, or refused. */
+static void a_tape_is_adopted_between_calls_only(void) {
+    adopting a = {.tape = mg_tape_new()};
+    const double numbers[100] = {1, 2, 3};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, adopt_all_the_time, &a) == 0);
+    for (int i = 0; i < 3000; i++) {
+        while (mg_tape_adopt(a.tape) != MG_OK) {
+        }
+        mg_leaves(a.tape, numbers, 100);
+        mg_tape_memory(a.tape);
+        mg_tape_take_status(a.tape);
+    }
+    a.stop = 1;
+    pthread_join(thread, NULL);
+    CHECK(mg_tape_adopt(a.tape) == MG_OK && mg_leaf(a.tape, 2) != MG_NONE);
+    mg_tape_free(a.tape);
+}
+
 int main(void) {
     RUN(replays_are_recordings);
     RUN(adjoints_of_leaves_accumulate);
@@ -365,5 +463,8 @@ int main(void) {
     RUN(no_memory_is_survived);
     RUN(a_program_gives_its_memory_back);
     RUN(a_program_belongs_to_the_thread_of_its_tape);
+    RUN(what_is_freed_in_any_order_is_freed_once);
+    RUN(a_program_may_be_freed_by_another_thread);
+    RUN(a_tape_is_adopted_between_calls_only);
     return verdict();
 }
