@@ -203,6 +203,9 @@ mg_status mg_program_reverse(mg_program *program);
 mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t operand, size_t entry, mg_id first,
                           size_t size, size_t count);
 mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n);
+/* How many losses a text of so many tokens has: those that need no other inputs; 0 where the result is not the sum or the
+   mean of losses that were recorded one after the other. */
+size_t mg_program_losses(mg_program *program, size_t tokens);
 /* Computes the statements of all positions together from now on, where that is proved to give the same numbers: the
    result is the sum or the mean of losses that the same statements were recorded for, one position after the other. If
    it is not, why_not_planned says why, in words; otherwise it is NULL. */
@@ -221,7 +224,8 @@ void mg_trainer_free(mg_trainer *trainer);
    1], and the first of a step is number step * batch_size, modulo `documents`. Step i has learning_rates[i] and leaves
    its loss in losses[i], the mean of its documents'. Sets *done to the steps that were taken. A status other than MG_OK
    is that of step *done, which changed no parameter and left their gradients 0: MG_NOT_FINITE, with its loss in
-   losses[*done]; MG_SHAPE where a document has no loss, more tokens than the program has inputs, or one out of range; or
+   losses[*done]; MG_SHAPE where a document has no loss, or a token that is out of range (the program reads no more of them than it has
+   inputs); or
    as the operations and the optimizer fail. The lanes of the program hold no particular numbers afterwards. */
 mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
                          size_t batch_size, const double *learning_rates, size_t steps, double *losses, size_t *done);

@@ -441,6 +441,11 @@ mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n) {
     return status;
 }
 
+size_t mg_program_losses(mg_program *program, size_t tokens) {
+    MG_INSIDE(program->tape);
+    return mg_enter(program->tape) == MG_OK ? mg_program_losses_of(program, tokens) : 0;
+}
+
 size_t mg_program_losses_of(const mg_program *program, size_t tokens) {
     size_t first_too_far = program->losses;
     for (size_t b = 0; b < program->binding_count; b++) {

@@ -277,7 +277,8 @@ static bool learn_by_plan(mg_trainer *trainer, size_t positions, bool reverse, d
 /* The loss of one document, and its gradients in the parameters. */
 static mg_status learn(mg_trainer *trainer, const int32_t *tokens, size_t count, bool reverse, double *loss) {
     mg_program *program = trainer->program;
-    const size_t positions = count <= trainer->inputs ? trainer->losses[count] : 0;
+    count = count < trainer->inputs ? count : trainer->inputs; /* the program reads no more */
+    const size_t positions = trainer->losses[count];
     if (positions == 0 || !mg_program_in_range(program, tokens, count)) {
         return MG_SHAPE;
     }

@@ -53,6 +53,10 @@ class Model:
     config: Config = field(default_factory=Config)
 
 
+class _NotPrefixesError(Exception):
+    """The loss of a short document is not the beginning of that of a long one."""
+
+
 class _Core:
     """Training in the core: the loss recorded once, for the longest document, and the steps taken in C."""
 
@@ -72,6 +76,8 @@ class _Core:
         # The tokens mean nothing, and so do the numbers of this recording.
         indices = [Index(0) for _ in range(max(end - start for start, end in pairwise(starts)))]
         self._program = record(lambda *tokens: model.loss(tokens), *indices, tape=tape, quiet=True)
+        if not self._serves(min(end - start for start, end in pairwise(starts)), len(indices)):
+            raise _NotPrefixesError
         first, sizes = [w._node for w in parameters], [w._size for w in parameters]
         settings = settings_of(config)
         pointer = lib.mg_trainer_new(self._program._pointer, first, sizes, len(first), settings, fast)
@@ -81,6 +87,17 @@ class _Core:
                 raise ConfigError(f"the fast mode needs a program that can be computed by position: {why}")
             tape.raise_status()
         self._pointer = ffi.gc(pointer, lib.mg_trainer_free)
+
+    def _serves(self, shortest: int, longest: int) -> bool:
+        """Is the loss of a shorter document the beginning of that of the longest? Looks at the shortest."""
+        program, model = self._program, self._model
+        if isinstance(model, GPT) or shortest == longest:
+            return bool(lib.mg_program_losses(program._pointer, longest))
+        tape = model.parameters[0]._tape
+        indices = [Index(0) for _ in range(shortest)]
+        short = record(lambda *tokens: model.loss(tokens), *indices, tape=tape, quiet=True)
+        losses = lib.mg_program_losses(short._pointer, shortest)
+        return bool(losses) and losses == lib.mg_program_losses(program._pointer, shortest)
 
     def run(self, step: int, steps: int) -> tuple[list[float], int]:
         """Take steps, the first of which is number `step` from 0. Their losses, with that of the step that failed, if
@@ -97,7 +114,14 @@ BLOCK_SECONDS = 0.02  # a call of the core cannot be interrupted
 
 def _in_core(model: Trainable, documents: Sequence[Sequence[int]], block: int | None, fast: bool) -> Iterator[float]:
     """The losses of all steps."""
-    core, step, count = _Core(model, documents, fast), 0, block or 1
+    try:
+        core = _Core(model, documents, fast)
+    except _NotPrefixesError:
+        if fast:
+            raise ConfigError("the fast mode needs a loss that is the mean or the sum of a loss a position") from None
+        yield from _recorded_anew(model, documents)
+        return
+    step, count = 0, block or 1
     while step < model.config.steps:
         count = min(count, model.config.steps - step)
         started = time.perf_counter()
@@ -137,7 +161,8 @@ def train(
     A step takes config.batch_size documents; its loss is the mean of theirs, and its gradients are the mean of theirs,
     added in the order of the documents. With `replay` the loss is recorded once, for the longest document, and the
     steps are taken in C; without, or when the model computes with scalar Values, every step records it anew. The
-    numbers are the same.
+    numbers are the same. A loss of another form, whose first terms are not the loss of a shorter document, is
+    recorded anew in every step.
 
     `block` is how many steps one call of the core takes, with replay, before their records are yielded: with 1 the
     parameters are those after the step that was yielded; with more they may be up to block - 1 steps ahead, and a step

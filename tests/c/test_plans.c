@@ -4,6 +4,7 @@
 #include "check.h"
 #include "compositions.h"
 #include "microgpt.h"
+#include "plan.h"
 
 #include <math.h>
 
@@ -389,6 +390,132 @@ static void no_memory_is_survived(void) {
     free(numbers);
 }
 
+/* ---- the proof --------------------------------------------------------------------------------------------------- */
+
+/* Is the plan, as it is now, proved in the order of the program as it is now? */
+static bool is_proved(mg_program *program) {
+    const char *why_not;
+    CHECK(mg_program_order(program, program->losses) == MG_OK);
+    mg_plan_select(program, program->plan, program->values, program->losses);
+    return mg_prove(program, program->plan, &why_not);
+}
+
+/* Gradients by the plan, proved or not. */
+static void gradients_of(recording *r, mg_program *program, double *out) {
+    for (size_t p = 0; p < r->runs; p++) {
+        mg_clear_adjoints(r->tape, r->parameters[p], r->sizes[p]);
+    }
+    CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+    for (size_t p = 0; p < r->runs; out += r->sizes[p++]) {
+        mg_read_adjoints(r->tape, r->parameters[p], r->sizes[p], out);
+    }
+}
+
+typedef struct {
+    recording *r;
+    mg_program *program;
+    double *expected, *found;
+    size_t n, refused, harmless;
+} planting;
+
+/* Notes whether a planted change is refused. One that is not must be harmless: the same gradients. */
+static void plant(planting *p) {
+    if (!is_proved(p->program)) {
+        p->refused++;
+        return;
+    }
+    gradients_of(p->r, p->program, p->found);
+    CHECK(same_numbers(p->found, p->expected, p->n));
+    p->harmless++;
+}
+
+#define SWAP(type, a, b)      \
+    do {                      \
+        const type kept_ = a; \
+        a = b;                \
+        b = kept_;            \
+    } while (0)
+
+/* Other orders and other operands, one after the other. */
+static void wrong_orders_are_refused(void) {
+    static const model_shape shapes[] = {
+        {4, 2, 1, 5, 6, true, false, false, false},
+        {6, 3, 2, 9, 5, false, true, true, true},
+    };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const model_shape shape = shapes[s];
+        const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + shape.layers * 12 * shape.embd * shape.embd;
+        double *numbers = allocate(n, sizeof *numbers);
+        int32_t tokens[MOST_TOKENS + 1];
+        uint64_t state = 31 + s;
+        random_numbers(&state, numbers, n);
+        random_tokens(&state, tokens, &shape);
+        recording r = begin(shape, numbers);
+        record_model(&r, tokens);
+        mg_program *program = bound_program(&r);
+        mg_plan *plan = program->plan;
+        planting p = {&r, program, allocate(n, sizeof(double)), allocate(n, sizeof(double)), n, 0, 0};
+        CHECK(is_proved(program));
+        gradients_of(&r, program, p.expected);
+        for (size_t a = 0; a + 1 < plan->action_count; a++) {
+            SWAP(mg_action, plan->action[a], plan->action[a + 1]);
+            plant(&p);
+            SWAP(mg_action, plan->action[a], plan->action[a + 1]);
+        }
+        for (size_t a = 0; a + 1 < plan->run_count; a++) {
+            SWAP(mg_rows, plan->run[a], plan->run[a + 1]);
+            plant(&p);
+            SWAP(mg_rows, plan->run[a], plan->run[a + 1]);
+        }
+        const size_t in_order = p.refused;
+        for (size_t f = 0; f < plan->fan_count; f++) {
+            if (plan->fan[f].select != MG_NOWHERE) {
+                plan->fan[f].select = MG_NOWHERE;
+                plant(&p);
+                plan->fan[f].select = 0;
+            }
+            const size_t exceptions = plan->fan[f].exceptions_end;
+            if (plan->fan[f].exceptions < exceptions) {
+                plan->fan[f].exceptions_end = plan->fan[f].exceptions;
+                plant(&p);
+                plan->fan[f].exceptions_end = exceptions;
+            }
+        }
+        for (size_t e = 0; e + 1 < plan->event_count; e++) {
+            SWAP(mg_event, plan->event[e], plan->event[e + 1]);
+            plant(&p);
+            SWAP(mg_event, plan->event[e], plan->event[e + 1]);
+        }
+        for (size_t k = 0; k < plan->each; k++) { /* an operand that is another, or gets nothing: never harmless */
+            for (size_t f = 0; plan->step[k].derives && f < plan->step[k].factors; f++) {
+                mg_source *x = &plan->step[k].operand[f];
+                const size_t before = p.refused;
+                if (x->from == MG_FROM_ROWS && x->derives && x->parts == 0 && !x->whole && x->step < plan->each &&
+                    x->offset + 1 < plan->step[x->step].width) {
+                    x->offset++;
+                    CHECK(!is_proved(program));
+                    x->offset--;
+                }
+                if (x->derives) {
+                    x->derives = false;
+                    plant(&p);
+                    x->derives = true;
+                    CHECK(p.refused == before + 1);
+                }
+            }
+        }
+        CHECK(is_proved(program));
+        CHECK(in_order > plan->action_count / 2);
+        gradients_of(&r, program, p.found);
+        CHECK(same_numbers(p.found, p.expected, n));
+        mg_program_free(program);
+        end(&r);
+        free(numbers);
+        free(p.expected);
+        free(p.found);
+    }
+}
+
 /* ---- training ---------------------------------------------------------------------------------------------------- */
 
 enum { DOCUMENTS = 7, STEPS = 12 };
@@ -715,6 +842,7 @@ int main(void) {
     RUN(operands_may_cross_statements);
     RUN(extremes_are_recordings);
     RUN(no_memory_is_survived);
+    RUN(wrong_orders_are_refused);
     RUN(training_is_recording);
     RUN(a_failing_step_changes_nothing);
     RUN(a_failing_document_is_forgotten);

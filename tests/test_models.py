@@ -1,0 +1,297 @@
+"""Models of other forms, and programs that share statements: replays have the bits of recording anew."""
+
+from __future__ import annotations
+
+import gc
+import random
+import warnings
+from itertools import pairwise
+
+import pytest
+
+from microgpt import (
+    GPT,
+    Config,
+    FrozenBranchWarning,
+    Index,
+    Matrix,
+    Model,
+    OverwrittenError,
+    Tape,
+    Value,
+    Vector,
+    attention,
+    gelu,
+    initial_parameters,
+    layernorm,
+    linear,
+    mean,
+    parameters_sha256,
+    record,
+    relu,
+    rmsnorm,
+    silu,
+    softmax,
+    surprisal,
+    train,
+)
+
+from .bits import all_bits
+
+VOCAB, EMBD, CONTEXT = 7, 6, 3
+
+
+class Parameters:
+    """Matrices by name, made when first asked for."""
+
+    def __init__(self, seed=1):
+        self.rng, self.matrices = random.Random(seed), {}
+
+    def __call__(self, name, rows, columns):
+        if name not in self.matrices:
+            numbers = [self.rng.gauss(0, 0.4) for _ in range(rows * columns)]
+            self.matrices[name] = Matrix(rows, columns, numbers)
+        return self.matrices[name]
+
+
+def loss_of(logits, target):
+    return surprisal(softmax(logits)[target])
+
+
+def bigram(w, tokens):
+    table = w("table", VOCAB, VOCAB)
+    return mean([loss_of(table[a] + w("bias", 1, VOCAB)[0], b) for a, b in pairwise(tokens)])
+
+
+def bigram_mlp(w, tokens):
+    return mean(
+        [
+            loss_of(linear(linear(w("wte", VOCAB, EMBD)[a], w("w1", 9, EMBD)).tanh(), w("w2", VOCAB, 9)), b)
+            for a, b in pairwise(tokens)
+        ]
+    )
+
+
+def makemore(w, tokens):
+    """A fixed context of embeddings, one after the other."""
+    padded = [tokens[0]] * (CONTEXT - 1) + list(tokens)
+    losses = []
+    for t, target in enumerate(tokens[1:]):
+        context = [w("wte", VOCAB, EMBD)[token] for token in padded[t : t + CONTEXT]]
+        hidden = (linear(context, w("w1", 8, CONTEXT * EMBD)) + w("b1", 1, 8)[0]).tanh()
+        losses.append(loss_of(linear(hidden, w("w2", VOCAB, 8)) + w("b2", 1, VOCAB)[0], target))
+    return mean(losses)
+
+
+def transformer(w, tokens, *, norm, activation, tied=False, positions=True, parallel=False):
+    keys, values, losses = [], [], []
+    for t, (token, target) in enumerate(pairwise(tokens)):
+        x = w("wte", VOCAB, EMBD)[token]
+        x = x + w("wpe", 20, EMBD)[t] if positions else norm(w, "n0", x)
+        before = norm(w, "n1", x)
+        q = linear(before, w("wq", EMBD, EMBD))
+        keys.append(linear(before, w("wk", EMBD, EMBD)))
+        values.append(linear(before, w("wv", EMBD, EMBD)))
+        attended = linear(attention(q, keys, values, 2), w("wo", EMBD, EMBD))
+        hidden = before if parallel else norm(w, "n2", x := attended + x)
+        mixed = linear(activation(linear(hidden, w("fc1", 11, EMBD))), w("fc2", EMBD, 11))
+        x = attended + mixed + x if parallel else mixed + x
+        losses.append(loss_of(linear(x, w("wte" if tied else "lm_head", VOCAB, EMBD)), target))
+    return mean(losses)
+
+
+def rms(w, name, x):
+    return rmsnorm(x)
+
+
+def layer(w, name, x):
+    return layernorm(x, w(name + ".gain", 1, EMBD)[0], w(name + ".bias", 1, EMBD)[0])
+
+
+def recurrent(w, tokens):
+    """Every position reads what the one before it computed: replayed one by one."""
+    h, losses = w("h0", 1, 5)[0], []
+    for token, target in pairwise(tokens):
+        h = (linear(w("wte", VOCAB, EMBD)[token], w("wx", 5, EMBD)) + linear(h, w("wh", 5, 5))).tanh()
+        losses.append(loss_of(linear(h, w("out", VOCAB, 5)), target))
+    return mean(losses)
+
+
+def summed(w, tokens):
+    total = bigram_mlp(w, tokens) * (len(tokens) - 1)
+    return total
+
+
+def but_the_last(w, tokens):
+    """Whose losses do not tell the length of a document: shorter ones are not its beginning."""
+    return mean([loss_of(w("table", VOCAB, VOCAB)[a], 1) for a in tokens[:-1]])
+
+
+PLANNED = {
+    "bigram": bigram,
+    "bigram mlp": bigram_mlp,
+    "makemore": makemore,
+    "tied": lambda w, t: transformer(w, t, norm=rms, activation=relu, tied=True),
+    "layernorm gelu": lambda w, t: transformer(w, t, norm=layer, activation=gelu),
+    "silu without positions": lambda w, t: transformer(w, t, norm=rms, activation=silu, positions=False),
+    "parallel tanh": lambda w, t: transformer(w, t, norm=rms, activation=Vector.tanh, parallel=True),
+    "parallel sigmoid, tied": lambda w, t: transformer(
+        w, t, norm=layer, activation=Vector.sigmoid, parallel=True, tied=True
+    ),
+}
+REPLAYED = {"recurrent": recurrent, "a sum": summed}
+
+
+def anew(function, w, tokens):
+    """The loss and all gradients of the function, recorded for these tokens."""
+    for matrix in w.matrices.values():
+        matrix.zero_grad()
+    loss = function(w, tokens)
+    loss.backward()
+    return all_bits([loss.data, *(g for matrix in w.matrices.values() for g in matrix.grad)])
+
+
+@pytest.mark.parametrize("name", [*PLANNED, *REPLAYED])
+@pytest.mark.parametrize("length", [2, 5, 12])
+def test_replays_have_the_bits_of_recording(name, length):
+    function, rng = {**PLANNED, **REPLAYED}[name], random.Random(length)
+    with Tape():
+        w = Parameters()
+        program = record(lambda *tokens: function(w, tokens), *(Index(0) for _ in range(length)))
+        if length > 2:
+            assert (program.why_not_planned is None) == (name in PLANNED), program.why_not_planned
+        for _ in range(4):
+            tokens = [rng.randrange(VOCAB) for _ in range(length)]
+            expected = anew(function, w, tokens)
+            for matrix in w.matrices.values():
+                matrix.zero_grad()
+            found = program(*tokens)
+            program.backward()
+            assert all_bits([found, *(g for m in w.matrices.values() for g in m.grad)]) == expected
+            for matrix in w.matrices.values():
+                matrix.data = [x + rng.gauss(0, 0.01) for x in matrix.data]
+
+
+@pytest.mark.parametrize("name", [*PLANNED, *REPLAYED, "but the last"])
+def test_training_any_function_of_tokens(name):
+    """One recording for all lengths, in the core, has the losses and parameters of recording every document anew."""
+    function, outcomes = {**PLANNED, **REPLAYED, "but the last": but_the_last}[name], []
+    rng = random.Random(9)
+    documents = [[rng.randrange(VOCAB) for _ in range(rng.randrange(2, 9))] for _ in range(9)]
+    for replay in (True, False):
+        with Tape():
+            w = Parameters()
+            function(w, documents[0])
+            model = Model(lambda tokens, w=w: function(w, tokens), list(w.matrices.values()), Config(steps=12))
+            losses = [step.loss for step in train(model, documents, replay=replay)]
+            outcomes.append((all_bits(losses), all_bits(x for m in w.matrices.values() for x in m.data)))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("decay", ["constant", "linear"])
+def test_other_optimizers(optimizer, decay):
+    """The core's trainer and the eager loop are one."""
+    config = Config(optimizer=optimizer, decay=decay, warmup=3, steps=9, n_embd=4, n_head=2, std=0.3, zero_output=False)
+    rng, digests = random.Random(2), []
+    documents = [[rng.randrange(5) for _ in range(rng.randrange(2, 9))] for _ in range(5)]
+    for replay in (True, False):
+        model = GPT(config, initial_parameters(config, 5, random.Random(1), Tape()))
+        losses = [step.loss for step in train(model, documents, replay=replay)]
+        digests.append((all_bits(losses), parameters_sha256(model.state_dict)))
+    assert digests[0] == digests[1]
+
+
+# ---- programs that share statements, and their numbers
+
+
+def test_two_programs_over_one_statement():
+    """Each goes down the order of its own selection, or says that its numbers are gone."""
+    with Tape():
+        w = Matrix(3, 3, [0.1 * i for i in range(9)])
+        p = record(lambda i: surprisal(softmax(w[0])[i]), Index(0))
+        q = record(lambda: p.result * 2.0)
+        for target in (2, 1, 0, 2):
+            p(target)
+            w.zero_grad()
+            q.forward()
+            q.backward()
+            found = w.grad
+            w.zero_grad()
+            (surprisal(softmax(w[0])[target]) * 2.0).backward()
+            assert all_bits(found) == all_bits(w.grad)
+        q.forward()
+        p(0)
+        with pytest.raises(OverwrittenError):
+            q.backward()
+
+
+def test_an_infinite_later_position_stays_out():
+    """0 * inf of a position that lies ahead is no part of an earlier one's loss."""
+    config = Config(n_embd=4, n_head=2, block_size=4, std=0.3, zero_output=False, activation="relu")
+    model = GPT(config, initial_parameters(config, 5, random.Random(1), Tape()))
+    tape = model.parameters[0]._tape
+    tokens = [1, 2, 3, 4, 1]
+    program = record(lambda *tokens: model.loss(tokens), *(Index(0) for _ in tokens), tape=tape)
+    wv = model.state_dict["layer0.attn_wv"]
+    for scale in (1.0, 1e150, 1e300, 1e308):
+        wv.data = [scale * x for x in wv.data]
+        outcomes = []
+        for run in (lambda: program(*tokens), lambda: model.loss(tokens).data):
+            try:
+                outcomes.append(all_bits([run()]))
+            except (OverflowError, ValueError, ZeroDivisionError) as error:
+                outcomes.append(type(error))
+        assert outcomes[0] == outcomes[1]
+        wv.data = [x / scale for x in wv.data]
+
+
+def test_recording_does_not_depend_on_the_numbers_of_the_example():
+    """Token 0, which training records with, has probability 0 after itself: the documents' own tokens have not."""
+    with Tape():
+        w = Matrix(3, 3, [-800.0, 0.0, 0.0, 0.0, 0.5, 0.1, 0.2, 0.3, 0.4])
+
+        def loss(tokens):
+            return mean([surprisal(softmax(w[a] + w[a])[b]) for a, b in pairwise(tokens)])
+
+        steps = list(train(Model(loss, [w], Config(steps=3)), [[1, 2, 1], [2, 1]]))
+        assert [step.number for step in steps] == [1, 2, 3]
+
+
+def test_a_program_keeps_the_tables_of_its_indices():
+    with Tape() as tape:
+        rng = random.Random(1)
+        program = record(lambda i: Matrix(4, 2, [rng.random() for _ in range(8)])[i] + Vector([1.0, 2.0]), Index(0))
+        first = program(3)
+        gc.collect()
+        tape.collect()
+        assert program(3) == first
+
+
+def test_a_cycle_of_a_program_and_its_tape_is_collected():
+    """Finalizers run in any order in a cycle; the storage goes with the last of them."""
+    for _ in range(20):
+        with Tape() as tape:
+            w = Matrix(3, 3, [0.1 * i for i in range(9)])
+            program = record(lambda i, w=w: surprisal(softmax(w[i])[i]), Index(0))
+            steps = train(Model(lambda t, w=w: mean([surprisal(softmax(w[a])[a]) for a in t[:-1]]), [w]), [[0, 1, 2]])
+            next(steps)
+        cycle = [tape, program, steps]
+        cycle.append(cycle)
+        del cycle, tape, program, steps, w
+        gc.collect()
+
+
+def test_reading_data_is_frozen_with_a_warning():
+    with Tape():
+        with pytest.warns(FrozenBranchWarning, match="detach"):
+            frozen = record(lambda x: x * x.data, 2.0)
+        assert frozen(3.0) == 6.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            program = record(lambda x, v: x * x.detach() + (v.detach() * v).sum(), 2.0, [1.0, 2.0])
+        x, v = program.inputs
+        assert program(3.0, [4.0, 5.0]) == 9.0 + 41.0
+        program.backward()
+        assert (x.grad, v.grad) == (3.0, [4.0, 5.0])
+        assert Value(2.0).detach().data == 2.0
