@@ -791,10 +791,12 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
     for (size_t r = w->step->groups * w->width; r-- > 0;) {
         const size_t g = r / w->width, i = r % w->width;
         const REAL *adjoint = w->adjoint + r * w->padded;
+        const REAL *values[2] = {NAME(value_row)(w, x, g, i, 0), two ? NAME(value_row)(w, y, g, i, 0) : NULL};
+        REAL *adjoints[2] = {to_x ? NAME(adjoint_row)(w, x, g, i, 0) : NULL, to_y ? NAME(adjoint_row)(w, y, g, i, 0) : NULL};
         for (size_t c = w->terms; c-- > 0;) {
-            REAL *x_adjoint = to_x ? NAME(adjoint_row)(w, x, g, i, c) : NULL;
-            REAL *y_adjoint = to_y ? NAME(adjoint_row)(w, y, g, i, c) : NULL;
-            const REAL *a = NAME(value_row)(w, x, g, i, c), *b = two ? NAME(value_row)(w, y, g, i, c) : a;
+            const size_t at_x = c * x->term * w->padded, at_y = c * y->term * w->padded;
+            REAL *x_adjoint = to_x ? adjoints[0] + at_x : NULL, *y_adjoint = to_y ? adjoints[1] + at_y : NULL;
+            const REAL *a = values[0] + at_x, *b = two ? values[1] + at_y : a;
             for (size_t t = 0; t < w->padded; t += WIDTH) {
                 const VECTOR gt = LOAD(adjoint + t);
                 VECTOR to_first = gt;

@@ -1,6 +1,7 @@
 """The command line: `python -m microgpt` trains on the embedded names and prints samples, as the course's script does.
 
-Only this module prints. Bad input is one line on standard error and exit status 2; Ctrl-C ends with status 130.
+Only this module prints. Bad input is one line on standard error and exit status 2; a training that diverges has status
+1, and Ctrl-C ends with status 130.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -20,9 +22,9 @@ from dataclasses import replace
 from typing import Any, NoReturn, TextIO
 
 from . import __version__
-from .config import PRESETS, Config
+from .config import CHOICES, PRESETS, Config
 from .data import course_names, embedded_names, read_documents
-from .errors import ConfigError, MicrogptError
+from .errors import ConfigError, DivergedError, MicrogptError
 from .model import GPT, SCALARS, SPANS
 from .parameters import initial_parameters, parameter_count, parameters_sha256
 from .sampling import sample
@@ -33,6 +35,7 @@ ENGINES = {"program": (SPANS, True), "span": (SPANS, False), "eager": (SCALARS, 
 # What options set, in the order of the log.
 SETTINGS = ["n_embd", "n_head", "n_layer", "block_size", "steps", "batch_size", "seed"]
 SETTINGS += ["learning_rate", "temperature", "samples"]
+SETTINGS += ["std", "activation", "optimizer", "beta1", "beta2", "weight_decay", "momentum", "decay", "warmup"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,6 +49,15 @@ class _UsageError(MicrogptError):
     """A command line that cannot be understood."""
 
 
+def _default(option: str) -> str:
+    """The default of a setting, in each preset where they differ."""
+    name = option.lstrip("-").replace("-", "_")
+    values = {preset: getattr(config, name) for preset, config in PRESETS.items()}
+    if len(set(values.values())) == 1:
+        return f" (default: {values['course']})"
+    return f" (default: {', '.join(f'{preset} {value}' for preset, value in values.items())})"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="microgpt",
@@ -56,32 +68,67 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"microgpt {__version__}")
     parser.add_argument("command", nargs="?", default="train", help="what to do: train, which is also the default")
     parser.add_argument(
-        "--preset", choices=sorted(PRESETS), default="course", help="which revision of the program (default: course)"
+        "--preset",
+        choices=sorted(PRESETS),
+        default="course",
+        help="which revision of the program: the settings that no option gives (default: course)",
     )
-    parser.add_argument("--data", metavar="FILE", help="UTF-8 text, one document a line (default: 32,469 first names)")
-    parser.add_argument(
+
+    data = parser.add_argument_group("data and output")
+    data.add_argument("--data", metavar="FILE", help="UTF-8 text, one document a line (default: 32,469 first names)")
+    data.add_argument(
         "--course-names", action="store_true", help="the course's own names, downloaded once and kept in the cache"
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="training steps")
-    parser.add_argument("--batch-size", type=int, metavar="B", help="documents a step, gradients averaged (default: 1)")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of the random numbers (default: 42)")
-    parser.add_argument("--n-embd", type=int, metavar="N", help="embedding dimension")
-    parser.add_argument("--n-head", type=int, metavar="N", help="attention heads; divides the embedding dimension")
-    parser.add_argument("--n-layer", type=int, metavar="N", help="layers")
-    parser.add_argument("--block-size", type=int, metavar="N", help="longest sequence of characters")
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="at the first step; it falls to 0")
-    parser.add_argument("--temperature", type=float, metavar="T", help="of sampling: low is careful, high is wild")
-    parser.add_argument("--samples", type=int, metavar="N", help="how many to print")
-    parser.add_argument("--log", metavar="FILE", help="also write one JSON object a line: the run, its steps, samples")
-    parser.add_argument(
+    data.add_argument("--log", metavar="FILE", help="also write one JSON object a line: the run, its steps, samples")
+    data.add_argument("--samples", type=int, metavar="N", help="how many to print" + _default("samples"))
+    data.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="of sampling: low is careful, high is wild" + _default("temperature"),
+    )
+
+    model = parser.add_argument_group("the model")
+    for option, meaning in (
+        ("--n-embd", "embedding dimension"),
+        ("--n-head", "attention heads; divides the embedding dimension"),
+        ("--n-layer", "layers"),
+        ("--block-size", "longest sequence of characters"),
+    ):
+        model.add_argument(option, type=int, metavar="N", help=meaning + _default(option))
+    model.add_argument("--activation", choices=CHOICES["activation"], help="of the MLP" + _default("activation"))
+    model.add_argument("--std", type=float, metavar="X", help="of the initial parameters" + _default("std"))
+
+    training = parser.add_argument_group("training")
+    for option, meaning in (
+        ("--steps", "training steps"),
+        ("--batch-size", "documents a step, gradients averaged"),
+        ("--seed", "seed of the random numbers"),
+        ("--warmup", "steps over which the learning rate rises first"),
+    ):
+        training.add_argument(option, type=int, metavar="N", help=meaning + _default(option))
+    for option, meaning in (
+        ("--learning-rate", "at the first step, or after the warm-up"),
+        ("--beta1", "decay of adam's first moments"),
+        ("--beta2", "decay of adam's second moments"),
+        ("--weight-decay", "of adamw"),
+        ("--momentum", "of sgd"),
+    ):
+        training.add_argument(option, type=float, metavar="X", help=meaning + _default(option))
+    training.add_argument("--optimizer", choices=CHOICES["optimizer"], help="the optimizer" + _default("optimizer"))
+    training.add_argument("--decay", choices=CHOICES["decay"], help="of the learning rate" + _default("decay"))
+
+    computing = parser.add_argument_group("how it computes")
+    computing.add_argument(
         "--mode",
         choices=["exact", "fast"],
         default="exact",
-        help="exact: every bit as in pure Python; fast: trains in float32, with the same losses on average",
+        help="exact: every bit as in pure Python; fast: trains in float32, with the same losses on average "
+        "(default: exact)",
     )
-    parser.add_argument(
+    computing.add_argument(
         "--engine",
-        choices=sorted(ENGINES),
+        choices=list(ENGINES),
         default="program",
         help="recorded programs, vectors recorded anew in every step, or one scalar Value at a time, "
         "slowest; all give the same bits (default: program)",
@@ -228,7 +275,8 @@ def run(arguments: argparse.Namespace) -> int:
             count = parameter_count(state_dict)
             sizes = {name: getattr(config, name) for name in SETTINGS}
             run_of = {"preset": arguments.preset, "engine": arguments.engine, "mode": arguments.mode, **sizes}
-            output.event("run", docs=len(docs), vocab=tokenizer.vocab_size, params=count, **run_of)
+            cut = sum(len(doc) > config.block_size for doc in docs)  # their ends are not learned
+            output.event("run", docs=len(docs), vocab=tokenizer.vocab_size, params=count, **run_of, cut=cut)
             output.line(f"num docs: {len(docs)}")
             output.line(f"vocab size: {tokenizer.vocab_size}")
             output.line(f"num params: {count}")
@@ -248,6 +296,12 @@ def run(arguments: argparse.Namespace) -> int:
             if log is not None:
                 output.event("done", params_sha256=parameters_sha256(state_dict))
             _flush()
+    except DivergedError as error:
+        output.clear()
+        output.event("diverged", step=error.step, message=str(error))
+        _flush()
+        _complain(str(error))
+        return 1
     except KeyboardInterrupt:
         output.clear()
         _flush()
@@ -269,7 +323,8 @@ def _complain(message: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status of a command line: 0, 2 for input that cannot work, 130 when interrupted."""
+    """The exit status of a command line: 0, 1 for a training that diverged, 2 for input that cannot work, 130 when
+    interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a sample may have letters that the terminal has not
     try:
@@ -280,6 +335,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; not an error of ours
         return 0
+    except ConfigError as error:
+        message = re.sub(rf"\b({'|'.join(SETTINGS)})\b", lambda name: "--" + name[0].replace("_", "-"), str(error))
     except MicrogptError as error:
         message = str(error)
     except MemoryError as error:

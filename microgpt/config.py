@@ -9,6 +9,7 @@ from typing import Literal
 
 from .errors import ConfigError
 
+MOST_DOCUMENTS = 1_000_000  # a step; one cannot be interrupted
 CHOICES = {
     "activation": ("relu", "relu_squared"),
     "optimizer": ("adam", "adamw", "sgd"),
@@ -58,6 +59,8 @@ class Config:
         for name in ("n_embd", "n_head", "n_layer", "block_size", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.batch_size > MOST_DOCUMENTS:
+            raise ConfigError(f"batch_size must be at most {MOST_DOCUMENTS:,} documents, not {self.batch_size:,}")
         for name in ("steps", "samples", "std", "learning_rate", "weight_decay", "warmup"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is")

@@ -14,6 +14,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import errors
@@ -89,7 +90,7 @@ class Tape:
     NONE, the id of nothing, or the tape has grown so much that it is time to collect.
     """
 
-    __slots__ = ("__weakref__", "_collect_at", "_handles", "_outer", "_seen", "labels", "limit", "pointer", "recorder")
+    __slots__ = ("__weakref__", "_collect_at", "_handles", "_seen", "labels", "limit", "pointer", "recorder")
 
     def __init__(self) -> None:
         tape = lib.mg_tape_new()
@@ -102,7 +103,6 @@ class Tape:
         self._collect_at = COLLECT_FROM
         self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
         self._seen = 0
-        self._outer: list[Tape] = []
 
     def __repr__(self) -> str:
         try:
@@ -112,15 +112,17 @@ class Tape:
         return f"<Tape: {memory.slots} slots in use, {memory.bytes} bytes>"
 
     def __enter__(self) -> Tape:
-        """Make this the thread's default tape until the block ends."""
-        self._outer.append(default_tape())
-        _local.tape = self
+        """Make this the default tape until the block ends, in this thread and asyncio task."""
+        _entered.set((*_entered.get(), self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _local.tape = self._outer.pop()
+        tapes = _entered.get()
+        last = max((i for i, tape in enumerate(tapes) if tape is self), default=None)
+        if last is not None:
+            _entered.set(tapes[:last] + tapes[last + 1 :])
 
     def mark(self) -> int:
         """This moment, for `rewind`."""
@@ -235,10 +237,13 @@ def _with_subclasses(kind: type[Handle]) -> list[type[Handle]]:
 
 _witness = Handle()  # gc.freeze() hides every object; while it hides this one, it may hide others
 _local = threading.local()
+_entered: ContextVar[tuple[Tape, ...]] = ContextVar("_entered", default=())  # the blocks that are open, innermost last
 
 
 def default_tape() -> Tape:
-    """The calling thread's default tape; made when it is first asked for."""
+    """The tape of the innermost `with` block, or the calling thread's own, made when it is first asked for."""
+    if tapes := _entered.get():
+        return tapes[-1]
     try:
         tape: Tape = _local.tape
     except AttributeError:

@@ -196,7 +196,10 @@ def train(
         except MicrogptError:
             raise
         except (OverflowError, ZeroDivisionError, ValueError) as error:
-            raise DivergedError(f"step {number}: {error}; try a lower learning rate", number) from error
+            what = (
+                "a token got probability 0" if isinstance(error, ValueError) else "a number grew too large for a float"
+            )
+            raise DivergedError(f"step {number}: {what}; try a lower learning rate", number) from error
         if not math.isfinite(loss):
             raise DivergedError(f"step {number}: the loss is {loss}; try a lower learning rate", number)
         yield Step(number, loss)

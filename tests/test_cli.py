@@ -224,11 +224,18 @@ BAD_INPUT = [
     (["--mode", "quick"], "--mode"),
     (["--mode", "fast", "--engine", "span"], "--mode fast"),
     (["--mode", "fast", "--engine", "eager"], "--mode fast"),
-    (["--n-head", "3"], "n_head"),
-    *(([f"--{name.replace('_', '-')}=0"], name) for name in ("n_embd", "n_head", "n_layer", "block_size")),
-    *(([f"--{name.replace('_', '-')}=-1"], name) for name in (*SETTINGS, "n_layer", "learning_rate", "temperature")),
+    (["--n-head", "3"], "--n-head"),
+    *(([f"--{name}=0"], f"--{name}") for name in ("n-embd", "n-head", "n-layer", "block-size", "batch-size")),
+    *(([f"--{name.replace('_', '-')}=-1"], f"--{name.replace('_', '-')}") for name in (*SETTINGS, "learning_rate")),
+    *(
+        ([f"--{name}=-1"], f"--{name}")
+        for name in ("n-layer", "temperature", "warmup", "momentum", "weight-decay", "std")
+    ),
+    (["--batch-size", "10000000000"], "--batch-size"),
+    (["--optimizer", "none"], "--optimizer"),
+    (["--decay", "none"], "--decay"),
     *(([f"--temperature={value}"], "temperature") for value in ("0", "-0.0", "nan", "inf", "1e-320", "1e999")),
-    *(([f"--learning-rate={value}"], "learning_rate") for value in ("nan", "-inf")),
+    *(([f"--learning-rate={value}"], "--learning-rate") for value in ("nan", "-inf")),
     (["--data", "missing.txt"], "missing.txt"),
     (["--data", "missing/docs.txt"], "missing/docs.txt"),
     (["--data", "a\nb.txt"], "b.txt"),
@@ -276,23 +283,26 @@ def test_bad_log(run, directory, log):
 
 @pytest.mark.parametrize("engine", ["span", "eager"])
 def test_diverged(run, directory, engine):
-    """A run that diverges ends with one line that names the step, status 2, and a log of what was reached."""
+    """A run that diverges ends with one line that names the step, status 1, and a log of what was reached."""
     words = [*TINY, "--engine", engine, "--learning-rate", "1e300", "--log", "run.jsonl"]
     status, out, err = run(*words)
-    assert (status, one_line(err)) == (2, True), err
-    assert err.startswith("microgpt: step 3: ")
+    assert (status, one_line(err)) == (1, True), err
+    assert re.fullmatch(
+        r"microgpt: step 3: (a token got probability 0|the loss is nan|a number grew too large for a float); try a lower learning rate\n",
+        err,
+    )
     assert out.splitlines()[-1].startswith("step    2 /")
-    assert [event["event"] for event in read_log(directory / "run.jsonl")] == ["run", "step", "step"]
+    assert [event["event"] for event in read_log(directory / "run.jsonl")] == ["run", "step", "step", "diverged"]
 
 
 @pytest.mark.parametrize("engine", ["span", "eager"])
 def test_diverged_at_the_last_step(run, directory, engine):
-    """Parameters so large that nothing can be sampled are one line and status 2 as well, and the log has no end."""
+    """Parameters so large that nothing can be sampled are one line and status 1 as well, and the log says so."""
     words = [*TINY, "--engine", engine, "--learning-rate", "1e300", "--steps", "2", "--log", "run.jsonl"]
     status, out, err = run(*words)
-    assert (status, one_line(err)) == (2, True), err
+    assert (status, one_line(err)) == (1, True), err
     assert out.splitlines()[-1] == "--- inference ---"
-    assert [event["event"] for event in read_log(directory / "run.jsonl")] == ["run", "step", "step"]
+    assert [event["event"] for event in read_log(directory / "run.jsonl")] == ["run", "step", "step", "diverged"]
 
 
 # ---- ends that come early, and outputs of other kinds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import gc
 import random
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import microgpt
-from microgpt import GPT, Config, Matrix, Tape, Value, Vector, initial_parameters, linear, rmsnorm
+from microgpt import GPT, Config, Matrix, Tape, Value, Vector, default_tape, initial_parameters, linear, rmsnorm
 from microgpt.tape import lib
 
 from .bits import all_bits
@@ -320,3 +321,46 @@ def test_the_stub_matches_the_library():
         found = 0 if signature in ("", "void") else signature.count(",") + 1
         assert (name, found) == (name, parameters)
     assert all(isinstance(getattr(lib, name), int) for name in constants)
+
+
+def test_blocks_belong_to_their_task():
+    """`with Tape()` across an await: each task has the tape of its own block, and the thread its own afterwards."""
+    outside = default_tape()
+
+    async def task(number):
+        with Tape() as mine:
+            for _ in range(number):
+                await asyncio.sleep(0)
+                assert default_tape() is mine
+                assert Value(1.0)._tape is mine
+        assert default_tape() is outside
+
+    async def tasks():
+        await asyncio.gather(*(task(number) for number in (3, 1, 2)))
+
+    asyncio.run(tasks())
+    assert default_tape() is outside
+
+
+def test_one_tape_entered_by_two_threads():
+    """Each thread leaves its own block; the other's default stays."""
+    shared, entered, left = Tape(), threading.Event(), threading.Event()
+    found = []
+
+    def other():
+        mine = default_tape()
+        with shared:
+            entered.set()
+            left.wait()
+            found.append(default_tape() is shared)
+        found.append(default_tape() is mine)
+
+    thread = threading.Thread(target=other)
+    outside = default_tape()
+    with shared:
+        thread.start()
+        entered.wait()
+    assert default_tape() is outside
+    left.set()
+    thread.join()
+    assert found == [True, True]
