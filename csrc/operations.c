@@ -447,6 +447,12 @@ mg_id mg_binary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
 mg_status mg_rule_forward(mg_tape *tape, mg_slot slot) {
     const mg_slot *operand = tape->operand[slot];
     const operation_row *row = &TABLE[mg_code(tape, slot)];
+    if (tape->operation[slot] & MG_JOINED && mg_scalar_arity[mg_code(tape, slot)] == 1 &&
+        tape->operand[slot - 1][0] == operand[0]) { /* the same as the lane before, such as a softmax's 1 / total */
+        tape->value[slot] = tape->value[slot - 1];
+        tape->partial[slot][0] = tape->partial[slot - 1][0];
+        return MG_OK;
+    }
     double b = row->constant ? tape->partial[slot][1] : tape->value[operand[1]];
     outcome out;
     mg_status status = row->rule(tape->value[operand[0]], b, &out);
