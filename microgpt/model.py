@@ -11,7 +11,7 @@ from typing import Any
 
 from . import functions, scalar, vector
 from .config import Config
-from .errors import DataError
+from .errors import ConfigError, DataError
 from .parameters import StateDict
 from .value import Value
 from .vector import Matrix
@@ -24,12 +24,28 @@ SPANS: Any = functions
 SCALARS: Any = scalar
 
 
+def _check(config: Config, state_dict: StateDict) -> None:
+    """ConfigError unless the parameters are those of the configuration: all matrices, each of its size."""
+    e, vocab_size = config.n_embd, state_dict["wte"].rows if "wte" in state_dict else 0
+    shapes = {"wte": (vocab_size, e), "wpe": (config.block_size, e), "lm_head": (vocab_size, e)}
+    for i in range(config.n_layer):
+        shapes |= {f"layer{i}.attn_{name}": (e, e) for name in ("wq", "wk", "wv", "wo")}
+        shapes |= {f"layer{i}.mlp_fc1": (4 * e, e), f"layer{i}.mlp_fc2": (e, 4 * e)}
+    for name, (rows, columns) in shapes.items():
+        w = state_dict.get(name)
+        if w is None:
+            raise ConfigError(f"the configuration has a parameter {name}, of {rows} by {columns}, and there is none")
+        if w.shape != (rows, columns):
+            raise ConfigError(f"{name} is {w.rows} by {w.columns}, and the configuration says {rows} by {columns}")
+
+
 class GPT:
     """A model: its settings, its parameters, and the operations that compute it."""
 
     __slots__ = ("_activation", "_matrices", "config", "operations", "state_dict")
 
     def __init__(self, config: Config, state_dict: StateDict, operations: Any = SPANS) -> None:
+        _check(config, state_dict)
         self.config = config
         self.state_dict = state_dict
         self.operations = operations

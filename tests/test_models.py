@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from microgpt import (
     GPT,
     Config,
+    ConfigError,
     FrozenBranchWarning,
     Index,
     Matrix,
@@ -295,3 +297,13 @@ def test_reading_data_is_frozen_with_a_warning():
         program.backward()
         assert (x.grad, v.grad) == (3.0, [4.0, 5.0])
         assert Value(2.0).detach().data == 2.0
+
+
+def test_a_configuration_that_does_not_fit_its_parameters():
+    config = Config(n_embd=8, n_head=2, block_size=4)
+    with Tape():
+        parameters = initial_parameters(config, 5, random.Random(1))
+        for other in ({"n_embd": 16}, {"block_size": 8}, {"n_layer": 2}):
+            with pytest.raises(ConfigError, match=r"configuration (says|has)"):
+                GPT(replace(config, **other), parameters)
+        assert GPT(config, parameters).config is config
