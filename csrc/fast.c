@@ -22,7 +22,6 @@
 #define POW powf
 #define LOG logf
 #define SQRT sqrtf
-#define FADED 1e-30f /* moments below it count as 0: they move no parameter by a part in 2^24 */
 
 #define ROW fast_plain
 #define WIDTH 4

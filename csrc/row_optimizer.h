@@ -7,6 +7,79 @@ typedef struct {
     REAL learning_rate, beta1, rest1, beta2, rest2, correction1, correction2, epsilon;
 } NAME(adam_numbers);
 
+#if EXACT
+/* beta * x, of a number x below the normal ones, in the same units of 2^-1074, in which it is a whole number: rounded
+   once, to a whole number, as the product is. No operand and no result is below the normal ones, which some processors
+   take a hundred times as long for. */
+FOR_ROW static inline __attribute__((always_inline)) BITS NAME(decayed)(REAL beta, BITS units) {
+    const BITS bits = 0x4330000000000000 | units; /* 2^52 + units */
+    REAL x;
+    memcpy(&x, &bits, sizeof x);
+    x = __builtin_fma(beta, x - 0x1p52, 0x1p52);
+    BITS product;
+    memcpy(&product, &x, sizeof product);
+    return product - 0x4330000000000000;
+}
+
+/* Whether any of BLOCK numbers of `x` or of `y` is below the normal ones, and not 0. */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(any_faded)(const REAL *restrict x, const REAL *restrict y) {
+    typedef uint64_t __attribute__((may_alias)) bits_in_place;
+    const bits_in_place *a = (const bits_in_place *)x, *b = (const bits_in_place *)y;
+    BITS least = INT64_MAX;
+    for (size_t i = 0; i < BLOCK; i++) { /* without its sign, less 1, in the order of unsigned numbers: 0 is the largest */
+        const BITS first = (BITS)((a[i] << 1) + INT64_MAX), second = (BITS)((b[i] << 1) + INT64_MAX);
+        const BITS less = first < second ? first : second;
+        least = less < least ? less : least;
+    }
+    return least < INT64_MIN + 0x001fffffffffffff;
+}
+
+/* A parameter that gets no gradient any more has moments that fade, and then stay below the normal numbers for ever. Where
+   BLOCK parameters have such moments and a gradient of 0, replaces them by 0 and sets `m_later` and `v_later` to the bits
+   that they will have after the step, and to 0 elsewhere; false where there are none. The parameters themselves get the
+   same bits: with numbers as checked here, what such an m takes from a parameter is below 2^-500 and moves none of 2^-400
+   or more, and the root of such a v is below 2^-480 and moves no epsilon. */
+FOR_ROW static __attribute__((noinline)) bool NAME(set_faded_aside)(const REAL *restrict data, const REAL *restrict grad,
+                                                                    REAL *restrict m, REAL *restrict v,
+                                                                    const NAME(adam_numbers) *by,
+                                                                    BITS *restrict m_later, BITS *restrict v_later) {
+    const BITS sign = INT64_MIN, first_normal = 0x0010000000000000, none = 0;
+    BITS g[BLOCK], first[BLOCK], second[BLOCK], parameter[BLOCK];
+    if (!(by->beta1 >= 0 && by->beta1 < 1 && by->beta2 >= 0 && by->beta2 < 1 && by->learning_rate >= 0 &&
+          by->learning_rate <= 0x1p60 && by->correction1 >= 0x1p-60 && by->correction2 >= 0x1p-60 &&
+          by->epsilon >= 0x1p-400)) {
+        return false;
+    }
+    memcpy(g, grad, sizeof g);
+    memcpy(first, m, sizeof first);
+    memcpy(second, v, sizeof second);
+    memcpy(parameter, data, sizeof parameter);
+    for (size_t i = 0; i < BLOCK; i++) {
+        const BITS size = first[i] & ~sign, least = 0x26f0000000000000; /* 2^-400 */
+        const bool m_fades = (g[i] == 0) & (size != 0) & (size < first_normal) & ((parameter[i] & ~sign) >= least);
+        const bool v_fades = (g[i] == 0) & (second[i] > 0) & (second[i] < first_normal);
+        const BITS m_next = NAME(decayed)(by->beta1, m_fades ? size : none);
+        m_later[i] = m_next == 0 ? none : m_next | (first[i] & sign); /* a -0 becomes +0, as +0 is added to it */
+        v_later[i] = NAME(decayed)(by->beta2, v_fades ? second[i] : none);
+        first[i] = m_fades ? none : first[i];
+        second[i] = v_fades ? none : second[i];
+    }
+    memcpy(m, first, sizeof first);
+    memcpy(v, second, sizeof second);
+    return true;
+}
+
+/* What was set aside, in the place of the 0 that the step made of 0. */
+FOR_ROW static void NAME(put_back)(REAL *numbers, const BITS *later) {
+    BITS bits[BLOCK];
+    memcpy(bits, numbers, sizeof bits);
+    for (size_t i = 0; i < BLOCK; i++) {
+        bits[i] |= later[i];
+    }
+    memcpy(numbers, bits, sizeof bits);
+}
+#endif
+
 /* BLOCK parameters, see microgpt.h for what is computed. First as if no square and no root needed pow; then again where one
    does, which is rare. In two loops, so that the divisions and roots of several vectors overlap. */
 FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, REAL *restrict v,
@@ -17,6 +90,9 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
     REAL old_data[BLOCK], old_v[BLOCK], m_hat[BLOCK], v_hat[BLOCK];
     BITS unsure[BLOCK], many = 0;
     uint8_t byte[BLOCK]; /* the same, in less room */
+    BITS m_later[BLOCK], v_later[BLOCK];
+    const bool fades =
+        NAME(any_faded)(m, v) && NAME(set_faded_aside)(data, grad, m, v, numbers, m_later, v_later);
     for (size_t i = 0; i < BLOCK; i++) {
         REAL g = grad[i], square = g * g;
         m[i] = by.beta1 * m[i] + by.rest1 * g;
@@ -64,15 +140,18 @@ FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, R
             data[i] = old_data[i] - by.learning_rate * m_hat[i] / (root + by.epsilon);
         }
     }
+    if (fades) {
+        NAME(put_back)(m, m_later);
+        NAME(put_back)(v, v_later);
+    }
     for (size_t i = 0; i < BLOCK; i++) {
         grad[i] = 0;
     }
 #else
     const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
     for (size_t i = 0; i < BLOCK; i++) {
-        REAL first = by.beta1 * m[i] + by.rest1 * grad[i], second = by.beta2 * v[i] + by.rest2 * grad[i] * grad[i];
-        m[i] = fabsf(first) < FADED ? 0 : first; /* numbers below the normal ones are slow; a NaN stays */
-        v[i] = second < FADED ? 0 : second;
+        m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
+        v[i] = by.beta2 * v[i] + by.rest2 * grad[i] * grad[i];
         data[i] -= by.learning_rate * (m[i] * inverse1) / (SQRT(v[i] * inverse2) + by.epsilon);
         grad[i] = 0;
     }

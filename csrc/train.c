@@ -1,4 +1,5 @@
 /* train.c: many steps of training in one call. */
+#include "float_mode.h"
 #include "kernels.h"
 #include "optimizer.h"
 #include "plan.h"
@@ -356,10 +357,12 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
     if (status != MG_OK) {
         return status;
     }
+    const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
     for (; status == MG_OK && *done < steps; *done += status == MG_OK) {
         status = take_step(trainer, tokens, starts, documents, batch_size, learning_rates[*done], &losses[*done]);
         trainer->steps += status == MG_OK;
     }
+    mg_restore_float_mode(mode);
     store(trainer);
     if (status != MG_OK) {
         clear_gradients(trainer);
@@ -374,9 +377,11 @@ mg_status mg_trainer_losses(mg_trainer *trainer, const int32_t *tokens, const si
     if (status == MG_OK) {
         status = load(trainer);
     }
+    const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
     for (size_t d = from; status == MG_OK && d < to; d++) {
         status = learn(trainer, tokens + starts[d], starts[d + 1] - starts[d], false, &losses[d - from]);
     }
+    mg_restore_float_mode(mode);
     return status;
 }
 

@@ -26,6 +26,7 @@ from microgpt import (
     train,
 )
 from microgpt import training as training_module
+from microgpt._core import ffi, lib
 from microgpt.functions import mean, softmax, surprisal
 
 from . import program
@@ -295,6 +296,28 @@ def test_fast_losses_are_the_same_on_average():
         means[fast] = sum(last) / len(last)
     assert means[True] == pytest.approx(means[False], rel=0.01)
     assert means[True] < 2.2  # it has learned
+
+
+def test_fast_training_counts_numbers_below_the_normal_ones_as_0():
+    """In the core's calls alone: the moments of parameters without a gradient end at 0, and Python's arithmetic is what
+    it was, after steps and after a divergence."""
+    config, tokenizer = replace(SMALL, steps=1), Tokenizer(WORDS)
+    model = model_of(config, tokenizer.vocab_size)
+    core = training_module._Core(model, [tokenizer.encode(WORDS[0])], fast=True)
+    n, steps = sum(len(w.data) for w in model.state_dict.values()), ffi.new("uint64_t *")
+    m, v, tiny = ffi.new("double[]", n), ffi.new("double[]", n), float.fromhex("0x1p-140")
+    assert lib.mg_trainer_write_state(core._pointer, [tiny] * n, [tiny] * n, n, 1) == lib.MG_OK
+    core.run(1, 1)
+    assert lib.mg_trainer_read_state(core._pointer, m, v, n, steps) == lib.MG_OK
+    smallest = float.fromhex("0x1p-126")
+    assert all(abs(x) >= smallest or x == 0 for x in [*m, *v])
+    assert 0.0 in list(m)
+    assert any(x != 0 for x in m)
+    least = 5e-324
+    assert least * 1.0 > 0
+    with pytest.raises(DivergedError):
+        list(train(model_of(replace(config, learning_rate=1e160, steps=20), 3), [[0, 1, 2, 0]], fast=True))
+    assert least * 1.0 > 0
 
 
 def test_fast_is_the_program_engine_only():

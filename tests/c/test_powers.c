@@ -5,6 +5,10 @@
  */
 #include "check.h"
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 /* The file itself, for what its rows keep to themselves. */
 #define mg_exact_kernels the_rows
 #include "exact.c"
@@ -93,6 +97,68 @@ static void squares_in_adam(void) {
     }
 }
 
+/* Moments below the normal numbers, among others, of parameters with and without a gradient: after each of some steps the
+   bits of Python's lines. */
+static void moments_that_fade(void) {
+    enum { N = 1000, STEPS = 40 }; /* with an incomplete block */
+    static double data[N], grad[N], m[N], v[N], expected[3][N];
+    uint64_t state = 5;
+    for (int round = 0; round < rounds(); round++) {
+        for (size_t i = 0; i < N; i++) {
+            const size_t kind = random_below(&state, 8);
+            const double units = (double)random_below(&state, kind & 1 ? 40 : (size_t)1 << 52);
+            data[i] = random_below(&state, 20) == 0 ? 0 : random_number(&state, round % 2 ? -1000 : -9, 3);
+            m[i] = ldexp(kind & 2 ? units : -units, kind < 6 ? -1074 : -1060);
+            v[i] = kind == 7 ? random_number(&state, -60, 0) : ldexp((double)random_below(&state, 3000), -1074);
+        }
+        for (int s = 0; s < STEPS; s++) {
+            const mg_step_numbers step = {.learning_rate = 0.01, .beta1 = round % 3 ? 0.9 : 0.85,
+                                          .beta2 = round % 3 ? 0.95 : 0.99, .epsilon = 1e-8,
+                                          .correction1 = 1 - pow(0.9, s + 1), .correction2 = 1 - pow(0.95, s + 1)};
+            for (size_t i = 0; i < N; i++) {
+                grad[i] = random_below(&state, 8) == 0 ? random_number(&state, -9, 3) : random_below(&state, 9) ? 0.0 : -0.0;
+                const volatile double g = grad[i];
+                expected[1][i] = step.beta1 * m[i] + (1 - step.beta1) * g;
+                expected[2][i] = step.beta2 * v[i] + (1 - step.beta2) * pow(g, 2);
+                const volatile double v_hat = expected[2][i] / step.correction2;
+                expected[0][i] = data[i] - step.learning_rate * (expected[1][i] / step.correction1) /
+                                               (pow(v_hat, 0.5) + step.epsilon);
+            }
+            row.kernels->adam(N, data, grad, m, v, &step);
+            bool same = true;
+            for (size_t i = 0; i < N; i++) {
+                same &= same_bits(data[i], expected[0][i]) && same_bits(m[i], expected[1][i]) &&
+                        same_bits(v[i], expected[2][i]);
+            }
+            CHECK(same);
+        }
+    }
+}
+
+/* Faded moments cost nothing: no operation of the step has an operand or a result below the normal numbers, by the
+   processor's own flags. */
+static void moments_that_have_faded(void) {
+#if defined(__x86_64__)
+    enum { N = 256 };
+    static double data[N], grad[N], m[N], v[N], next_m[N], next_v[N];
+    const mg_step_numbers step = {.learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8,
+                                  .correction1 = 1, .correction2 = 1};
+    for (size_t i = 0; i < N; i++) {
+        data[i] = 0.25 + (double)i;
+        m[i] = ldexp(i % 2 ? 5 : -5000, -1074);
+        v[i] = ldexp(i % 3 ? 10 : 7e9, -1074);
+        next_m[i] = step.beta1 * m[i];
+        next_v[i] = step.beta2 * v[i];
+    }
+    _mm_setcsr(_mm_getcsr() & ~0x3fu);
+    row.kernels->adam(N, data, grad, m, v, &step);
+    CHECK((_mm_getcsr() & 0x12u) == 0); /* a denormal operand, an underflow */
+    for (size_t i = 0; i < N; i++) {
+        CHECK(same_bits(data[i], 0.25 + (double)i) && same_bits(m[i], next_m[i]) && same_bits(v[i], next_v[i]));
+    }
+#endif
+}
+
 /* With beta2 1 the second moment stays; with a first moment, a rate and an epsilon of 1, 1 and 0 the parameter becomes
    -1 / root. */
 static void roots_in_adam(void) {
@@ -172,6 +238,8 @@ static void run_row(powers_row tested) {
     RUN(squares);
     RUN(squares_in_adam);
     RUN(roots_in_adam);
+    RUN(moments_that_fade);
+    RUN(moments_that_have_faded);
     RUN(inverses);
     RUN(inverse_roots);
     RUN(positions_that_are_not_there);
