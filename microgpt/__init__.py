@@ -11,6 +11,7 @@ from .errors import (
     ForeignValueError,
     FrozenBranchWarning,
     MicrogptError,
+    ModelFileError,
     NotReplayableError,
     OverwrittenError,
     ShapeError,
@@ -20,13 +21,14 @@ from .errors import (
 )
 from .functions import attention, gelu, layernorm, linear, mean, relu, relu_squared, rmsnorm, silu, softmax, surprisal
 from .model import GPT, SCALARS, SPANS
-from .optimizers import Adam, Optimizer, learning_rate_at
+from .optimizers import Adam, Optimizer, OptimizerState, learning_rate_at
 from .parameters import initial_parameters, parameter_count, parameters_sha256
 from .program import Program, record
-from .sampling import sample
+from .sampling import next_probabilities, sample
+from .saving import Saved, load, resume, save
 from .tape import Tape, default_tape
 from .tokenizer import Tokenizer
-from .training import Model, Step, train
+from .training import Model, Step, Training, train
 from .value import Value
 from .vector import Index, Matrix, Vector
 
@@ -50,16 +52,20 @@ __all__ = [
     "Matrix",
     "MicrogptError",
     "Model",
+    "ModelFileError",
     "NotReplayableError",
     "Optimizer",
+    "OptimizerState",
     "OverwrittenError",
     "Program",
+    "Saved",
     "ShapeError",
     "StaleValueError",
     "Step",
     "Tape",
     "TapeError",
     "Tokenizer",
+    "Training",
     "Value",
     "Vector",
     "WrongThreadError",
@@ -72,15 +78,19 @@ __all__ = [
     "layernorm",
     "learning_rate_at",
     "linear",
+    "load",
     "mean",
+    "next_probabilities",
     "parameter_count",
     "parameters_sha256",
     "read_documents",
     "record",
     "relu",
     "relu_squared",
+    "resume",
     "rmsnorm",
     "sample",
+    "save",
     "silu",
     "softmax",
     "surprisal",

@@ -43,6 +43,9 @@ class Config:
     momentum: float = 0.9  # of sgd
     decay: Literal["cosine", "linear", "constant"] = "cosine"  # of the learning rate, to 0 at the last step
     warmup: int = 0  # steps over which the learning rate rises first
+    val_fraction: float = 0.0  # of the documents is held out
+    eval_every: int = 0  # steps between two losses of what is held out; 0 is a tenth of the run
+    patience: int = 0  # such losses without a new lowest one end the run; 0 does not
     temperature: float = 0.5  # of sampling; low is careful, high is wild
     samples: int = 20
 
@@ -61,7 +64,7 @@ class Config:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.batch_size > MOST_DOCUMENTS:
             raise ConfigError(f"batch_size must be at most {MOST_DOCUMENTS:,} documents, not {self.batch_size:,}")
-        for name in ("steps", "samples", "std", "learning_rate", "weight_decay", "warmup"):
+        for name in ("steps", "samples", "std", "learning_rate", "weight_decay", "warmup", "eval_every", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is")
         for name in ("temperature", "epsilon"):
@@ -72,6 +75,8 @@ class Config:
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 0 and less than 1, not {getattr(self, name)}")
+        if not 0 <= self.val_fraction < 1:
+            raise ConfigError(f"val_fraction must be at least 0 and less than 1, not {self.val_fraction}")
         if self.n_embd % self.n_head:
             raise ConfigError(f"n_head must divide n_embd: {self.n_embd} lanes do not split into {self.n_head} heads")
         for name, choices in CHOICES.items():

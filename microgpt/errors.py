@@ -12,6 +12,7 @@
     |-- ShapeError                (ValueError)    sizes that do not fit together
     |-- ConfigError               (ValueError)    a setting that cannot work
     |-- DataError                 (ValueError)    a file of documents that cannot be used
+    |-- ModelFileError            (ValueError)    a saved model that cannot be used
     `-- DivergedError             (ArithmeticError)  training reached a loss that is not a finite number
 
     FrozenBranchWarning           (UserWarning)   a recorded function looked at a number, which a replay will not do
@@ -66,6 +67,10 @@ class ConfigError(MicrogptError, ValueError):
 
 class DataError(MicrogptError, ValueError):
     """A file of documents cannot be used; the message names the file, and the line if there is one."""
+
+
+class ModelFileError(MicrogptError, ValueError):
+    """A file does not hold a model that was saved here, or not one that fits; the message names the file."""
 
 
 class FrozenBranchWarning(UserWarning):

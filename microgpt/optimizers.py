@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .config import Config
 from .errors import ShapeError
@@ -20,6 +20,15 @@ def settings_of(config: Config) -> Any:
     kind = KINDS[config.optimizer]
     numbers = config.beta1, config.beta2, config.epsilon, config.weight_decay, config.momentum
     return ffi.new("mg_optimizer *", [kind, *numbers])
+
+
+class OptimizerState(NamedTuple):
+    """What an optimizer remembers: the number of updates, and its first and second moments, one number a parameter,
+    matrix after matrix. Of sgd the first are what momentum has gathered, and the second are 0."""
+
+    steps: int
+    m: Sequence[float]
+    v: Sequence[float]
 
 
 class Optimizer:
@@ -61,6 +70,16 @@ class Optimizer:
     @v.setter
     def v(self, numbers: Sequence[float]) -> None:
         self._v = self._moments(numbers)
+
+    @property
+    def state(self) -> OptimizerState:
+        """All of it. May be set."""
+        return OptimizerState(self.steps, self.m, self.v)
+
+    @state.setter
+    def state(self, state: OptimizerState) -> None:
+        m, v = self._moments(state.m), self._moments(state.v)
+        self.steps, self._m, self._v = state.steps, m, v
 
     def _moments(self, numbers: Sequence[float]) -> Any:
         moments = ffi.new("double[]", list(numbers))

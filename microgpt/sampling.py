@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import cast
 
-from .errors import DivergedError, MicrogptError
+from .errors import ConfigError, DataError, DivergedError, MicrogptError
 from .model import GPT, SPANS
 from .program import Program, record
 from .tokenizer import Tokenizer
@@ -45,24 +46,98 @@ def _anew(model: GPT) -> Callable[[int, int], list[float]]:
     return lambda token_id, pos_id: model.operations.data(model.probabilities(token_id, pos_id, keys, values))
 
 
-def sample(model: GPT, tokenizer: Tokenizer, rng: random.Random, replay: bool = True) -> Iterator[str]:
-    """Yields config.samples documents, each from BOS until BOS comes again or the block is full.
+def _likeliest(weights: list[float], top_k: int | None, top_p: float | None) -> list[float]:
+    """The weights of the top_k likeliest tokens, and of the fewest likeliest that have top_p of them together; 0 for the
+    others. Of equal ones the first is the likelier."""
+    order = sorted(range(len(weights)), key=lambda i: -weights[i])
+    if top_k is not None:
+        order = order[:top_k]
+    if top_p is not None:
+        whole, share, count = sum(weights[i] for i in order), 0.0, 0
+        while count < len(order) and (count == 0 or share < top_p * whole):
+            share += weights[order[count]]
+            count += 1
+        order = order[:count]
+    kept = set(order)
+    return [weight if i in kept else 0.0 for i, weight in enumerate(weights)]
 
-    Makes one draw, `rng.choices` over the probabilities at config.temperature, a token. With `replay` every position is
-    recorded once and replayed in C; without, or when the model computes with scalar Values, every token records anew.
+
+def _encode_prompt(model: GPT, tokenizer: Tokenizer, prompt: str) -> list[int]:
+    unseen = [char for char in prompt if char not in tokenizer.chars]
+    if unseen:
+        raise DataError(f"the prompt has the character {unseen[0]!r}, which the model has not seen")
+    if len(prompt) >= model.config.block_size:
+        size = model.config.block_size
+        raise DataError(f"the prompt has {len(prompt)} characters, and the block is {size}: leave room for one")
+    return tokenizer.encode(prompt)[:-1]
+
+
+def _at_temperature(model: GPT, temperature: float | None) -> GPT:
+    if temperature is None or temperature == 0 or temperature == model.config.temperature:
+        return model
+    return GPT(replace(model.config, temperature=temperature), model.state_dict, model.operations)
+
+
+def sample(
+    model: GPT,
+    tokenizer: Tokenizer,
+    rng: random.Random,
+    replay: bool = True,
+    *,
+    count: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    prompt: str = "",
+) -> Iterator[str]:
+    """Yields `count` documents, each from BOS and the prompt until BOS comes again or the block is full.
+
+    `count` and `temperature` are the configuration's where they are not given. A temperature of 0 takes the likeliest
+    token each time. Only the `top_k` likeliest tokens, and only the fewest that have a probability of `top_p` together,
+    are drawn from. Makes one draw, `rng.choices` over the probabilities, a token, and none at temperature 0. With
+    `replay` every position is recorded once and replayed in C; without, or when the model computes with scalar Values,
+    every token records anew.
+
     DivergedError when the parameters are so large, or no numbers, that there are no probabilities.
     """
+    if count is not None and count < 0:
+        raise ConfigError(f"count must not be negative, as {count} is")
+    if top_k is not None and top_k < 1:
+        raise ConfigError(f"top_k must be at least 1, not {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ConfigError(f"top_p must be greater than 0 and at most 1, not {top_p}")
+    greedy, model = temperature == 0, _at_temperature(model, temperature)
+    beginning = _encode_prompt(model, tokenizer, prompt)
+    return _texts(model, tokenizer, rng, replay, count, greedy, top_k, top_p, beginning)
+
+
+def _texts(
+    model: GPT,
+    tokenizer: Tokenizer,
+    rng: random.Random,
+    replay: bool,
+    count: int | None,
+    greedy: bool,
+    top_k: int | None,
+    top_p: float | None,
+    beginning: list[int],
+) -> Iterator[str]:
     tape = model.state_dict["wte"]._tape
     tokens = range(tokenizer.vocab_size)
     recorded = _Recorded(model) if replay and model.operations is SPANS else None
-    for _ in range(model.config.samples):
+    for _ in range(model.config.samples if count is None else count):
         mark = tape.mark()
         probabilities = recorded or _anew(model)
-        token_id = tokenizer.bos
-        ids: list[int] = []
+        ids = beginning[1:]
         for pos_id in range(model.config.block_size):
+            token_id = beginning[pos_id] if pos_id < len(beginning) else ids[-1]
             try:
-                token_id = rng.choices(tokens, weights=probabilities(token_id, pos_id))[0]
+                weights = probabilities(token_id, pos_id)
+                if pos_id + 1 < len(beginning):
+                    continue  # the next one is given
+                if top_k is not None or top_p is not None:
+                    weights = _likeliest(weights, top_k, top_p)
+                token_id = weights.index(max(weights)) if greedy else rng.choices(tokens, weights=weights)[0]
             except MicrogptError:
                 raise
             except (ArithmeticError, ValueError) as error:
@@ -73,3 +148,16 @@ def sample(model: GPT, tokenizer: Tokenizer, rng: random.Random, replay: bool = 
         if recorded is None:
             tape.rewind(mark)
         yield tokenizer.decode(ids)
+
+
+def next_probabilities(
+    model: GPT, tokenizer: Tokenizer, prompt: str = "", temperature: float | None = None
+) -> dict[str, float]:
+    """How probable each character is to follow the prompt, and, as "", that the document ends there."""
+    model = _at_temperature(model, temperature)
+    tape = model.state_dict["wte"]._tape
+    mark, weights, probabilities = tape.mark(), [], _anew(model)
+    for pos_id, token_id in enumerate(_encode_prompt(model, tokenizer, prompt)):
+        weights = probabilities(token_id, pos_id)
+    tape.rewind(mark)
+    return dict(zip([*tokenizer.chars, ""], weights))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from .config import Config
 from .errors import ConfigError, DataError, DivergedError, MicrogptError
 from .model import GPT, SPANS
-from .optimizers import Optimizer, learning_rate_at, settings_of
+from .optimizers import Optimizer, OptimizerState, learning_rate_at, settings_of
 from .program import record
 from .tape import check, ffi, lib
 from .value import Value
@@ -57,17 +57,40 @@ class _NotPrefixesError(Exception):
     """The loss of a short document is not the beginning of that of a long one."""
 
 
+BLOCK_SECONDS = 0.02  # a call of the core cannot be interrupted
+
+
+class _Engine(Protocol):
+    """What takes the steps."""
+
+    state: OptimizerState
+
+    def run(self, step: int, steps: int) -> tuple[list[float], Exception | None]:
+        """Take steps, the first of which is number `step` from 0. Their losses, the last of which may be no finite
+        number, and the error of the one that failed; in neither case a parameter changed in that step."""
+
+    def held_out_losses(self) -> list[float]:
+        """The loss of each document that is held out."""
+
+
 class _Core:
     """Training in the core: the loss recorded once, for the longest document, and the steps taken in C."""
 
-    __slots__ = ("_config", "_done", "_model", "_pointer", "_program", "_starts", "_tokens")
+    __slots__ = ("_config", "_count", "_done", "_model", "_pointer", "_program", "_size", "_starts", "_tokens")
 
-    def __init__(self, model: Trainable, documents: Sequence[Sequence[int]], fast: bool = False) -> None:
+    def __init__(
+        self,
+        model: Trainable,
+        documents: Sequence[Sequence[int]],
+        fast: bool = False,
+        held_out: Sequence[Sequence[int]] = (),
+    ) -> None:
         config = self._config = model.config
         self._model = model
         self._done = ffi.new("size_t *")
         tokens, starts = array("i"), array("Q", [0])
-        for document in documents:
+        self._count = len(documents)
+        for document in [*documents, *held_out]:
             tokens.extend(document[: config.block_size + 1])
             starts.append(len(tokens))
         self._tokens, self._starts = ffi.from_buffer("int32_t[]", tokens), ffi.from_buffer("size_t[]", starts)
@@ -79,6 +102,7 @@ class _Core:
         if not self._serves(min(end - start for start, end in pairwise(starts)), len(indices)):
             raise _NotPrefixesError
         first, sizes = [w._node for w in parameters], [w._size for w in parameters]
+        self._size = sum(sizes)
         settings = settings_of(config)
         pointer = lib.mg_trainer_new(self._program._pointer, first, sizes, len(first), settings, fast)
         if pointer == ffi.NULL:
@@ -99,54 +123,181 @@ class _Core:
         losses = lib.mg_program_losses(short._pointer, shortest)
         return bool(losses) and losses == lib.mg_program_losses(program._pointer, shortest)
 
-    def run(self, step: int, steps: int) -> tuple[list[float], int]:
-        """Take steps, the first of which is number `step` from 0. Their losses, with that of the step that failed, if
-        one did, and the status of that one; no parameter changed in it."""
+    def run(self, step: int, steps: int) -> tuple[list[float], Exception | None]:
         rates = [learning_rate_at(self._config, i) for i in range(step, step + steps)]
         losses = ffi.new("double[]", steps)
-        documents = self._tokens, self._starts, len(self._starts) - 1, self._config.batch_size
+        documents = self._tokens, self._starts, self._count, self._config.batch_size
         status = lib.mg_trainer_run(self._pointer, *documents, rates, steps, losses, self._done)
-        return ffi.unpack(losses, self._done[0] + (status != lib.MG_OK)), status
+        error = _error_of(status)
+        return ffi.unpack(losses, self._done[0] + (status == lib.MG_NOT_FINITE)), error
+
+    def held_out_losses(self) -> list[float]:
+        first, last = self._count, len(self._starts) - 1
+        losses = ffi.new("double[]", last - first)
+        error = _error_of(lib.mg_trainer_losses(self._pointer, self._tokens, self._starts, first, last, losses))
+        if error is not None:
+            raise error
+        return list(ffi.unpack(losses, last - first))
+
+    @property
+    def state(self) -> OptimizerState:
+        m, v, steps = ffi.new("double[]", self._size), ffi.new("double[]", self._size), ffi.new("uint64_t *")
+        check(lib.mg_trainer_read_state(self._pointer, m, v, self._size, steps))
+        return OptimizerState(steps[0], array("d", m), array("d", v))
+
+    @state.setter
+    def state(self, state: OptimizerState) -> None:
+        check(lib.mg_trainer_write_state(self._pointer, list(state.m), list(state.v), len(state.m), state.steps))
 
 
-BLOCK_SECONDS = 0.02  # a call of the core cannot be interrupted
-
-
-def _in_core(model: Trainable, documents: Sequence[Sequence[int]], block: int | None, fast: bool) -> Iterator[float]:
-    """The losses of all steps."""
+def _error_of(status: int) -> Exception | None:
     try:
-        core = _Core(model, documents, fast)
+        check(status)
+    except (ArithmeticError, ValueError, MemoryError, MicrogptError) as error:
+        return error
+    return None
+
+
+class _Anew:
+    """Training that records the graph again in every step."""
+
+    __slots__ = ("_documents", "_held_out", "_model", "_optimizer")
+
+    def __init__(self, model: Trainable, documents: Sequence[Sequence[int]], held_out: Sequence[Sequence[int]]) -> None:
+        self._model, self._documents, self._held_out = model, documents, held_out
+        self._optimizer = Optimizer(model.config, model.parameters)
+
+    def run(self, step: int, steps: int) -> tuple[list[float], Exception | None]:
+        config, losses = self._model.config, []
+        for number in range(step, step + steps):
+            first = number * config.batch_size
+            batch = [self._documents[i % len(self._documents)] for i in range(first, first + config.batch_size)]
+            try:
+                losses.append(_gradients(self._model, self._optimizer, batch))
+                if not math.isfinite(losses[-1]):
+                    break
+                self._optimizer.update(learning_rate_at(config, number))
+            except (ArithmeticError, ValueError) as error:
+                del losses[number - step :]
+                return losses, error
+        return losses, None
+
+    def held_out_losses(self) -> list[float]:
+        tape, losses = self._model.parameters[0]._tape, []
+        for tokens in self._held_out:
+            mark = tape.mark()
+            losses.append(self._model.loss(tokens).data)
+            tape.rewind(mark)
+        return losses
+
+    @property
+    def state(self) -> OptimizerState:
+        return self._optimizer.state
+
+    @state.setter
+    def state(self, state: OptimizerState) -> None:
+        self._optimizer.state = state
+
+
+class Training:
+    """A training that can be stopped after any step, kept, and taken up again, with the numbers of one that was not.
+
+    The arguments are those of `train`; `held_out` are documents whose loss may be asked for, and `state` is what the
+    optimizer of an earlier training remembered, whose parameters the model has. `taken` is the number of steps that the
+    parameters have behind them, from the first of the run.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        documents: Sequence[Sequence[int]],
+        replay: bool = True,
+        fast: bool = False,
+        held_out: Sequence[Sequence[int]] = (),
+        state: OptimizerState | None = None,
+    ) -> None:
+        config = model.config
+        if (config.steps and not documents) or any(len(tokens) < 2 for tokens in [*documents, *held_out]):
+            raise DataError("training needs documents, each with at least two tokens")
+        if isinstance(model, GPT):
+            model.check_tokens([*documents, *held_out])
+        core = replay and getattr(model, "operations", SPANS) is SPANS
+        if fast and not core:
+            raise ConfigError(
+                "the fast mode is part of the program engine: leave replay on, and the model's operations SPANS"
+            )
+        for w in model.parameters:
+            w.zero_grad()
+        self._config = config
+        self._engine: _Engine | None = None
+        self.taken = 0 if state is None else state.steps
+        if documents or held_out:
+            self._engine = _engine_for(model, documents, held_out, core, fast)
+            if state is not None:
+                self._engine.state = state
+
+    @property
+    def state(self) -> OptimizerState | None:
+        """What the optimizer remembers after `taken` steps; None where there was nothing to train on."""
+        return None if self._engine is None else self._engine.state
+
+    def held_out_loss(self) -> float:
+        """The mean of the losses of the documents that are held out."""
+        losses = [] if self._engine is None else self._engine.held_out_losses()
+        if not losses:
+            raise DataError("no documents are held out")
+        return sum(losses) / len(losses)
+
+    def steps(self, block: int | None = 1, stop: int | None = None) -> Iterator[Step]:
+        """Take steps up to number `stop`, or to the end of the run, and yield a record of each; `block` as for `train`.
+
+        What is left of a block when nobody asks on is lost to the caller, and not to the parameters."""
+        if block is not None and block < 1:
+            raise ConfigError(f"block must be at least 1, or None, not {block}")
+        end = self._config.steps if stop is None else min(stop, self._config.steps)
+        count = block or 1
+        while self.taken < end and self._engine is not None:
+            count = min(count, end - self.taken)
+            first, started = self.taken, time.perf_counter()
+            losses, error = self._engine.run(first, count)
+            seconds = time.perf_counter() - started
+            finite = math.isfinite(losses[-1]) if losses else True
+            self.taken += len(losses) - (not finite)
+            for number, loss in enumerate(losses if finite else losses[:-1], first + 1):
+                yield Step(number, loss)
+            if error is not None or not finite:
+                if isinstance(error, (MicrogptError, MemoryError)):
+                    raise error
+                raise _diverged(self.taken + 1, None if finite else losses[-1], error) from error
+            if block is None:
+                count = max(1, min(4 * count, int(count * BLOCK_SECONDS / max(seconds, 1e-6))))
+
+
+def _engine_for(
+    model: Trainable,
+    documents: Sequence[Sequence[int]],
+    held_out: Sequence[Sequence[int]],
+    core: bool,
+    fast: bool,
+) -> _Engine:
+    if not core:
+        return _Anew(model, documents, held_out)
+    try:
+        return _Core(model, documents, fast, held_out)
     except _NotPrefixesError:
         if fast:
             raise ConfigError("the fast mode needs a loss that is the mean or the sum of a loss a position") from None
-        yield from _recorded_anew(model, documents)
-        return
-    step, count = 0, block or 1
-    while step < model.config.steps:
-        count = min(count, model.config.steps - step)
-        started = time.perf_counter()
-        losses, status = core.run(step, count)
-        seconds = time.perf_counter() - started
-        yield from losses[: count if status == lib.MG_OK else -1]
-        if status == lib.MG_NOT_FINITE:
-            yield losses[-1]
-        check(status)
-        step += count
-        if block is None:
-            count = max(1, min(4 * count, int(count * BLOCK_SECONDS / max(seconds, 1e-6))))
+        return _Anew(model, documents, held_out)
 
 
-def _recorded_anew(model: Trainable, documents: Sequence[Sequence[int]]) -> Iterator[float]:
-    """The losses of all steps, each of which records the graph again."""
-    config = model.config
-    optimizer = Optimizer(config, model.parameters)
-    for step in range(config.steps):
-        first = step * config.batch_size
-        batch = [documents[i % len(documents)] for i in range(first, first + config.batch_size)]
-        loss = _gradients(model, optimizer, batch)
-        if math.isfinite(loss):
-            optimizer.update(learning_rate_at(config, step))
-        yield loss
+def _diverged(step: int, loss: float | None, error: Exception | None) -> DivergedError:
+    if loss is not None:
+        what = f"the loss is {loss}"
+    elif isinstance(error, ValueError):
+        what = "a token got probability 0"
+    else:
+        what = "a number grew too large for a float"
+    return DivergedError(f"step {step}: {what}; try a lower learning rate", step)
 
 
 def train(
@@ -164,9 +315,9 @@ def train(
     numbers are the same. A loss of another form, whose first terms are not the loss of a shorter document, is
     recorded anew in every step.
 
-    `block` is how many steps one call of the core takes, with replay, before their records are yielded: with 1 the
-    parameters are those after the step that was yielded; with more they may be up to block - 1 steps ahead, and a step
-    costs less. None is as many as take some 20 milliseconds, after which an interrupt is noticed.
+    `block` is how many steps are taken before their records are yielded: with 1 the parameters are those after the step
+    that was yielded; with more they may be up to block - 1 steps ahead, and a step costs less. None is as many as take
+    some 20 milliseconds, after which an interrupt is noticed.
 
     `fast`, with replay only, computes in float32 with fused multiply-add and an exponential of its own. The numbers are
     then not the course's: a first step's loss is within 1e-5 of the exact one and its gradients within 1e-3 of their
@@ -175,34 +326,7 @@ def train(
     Raises DivergedError, naming the step, when the loss is not a finite number, or Python's arithmetic would have
     raised on the way to it; the parameters are then those before that step.
     """
-    config = model.config
-    if config.steps and (not documents or any(len(tokens) < 2 for tokens in documents)):
-        raise DataError("training needs documents, each with at least two tokens")
-    if isinstance(model, GPT):
-        model.check_tokens(documents)
-    if block is not None and block < 1:
-        raise ConfigError(f"block must be at least 1, or None, not {block}")
-    core = replay and getattr(model, "operations", SPANS) is SPANS
-    if fast and not core:
-        raise ConfigError(
-            "the fast mode is part of the program engine: leave replay on, and the model's operations SPANS"
-        )
-    for w in model.parameters:
-        w.zero_grad()
-    losses = _in_core(model, documents, block, fast) if core else _recorded_anew(model, documents)
-    for number in range(1, config.steps + 1):
-        try:
-            loss = next(losses)
-        except MicrogptError:
-            raise
-        except (OverflowError, ZeroDivisionError, ValueError) as error:
-            what = (
-                "a token got probability 0" if isinstance(error, ValueError) else "a number grew too large for a float"
-            )
-            raise DivergedError(f"step {number}: {what}; try a lower learning rate", number) from error
-        if not math.isfinite(loss):
-            raise DivergedError(f"step {number}: the loss is {loss}; try a lower learning rate", number)
-        yield Step(number, loss)
+    yield from Training(model, documents, replay, fast).steps(block)
 
 
 def _gradients(model: Trainable, optimizer: Optimizer, batch: Sequence[Sequence[int]]) -> float:

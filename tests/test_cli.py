@@ -17,8 +17,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from microgpt import PRESETS, __version__, cli
-from microgpt import train as real_train
+from microgpt import PRESETS, Training, __version__
+from microgpt import terminal as terminal_module
 from microgpt.cli import main
 
 from . import program
@@ -331,6 +331,8 @@ def test_interrupt_is_not_lost(run, directory, interruptible, monkeypatch):
     The tape keeps Values in a WeakValueDictionary, so a few of a hundred interrupts come there.
     """
 
+    real_steps = Training.steps
+
     class Forgotten:
         pass
 
@@ -339,8 +341,8 @@ def test_interrupt_is_not_lost(run, directory, interruptible, monkeypatch):
         for _ in range(1000):
             pass
 
-    def train(*arguments, **options):
-        for step in real_train(*arguments, **options):
+    def steps(*arguments, **options):
+        for step in real_steps(*arguments, **options):
             if step.number == 2:
                 forgotten = Forgotten()
                 reference = weakref.ref(forgotten, interrupt)
@@ -350,7 +352,7 @@ def test_interrupt_is_not_lost(run, directory, interruptible, monkeypatch):
 
     dropped = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: dropped.append(unraisable.exc_type))
-    monkeypatch.setattr(cli, "train", train)
+    monkeypatch.setattr(Training, "steps", steps)
     status, out, err = run(*TINY, "--log", "run.jsonl")
     assert (status, one_line(err)) == (130, True), err
     assert "inference" not in out
@@ -416,7 +418,7 @@ def test_progress(run, monkeypatch, on_terminal, tick, steps):
     It stays on one line, which is empty again in the end.
     """
     expected = run(*TINY)
-    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=itertools.count(0, tick).__next__))
+    monkeypatch.setattr(terminal_module, "time", SimpleNamespace(monotonic=itertools.count(0, tick).__next__))
     if on_terminal:
         with terminal() as (file, shown):
             monkeypatch.setattr(sys, "stderr", file)
@@ -427,4 +429,4 @@ def test_progress(run, monkeypatch, on_terminal, tick, steps):
         assert (status, out, "") == expected
     clear = "\r\x1b[K"
     drawn = "".join(f"{clear}{step}/5 steps, ..." for step in steps)
-    assert re.sub(r"loss \d\.\d{4}, \d+ steps/s, \d+ s left", "...", err) == drawn + (clear if steps else "")
+    assert re.sub(r"loss \d\.\d{4}, [\d.]+ steps/s, \d+ s left", "...", err) == drawn + (clear if steps else "")

@@ -29,6 +29,9 @@ COURSE = {
     "temperature": 0.5,
     "samples": 20,
     "batch_size": 1,
+    "val_fraction": 0.0,
+    "eval_every": 0,
+    "patience": 0,
 }
 GIST = COURSE | {
     "block_size": 16,
@@ -41,6 +44,7 @@ GIST = COURSE | {
     "decay": "linear",
 }
 WHOLE = ["n_embd", "n_head", "n_layer", "block_size", "batch_size", "steps", "seed", "samples", "warmup"]
+WHOLE += ["eval_every", "patience"]
 REAL = ["std", "learning_rate", "beta1", "beta2", "epsilon", "temperature", "weight_decay", "momentum"]
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -1,0 +1,137 @@
+"""What people see of a run: its lines, its log, its progress; and how they end it.
+
+Only this module and the command line print.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from .errors import ConfigError
+
+
+class Interrupts:
+    """Ctrl-C while the block runs: `come` says so, to be asked between two steps, and a second one raises at once.
+
+    Raised at once, the first could come up inside a callback of the garbage collector, where Python drops it.
+    """
+
+    def __init__(self) -> None:
+        self.come = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.come:
+            raise KeyboardInterrupt
+        self.come = True
+
+    def check(self) -> None:
+        """KeyboardInterrupt if it has come."""
+        if self.come:
+            raise KeyboardInterrupt
+
+
+class Output:
+    """The lines on standard output, the logs, and a progress line on standard error when that is a terminal."""
+
+    def __init__(self, logs: Sequence[TextIO], steps: int, first: int = 0, every: int = 1, quiet: bool = False) -> None:
+        self._logs = logs
+        self._steps = steps
+        self._first = first  # steps that were taken before
+        self._every = every
+        self._quiet = quiet
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._shares = sys.stdout is not None and sys.stdout.isatty()  # its lines come where the progress stands
+        self._text = ""
+        self._shown = False
+        self._started = self._drawn = time.monotonic()
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        if self._shares:
+            self.clear()
+        print(text)
+
+    def detail(self, text: str) -> None:
+        """Print a line that a quiet run has not."""
+        if not self._quiet:
+            self.line(text)
+
+    def event(self, event: str, **fields: object) -> None:
+        """Write to the logs."""
+        for log in self._logs:
+            try:
+                log.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+            except OSError as error:
+                raise ConfigError(f"cannot write the log {log.name}: {error.strerror}") from error
+
+    def step(self, number: int, loss: float) -> None:
+        """A step was taken."""
+        self.event("step", step=number, loss=loss)
+        if number % self._every == 0 or number == self._steps:
+            self.detail(f"step {number:4d} / {self._steps:4d} | loss {loss:.4f}")
+        self._progress(number, loss)
+
+    def _progress(self, step: int, loss: float) -> None:
+        """Shown from the second second on, made anew at most four times a second, the last line of a terminal."""
+        if not self._terminal or step == self._steps:
+            return
+        now = time.monotonic()
+        if now - self._started <= 1:
+            return
+        if now - self._drawn > 0.25:
+            speed = (step - self._first) / (now - self._started)
+            left = (self._steps - step) / speed
+            rate = f"{speed:.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s"
+            self._text = f"{step}/{self._steps} steps, loss {loss:.4f}, {rate}, {left:.0f} s left"[: _columns() - 1]
+            self._drawn = now
+        elif self._shown:
+            return
+        flush()
+        sys.stderr.write(f"\r\x1b[K{self._text}")
+        sys.stderr.flush()
+        self._shown = True
+
+    def clear(self) -> None:
+        """Take the progress line away."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._shown = False
+
+
+def _columns() -> int:
+    """The width of the terminal, of which a longer line would leave pieces behind."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError, AttributeError):
+        return 80
+
+
+def flush() -> None:
+    """Standard output is where it belongs before something else is said."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def complain(message: str) -> None:
+    """One line on standard error, whatever the message holds."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    if sys.stderr is not None:
+        print(f"microgpt: {line}", file=sys.stderr)
