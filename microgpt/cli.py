@@ -341,8 +341,8 @@ class _Run:
         coded = [tokenizer.encode(doc) for doc in held_out]
         self._encoded, self._held_out = encoded, coded
         every = config.eval_every or max(1, config.steps // 10)
-        self._marks = [every if held else None, arguments.save_every]
-        self._stop_after = arguments.stop_after
+        self._marks: list[int | None] = [every if held else None, arguments.save_every]
+        self._stop_after: int | None = arguments.stop_after
         self.taken = self.first
         self.training: Training
 
@@ -356,7 +356,7 @@ class _Run:
         stops = [(self.taken // every + 1) * every for every in self._marks if every]
         if self._stop_after is not None:
             stops.append(self._stop_after)
-        return min([stop for stop in stops if stop > self.taken] + [self.config.steps])
+        return min([self.config.steps, *(stop for stop in stops if stop > self.taken)])
 
     @property
     def stops_here(self) -> bool:
