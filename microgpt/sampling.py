@@ -47,7 +47,7 @@ def _anew(model: GPT) -> Callable[[int, int], list[float]]:
 
 
 def _likeliest(weights: list[float], top_k: int | None, top_p: float | None) -> list[float]:
-    """The weights of the top_k likeliest tokens, and of the fewest likeliest that have top_p of them together; 0 for the
+    """The weights of the top_k likeliest tokens, and of the fewest likeliest that together have top_p; 0 for the
     others. Of equal ones the first is the likelier."""
     order = sorted(range(len(weights)), key=lambda i: -weights[i])
     if top_k is not None:

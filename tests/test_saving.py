@@ -125,7 +125,7 @@ def test_round_trip(fast):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("replay", [True, False])
 def test_resume_in_python(optimizer, replay):
-    """A training that stopped after any step goes on with the bits of one that did not, whichever engine takes it up."""
+    """A training that stopped after any step goes on with the bits of one that did not, whichever engine goes on."""
     config = replace(SMALL, optimizer=optimizer, batch_size=3, warmup=2)
     whole, documents = trained(config)
     for stop in range(config.steps + 1):
