@@ -7,7 +7,7 @@ are in the C core. A Value is a handle on one lane of a tape: the tape keeps wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, Union, cast
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, Union, cast
 
 from .errors import ShapeError
 from .tape import NONE, Handle, Tape, check, default_tape, ffi, lib
@@ -21,21 +21,56 @@ _ADD, _MUL, _POW, _EXPONENT = lib.MG_ADD, lib.MG_MUL, lib.MG_POW, lib.MG_EXPONEN
 
 
 class _ValueType(type):
-    """Makes `Value(...)` record. An operator makes its result's handle without coming here, which saves a tenth."""
+    """Makes `Value(...)` record. An operator makes its result's handle without coming here, and without an `__init__`,
+    which saves a tenth; so only the classes that derive from Value have one."""
 
-    def __call__(cls, data: Number, children: Iterable[Value] = (), local_grads: Iterable[Number] = ()) -> Value:
-        children, local_grads = tuple(children), tuple(local_grads)
-        if children or local_grads:
-            tape, node = _record_custom(data, children, local_grads)
-        else:
-            tape = default_tape()
-            node = lib.mg_leaf(tape.pointer, data)
+    def __call__(cls, *arguments: Any, **options: Any) -> Any:
+        if cls is not Value:
+            return super().__call__(*arguments, **options)
+        out = _bare()
+        if len(arguments) != 1 or options:
+            _record(out, *arguments, **options)
+            return out
+        tape = default_tape()
+        node = lib.mg_leaf(tape.pointer, arguments[0])
         if node > tape.limit:
             tape.attend(node)
-        out: Value = super().__call__()
         out._node = node
         out._tape = tape
         return out
+
+    def mro(cls) -> list[type]:
+        order = super().mro()
+        for place, base in enumerate(order[1:], 1):
+            if isinstance(base, _ValueType):  # Value, or what derives from it and has it already
+                return order if _Initialized in order else [*order[:place], _Initialized, *order[place:]]
+        return order
+
+
+def _record(
+    out: Value, data: Number, children: Iterable[Value] = (), local_grads: Iterable[Number] = (), *, label: str = ""
+) -> None:
+    children, local_grads = tuple(children), tuple(local_grads)
+    if children or local_grads:
+        tape, node = _record_custom(data, children, local_grads)
+    else:
+        tape = default_tape()
+        node = lib.mg_leaf(tape.pointer, data)
+    if node > tape.limit:
+        tape.attend(node)
+    out._node = node
+    out._tape = tape
+    if label:
+        out.label = label
+
+
+class _Initialized(Handle):
+    """What stands before Value in the classes that derive from it."""
+
+    __slots__ = ()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        _record(cast(Value, self), *arguments, **options)
 
 
 class Value(Handle, metaclass=_ValueType):
@@ -43,15 +78,21 @@ class Value(Handle, metaclass=_ValueType):
 
     Value(data) is a leaf. Value(data, children, local_grads) is the result of an operation of one's own: `backward()`
     adds `local_grad * grad` to the gradient of each child, in order. Data is float64; whatever `float()` takes will do.
-    Operators take ints and floats on either side and raise what Python's floats raise.
+    Operators take numbers on either side, which become floats first, and raise what Python's floats raise. `label` is a
+    name for drawing. A copy or a pickle of a leaf is a leaf of its own, with its data, gradient and label.
     """
 
-    __slots__ = ()
+    __slots__ = ("__dict__",)  # attributes of one's own, as hand-written optimizers set them; made when one is
 
     if TYPE_CHECKING:  # what _ValueType.__call__ takes
 
         def __init__(
-            self, data: Number, children: Iterable[Value] = (), local_grads: Iterable[Number] = ()
+            self,
+            data: Number,
+            children: Iterable[Value] = (),
+            local_grads: Iterable[Number] = (),
+            *,
+            label: str = "",
         ) -> None: ...
 
     # ---- data and gradient
@@ -147,16 +188,26 @@ class Value(Handle, metaclass=_ValueType):
     __rmul__ = __mul__
 
     def __sub__(self, other: Value | Number) -> Value:
-        return self + (-other)  # type: ignore[operator]
+        if isinstance(other, Value):
+            return self + (-other)
+        number = _plain(other)
+        return NotImplemented if number is None else self + (-number)
 
     def __rsub__(self, other: Number) -> Value:
-        return other + (-self)
+        return (-self) + other
 
     def __truediv__(self, other: Value | Number) -> Value:
-        return self * other**-1  # type: ignore[operator]
+        if isinstance(other, Value):
+            return self * other**-1
+        number = _plain(other)
+        return NotImplemented if number is None else self * number**-1
 
     def __rtruediv__(self, other: Number) -> Value:
-        return other * self**-1
+        return self**-1 * other
+
+    def __pos__(self) -> Value:
+        """The value itself."""
+        return self
 
     def __abs__(self) -> Value:
         """The absolute value; the derivative at 0 is 0."""
@@ -193,6 +244,44 @@ class Value(Handle, metaclass=_ValueType):
     def cos(self) -> Value:
         """The cosine of an angle in radians."""
         return self._result(_unary(self._tape.pointer, lib.MG_COS, self._node))
+
+    def tan(self) -> Value:
+        """The tangent of an angle in radians: sin / cos."""
+        return self.sin() / self.cos()
+
+    def sinh(self) -> Value:
+        """The hyperbolic sine: (exp(x) - exp(-x)) * 0.5."""
+        return (self.exp() - (-self).exp()) * 0.5
+
+    def cosh(self) -> Value:
+        """The hyperbolic cosine: (exp(x) + exp(-x)) * 0.5."""
+        return (self.exp() + (-self).exp()) * 0.5
+
+    def silu(self) -> Value:
+        """x * sigmoid(x)."""
+        return self * self.sigmoid()
+
+    def leaky_relu(self, negative_slope: float = 0.01) -> Value:
+        """x where it is above 0, and negative_slope, at most 1, times x elsewhere."""
+        if not 0 <= negative_slope <= 1:
+            raise ValueError(f"negative_slope must be from 0 to 1, not {negative_slope}")
+        return self.max(self * negative_slope)
+
+    def elu(self, alpha: float = 1.0) -> Value:
+        """x where it is above 0, and alpha * (exp(x) - 1) elsewhere."""
+        return self.relu() + (self.min(0.0).exp() - 1) * alpha
+
+    def pow(self, exponent: Value | Number) -> Value:
+        """self ** exponent."""
+        return self**exponent
+
+    def item(self) -> float:
+        """The number: torch's name for `data`."""
+        return self.data
+
+    def zero_grad(self) -> None:
+        """Set the gradient to 0."""
+        self.grad = 0.0
 
     def max(self, other: Value | Number) -> Value:
         """The larger of the two, this one if they are equal; the gradient goes to it alone."""
@@ -232,21 +321,50 @@ class Value(Handle, metaclass=_ValueType):
     # ---- comparing: by the numbers of this moment, which no derivative and no replay can see
 
     def __lt__(self, other: Value | Number) -> bool:
-        return self._noticed() < _number(other)
+        number = _plain(other)
+        return NotImplemented if number is None else self._noticed() < number
 
     def __le__(self, other: Value | Number) -> bool:
-        return self._noticed() <= _number(other)
+        number = _plain(other)
+        return NotImplemented if number is None else self._noticed() <= number
 
     def __gt__(self, other: Value | Number) -> bool:
-        return self._noticed() > _number(other)
+        number = _plain(other)
+        return NotImplemented if number is None else self._noticed() > number
 
     def __ge__(self, other: Value | Number) -> bool:
-        return self._noticed() >= _number(other)
+        number = _plain(other)
+        return NotImplemented if number is None else self._noticed() >= number
 
     def __bool__(self) -> bool:
         """Always true, as for any object of the course's class."""
         self._noticed()
         return True
+
+    def __round__(self, digits: int | None = None) -> float:
+        """The number rounded, as a float or an int; it has no derivative."""
+        return round(self._noticed(), digits)
+
+    def __float__(self) -> NoReturn:
+        raise TypeError("a Value does not become a float by itself, which would lose its derivative: use its data")
+
+    def __format__(self, spec: str) -> str:
+        """The number in a format for floats; without one, what `repr` gives."""
+        return format(self.data, spec) if spec else repr(self)
+
+    def __reduce__(self) -> Any:
+        """For copy and pickle, of leaves."""
+        if self._op:
+            raise TypeError(
+                "a Value that was computed lives on its tape and cannot be copied or pickled: keep its data"
+            )
+        return _leaf, (self.data, self.grad, self.label, dict(self.__dict__))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Value:
+        """As `copy`: `__reduce__` says what of it is kept."""
+        leaf, arguments = self.__reduce__()
+        copied: Value = leaf(*arguments)
+        return copied
 
     def _noticed(self) -> float:
         if self._tape.recorder is not None:
@@ -325,11 +443,30 @@ def value_at(tape: Tape, node: int, lane: bool = False) -> Value:
     return cast(Value, handle)
 
 
-def _number(x: Value | Number) -> float:
-    return x.data if isinstance(x, Value) else float(x)
+def _plain(x: Value | Number) -> float | None:
+    """The number as Python's; None if it is none. Those of numpy have an arithmetic of their own, which may wrap."""
+    if type(x) is float or type(x) is int:
+        return x
+    if isinstance(x, Value):
+        return x.data
+    if isinstance(x, (str, bytes, bytearray)):
+        return None
+    try:
+        return float(x)
+    except TypeError:
+        return None
+
+
+def _leaf(data: float, grad: float, label: str, attributes: dict[str, Any]) -> Value:
+    leaf = Value(data, label=label)
+    leaf.grad = grad
+    leaf.__dict__.update(attributes)
+    return leaf
 
 
 def _record_custom(data: Number, children: tuple[Value, ...], local_grads: tuple[Number, ...]) -> tuple[Tape, int]:
+    if children and not local_grads:
+        raise ShapeError("a Value with children needs local_grads, the derivative with respect to each, in their order")
     if len(children) != len(local_grads):
         raise ShapeError(f"{len(children)} children but {len(local_grads)} local_grads: give one for each child")
     tape = children[0]._tape
