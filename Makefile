@@ -53,5 +53,5 @@ wheel: install ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build --quiet
 
 clean: ## everything that was built
-	rm -rf build dist *.egg-info microgpt/_core.abi3.so microgpt/_core.c .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV)/.installed build dist *.egg-info microgpt/_core.abi3.so microgpt/_core.c .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	$(MAKE) --no-print-directory -C tests/c clean

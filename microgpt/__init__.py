@@ -2,6 +2,7 @@
 
 from .config import PRESETS, Config
 from .data import course_names, embedded_names, read_documents
+from .drawing import Drawing, draw
 from .errors import (
     BusyTapeError,
     ClosedTapeError,
@@ -46,6 +47,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DivergedError",
+    "Drawing",
     "ForeignValueError",
     "FrozenBranchWarning",
     "Index",
@@ -72,6 +74,7 @@ __all__ = [
     "attention",
     "course_names",
     "default_tape",
+    "draw",
     "embedded_names",
     "gelu",
     "initial_parameters",

@@ -46,6 +46,7 @@ ffibuilder.set_source(
     include_dirs=["csrc"],
     depends=["microgpt/_build.py", *(f"csrc/{path.name}" for path in sorted((root / "csrc").glob("*.h")))],
     extra_compile_args=COMPILE_ARGS,
+    extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],  # without symbols, a quarter of the size
     libraries=[] if sys.platform == "win32" else ["m"],
     py_limited_api=True,
 )

@@ -22,6 +22,7 @@ from typing import Any, NoReturn, TextIO, cast
 from . import __version__
 from .config import CHOICES, PRESETS, Config
 from .data import course_names, embedded_names, read_documents
+from .drawing import draw, evaluate
 from .errors import ConfigError, DataError, DivergedError, MicrogptError, ModelFileError
 from .model import GPT, SCALARS, SPANS
 from .optimizers import OptimizerState
@@ -31,6 +32,7 @@ from .saving import Directory, Saved, load, save
 from .terminal import Interrupts, Output, complain, flush
 from .tokenizer import Tokenizer
 from .training import Training
+from .value import Value
 
 ENGINES = {"program": (SPANS, True), "span": (SPANS, False), "eager": (SCALARS, False)}  # operations, replayed?
 # What options set, in the order of the log.
@@ -66,7 +68,7 @@ def _default(option: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="microgpt",
-        usage="python -m microgpt [train] [options], or: python -m microgpt sample|eval MODEL [options]",
+        usage="python -m microgpt [train] [options], or: python -m microgpt sample|eval|graph ...",
         description="Train a tiny GPT on the lines of a text and print samples, exactly as the 200-line program does.",
         allow_abbrev=False,
     )
@@ -197,9 +199,7 @@ def _train_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
     arguments = _parse(parser, words)
     if arguments.command != "train":
-        parser.error(
-            f"there is no command {arguments.command!r}: they are train, which may be left out, sample and eval"
-        )
+        parser.error(f"there is no command {arguments.command!r}: there are train, sample, eval and graph")
     return arguments
 
 
@@ -576,9 +576,46 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _graph_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="microgpt graph",
+        usage="python -m microgpt graph EXPRESSION name=value ... [-o FILE.svg|.dot]",
+        description="Compute an expression and its gradients, and draw the graph: DOT, or with graphviz SVG.",
+        epilog='example: python -m microgpt graph "a*b + c.tanh()" a=2 b=-3 c=10 -o graph.svg',
+        allow_abbrev=False,
+    )
+    parser.add_argument("expression", metavar="EXPRESSION", help="of numbers, names, + - * / ** and functions")
+    parser.add_argument("values", metavar="name=value", nargs="*", help="the number of each name")
+    parser.add_argument("-o", metavar="FILE", dest="out", help="a .dot or a .svg file (default: DOT is printed)")
+    return parser
+
+
+def _graph(arguments: argparse.Namespace) -> int:
+    names = {}
+    for word in arguments.values:
+        name, _, number = word.partition("=")
+        try:
+            names[name] = Value(float(number), label=name)
+        except ValueError:
+            raise ConfigError(f"{word!r} gives no number to a name: write it as a=2") from None
+    result = evaluate(arguments.expression, names)
+    result.backward()
+    picture = draw(result)
+    if arguments.out is None:
+        print(picture, end="")
+        flush()
+        return 0
+    try:
+        picture.save(arguments.out)
+    except OSError as error:
+        raise ConfigError(f"cannot write {arguments.out}: {error.strerror or error}") from error
+    return 0
+
+
 COMMANDS: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]] = {
     "sample": (_sample_parser, _sample),
     "eval": (_eval_parser, _evaluate),
+    "graph": (_graph_parser, _graph),
 }
 
 

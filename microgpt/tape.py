@@ -11,7 +11,9 @@ and calls `rewind`.
 from __future__ import annotations
 
 import gc
+import os
 import threading
+import warnings
 import weakref
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -22,11 +24,19 @@ from . import errors
 try:
     from ._core import ffi as ffi  # for the modules that record on a tape
     from ._core import lib as lib
-except ImportError as error:
-    raise ImportError("microgpt's C core is not built for this Python; in a checkout, run: pip install -e .") from error
+except ImportError:
+    raise ImportError("microgpt's C core is not built for this Python; in a checkout, run: pip install -e .") from None
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+if (_wanted := os.environ.get("MICROGPT_KERNELS")) and ffi.string(lib.mg_kernels_name()).decode() != _wanted:
+    warnings.warn(
+        f"MICROGPT_KERNELS is {_wanted!r}, which this processor has no kernels of: "
+        f"it computes with {ffi.string(lib.mg_kernels_name()).decode()}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 NONE: int = lib.MG_NONE
 COLLECT_FROM = 1 << 18  # slots; a smaller tape (11 MB) is not worth a collection

@@ -30,5 +30,9 @@ class Tokenizer:
             raise DataError(f"the character {error.args[0]!r} is in none of the documents") from None
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids, none of them BOS."""
-        return "".join(self.chars[i] for i in ids)
+        """The text of some ids; BOS has none. DataError for what is no token's id."""
+        ids = list(ids)
+        for i in ids:
+            if not 0 <= i <= self.bos:
+                raise DataError(f"there is no token {i}: they are 0 to {self.bos}")
+        return "".join(self.chars[i] for i in ids if i != self.bos)

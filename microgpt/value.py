@@ -27,6 +27,8 @@ class _ValueType(type):
     def __call__(cls, *arguments: Any, **options: Any) -> Any:
         if cls is not Value:
             return super().__call__(*arguments, **options)
+        if not arguments and "data" not in options:
+            raise TypeError("Value() needs its data: Value(2.0)")
         out = _bare()
         if len(arguments) != 1 or options:
             _record(out, *arguments, **options)

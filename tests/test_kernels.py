@@ -16,6 +16,7 @@ from microgpt import Matrix
 from microgpt.tape import check, ffi, lib
 
 from .bits import all_bits
+from .rows import processor_has
 
 ROWS = ["plain", "avx2", "avx512", "neon"]
 RATE, BETA1, BETA2, EPSILON = 0.01, 0.9, 0.95, 1e-8
@@ -88,6 +89,7 @@ def test_adam_equals_python_in_every_row(row):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     if done.stdout.strip() != row:
+        assert not processor_has(row), "a row that this processor has did not run"
         pytest.skip(f"this processor has no row {row}")
 
 
@@ -165,3 +167,16 @@ def test_an_overflowing_square_changes_nothing():
     assert w.data == [1.0, 2.0, 3.0, 4.0]
     assert list(m) == list(v) == [0.0] * 4
     assert w[1].grad == [1.0, 1e200]
+
+
+def test_unknown_row():
+    """A name in MICROGPT_KERNELS that is no row of this processor is said, once, and not followed."""
+    environment = {**os.environ, "MICROGPT_KERNELS": "avx1024"}
+    code = "import microgpt; print(microgpt.Value(1.0).data)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1.0\n")
+    assert done.stderr.count("MICROGPT_KERNELS") == 1
+    assert "avx1024" in done.stderr
+    environment["MICROGPT_KERNELS"] = "plain"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -56,3 +56,12 @@ def test_unknown_character(text, unknown):
         Tokenizer(["ab", "ba"]).encode(text)
     assert isinstance(caught.value, ValueError)
     assert repr(unknown) in str(caught.value)
+
+
+def test_decoding():
+    """BOS has no text; what is no token is refused, also counted from the end."""
+    tokenizer = Tokenizer(["abc"])
+    assert tokenizer.decode(tokenizer.encode("cab")) == "cab"
+    for wrong in (-1, 4):
+        with pytest.raises(DataError, match=f"no token {wrong}"):
+            tokenizer.decode([0, wrong])

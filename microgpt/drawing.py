@@ -1,0 +1,141 @@
+"""Pictures of graphs: what a Value was computed from, as text in graphviz's DOT language, and as SVG where that is.
+
+draw(loss)                     in a notebook: the picture
+print(draw(loss))              DOT
+draw(loss).save("loss.svg")    or loss.dot, which needs nothing
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import os
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import ConfigError
+from .value import Value
+
+METHODS = ["abs", "cos", "cosh", "elu", "exp", "leaky_relu", "log", "max", "min", "pow", "relu", "sigmoid", "silu"]
+METHODS += ["sin", "sinh", "sqrt", "tan", "tanh"]
+
+
+class Drawing:
+    """The picture of a graph. `dot` is its DOT text, which `str` gives too."""
+
+    def __init__(self, dot: str) -> None:
+        self.dot = dot
+
+    def __str__(self) -> str:
+        return self.dot
+
+    def svg(self) -> str:
+        """The picture as SVG. ConfigError where there is no graphviz, whose program is `dot`."""
+        program = shutil.which("dot")
+        if program is None:
+            raise ConfigError("an SVG is drawn by graphviz, and there is no program 'dot': install it, or keep the DOT")
+        done = subprocess.run([program, "-Tsvg"], input=self.dot.encode(), capture_output=True, check=False)
+        if done.returncode:
+            raise ConfigError(f"graphviz cannot draw this: {done.stderr.decode(errors='replace').strip()[:200]}")
+        return done.stdout.decode()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .dot or a .svg file, whichever the name says."""
+        name = os.fspath(path)
+        if not name.endswith((".dot", ".svg")):
+            raise ConfigError(f"{name} must end in .dot or .svg, which says what to draw")
+        text = self.svg() if name.endswith(".svg") else self.dot
+        with open(name, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """For notebooks."""
+        return {"image/svg+xml": self.svg()} if shutil.which("dot") else {"text/plain": self.dot}
+
+
+def draw(value: Value, *, depth: int | None = None, nodes: int = 100) -> Drawing:
+    """What a Value was computed from, the operands at the left: label, data and gradient of each, and the operations.
+
+    Of a large graph the values nearest to this one: at most `nodes`, and at most `depth` operations away, with dashes
+    where there is more.
+    """
+    if nodes < 1 or (depth is not None and depth < 0):
+        raise ConfigError("a drawing has at least one node, and a depth of 0 or more")
+    numbers, waiting = {value: 0}, deque([(value, 0)])
+    lines = ["digraph {", "  rankdir=LR", '  node [fontname="Helvetica" fontsize=10]']
+    while waiting:
+        v, away = waiting.popleft()
+        n = numbers[v]
+        label = f"{_escaped(v.label)} | " if v.label else ""
+        lines.append(f'  v{n} [shape=record label="{{ {label}data {v.data:.6g} | grad {v.grad:.6g} }}"]')
+        if not v._op:
+            continue
+        lines += [f'  o{n} [shape=circle label="{_escaped(v._op)}"]', f"  o{n} -> v{n}"]
+        missing = 0
+        for child in v._children:
+            if child not in numbers and (away == depth or len(numbers) >= nodes):
+                missing += 1
+                continue
+            if child not in numbers:
+                numbers[child] = len(numbers)
+                waiting.append((child, away + 1))
+            lines.append(f"  v{numbers[child]} -> o{n}")
+        if missing:
+            lines += [f'  m{n} [shape=plaintext label="{missing} more"]', f"  m{n} -> o{n} [style=dashed]"]
+    return Drawing("\n".join([*lines, "}", ""]))
+
+
+def _escaped(text: str) -> str:
+    return "".join("\\" + c if c in '\\"{}|<>' else c if c.isprintable() else " " for c in text)
+
+
+_OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+
+
+def evaluate(expression: str, names: Mapping[str, Value]) -> Value:
+    """The Value of an expression of numbers, names, + - * / **, and a Value's methods, which may be written as
+    functions too. ConfigError for anything else, and for arithmetic that Python refuses."""
+    try:
+        value = _evaluated(ast.parse(expression.strip(), mode="eval").body, names)
+    except SyntaxError as error:
+        raise ConfigError(f"{expression!r} is no expression: {error.msg}") from None
+    except (ArithmeticError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{expression[:80]!r} cannot be computed: {error}") from None
+    return value if isinstance(value, Value) else Value(value)
+
+
+def _evaluated(node: ast.expr, names: Mapping[str, Value]) -> Any:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return float(node.value)  # type: ignore[arg-type]
+    if isinstance(node, ast.Name):
+        if node.id not in names:
+            raise ConfigError(f"there is no value for {node.id!r}: give {node.id}=NUMBER")
+        return names[node.id]
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_evaluated(node.left, names), _evaluated(node.right, names))
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_evaluated(node.operand, names))
+    if isinstance(node, ast.Call) and not node.keywords:
+        arguments = [_evaluated(argument, names) for argument in node.args]
+        if isinstance(node.func, ast.Attribute):
+            arguments.insert(0, _evaluated(node.func.value, names))
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name not in METHODS:
+            raise ConfigError(f"there is no function {name!r}: there are {', '.join(METHODS)}")
+        if arguments:
+            first = arguments[0] if isinstance(arguments[0], Value) else Value(arguments[0])
+            return abs(first) if name == "abs" else getattr(first, name)(*arguments[1:])
+    raise ConfigError(f"{ast.unparse(node)[:80]!r} is neither a number, a name, an operator nor a function")
