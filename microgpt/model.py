@@ -52,6 +52,11 @@ class GPT:
         self._activation = operations.relu if config.activation == "relu" else operations.relu_squared
         self._matrices: Mapping[str, Any] = {name: operations.matrix(w) for name, w in state_dict.items()}
 
+    def __repr__(self) -> str:
+        c, count = self.config, sum(w.rows * w.columns for w in self.parameters)
+        sizes = f"n_embd {c.n_embd}, n_head {c.n_head}, n_layer {c.n_layer}, block_size {c.block_size}"
+        return f"<GPT of {count:,} parameters: {sizes}>"
+
     @property
     def parameters(self) -> list[Matrix]:
         """What is learned, in order."""

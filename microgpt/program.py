@@ -76,6 +76,12 @@ class Program:
             check(lib.mg_program_bind(self._pointer, numbers[id(selector.index)], node, operand, entry, *run))
         check(lib.mg_program_plan(self._pointer))
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(type(handle).__name__ for handle in self.inputs)
+        what = "Value" if isinstance(self.result, Value) else "Vector"
+        how = "planned" if self.why_not_planned is None else f"not planned: {self.why_not_planned}"
+        return f"<Program ({kinds[:60] + '...' if len(kinds) > 60 else kinds}) -> {what}, {how}>"
+
     def __call__(self, *values: Any) -> float | list[float]:
         """Set the inputs, run forward, and return the result's numbers."""
         self.set(*values)

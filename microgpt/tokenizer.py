@@ -22,6 +22,10 @@ class Tokenizer:
         """The number of tokens, BOS included."""
         return len(self.chars) + 1
 
+    def __repr__(self) -> str:
+        chars = "".join(self.chars)
+        return f"<Tokenizer of {len(chars)} characters and BOS: {chars if len(chars) <= 60 else chars[:57] + '...'}>"
+
     def encode(self, doc: str) -> list[int]:
         """BOS, the ids of the characters, BOS. DataError for a character that was in none of the documents."""
         try:

@@ -187,7 +187,7 @@ class Vector(Lanes):
         return record_largest(self._size, 1, View(self, group=1))
 
     def __repr__(self) -> str:
-        return f"Vector({self.data})"
+        return f"Vector({_shortened(self.data)})"
 
 
 class Matrix(Lanes):
@@ -226,7 +226,15 @@ class Matrix(Lanes):
         return iter(self._rows)
 
     def __repr__(self) -> str:
-        return f"Matrix({self.rows}, {self.columns}, {self.data})"
+        return f"Matrix({self.rows}, {self.columns}, {_shortened(self.data)})"
+
+
+def _shortened(numbers: Sequence[float]) -> str:
+    """A list of numbers; the ends of a long one, and how many they are."""
+    if len(numbers) <= 12:
+        return repr(list(numbers))
+    ends = ", ".join(map(repr, numbers[:3])), ", ".join(map(repr, numbers[-3:]))
+    return f"[{ends[0]}, ..., {ends[1]}], {len(numbers):,} numbers"
 
 
 # ---- statements
