@@ -273,7 +273,13 @@ def _open_log(path: str | None, data: str | None) -> TextIO | None:
     if data is not None and os.path.exists(path) and os.path.samefile(path, data):
         raise ConfigError(f"--log {path} would overwrite the data: give it another name")
     try:
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                if file.read(10) not in (b"", b'{"event": '):
+                    raise ConfigError(f"--log {path} would overwrite a file that is no log: give it another name")
         return open(path, "w", encoding="utf-8", buffering=1)
+    except ConfigError:
+        raise
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot write --log {path}: {getattr(error, 'strerror', None) or error}") from error
 

@@ -20,8 +20,6 @@ def test_reprs():
     program = record(lambda x, y: x * y, 2.0, 3.0)
     assert repr(program).startswith("<Program (Value, Value) -> Value, not planned: ")
     long = record(lambda *tokens: model.loss(tokens), *[Index(0) for _ in range(9)])
-    assert repr(
-        long
-    ) == "<Program (Index, Index, Index, Index, Index, Index, Index, Index, Index) -> Value, planned>" or (
-        len(repr(long)) < 130 and repr(long).endswith("-> Value, planned>")
-    )
+    assert repr(long).startswith("<Program (Index, Index, ")
+    assert repr(long).endswith("-> Value, planned>")
+    assert len(repr(long)) < 120

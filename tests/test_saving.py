@@ -412,6 +412,7 @@ WRONG = {
     "--resume run --out other": "leave --out away",
     "--resume run --steps 2": "--steps 2 lies behind",
     "--resume run --data other.txt": "SHA-256",
+    "--log other.txt": "no log",
     "--stop-after 3": "--out DIR",
     "--out new --stop-after 0": "at least 1",
     "--out new --save-every -1": "at least 1",
@@ -445,6 +446,7 @@ def test_refused(run, directory, words):
     assert WRONG[words] in err
     assert files_of(directory / "run") == before
     assert not os.path.exists("new/model.safetensors")
+    assert (directory / "other.txt").read_text(encoding="utf-8") == "ab\nba\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
