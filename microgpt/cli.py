@@ -1,7 +1,7 @@
 """The command line: `python -m microgpt` trains on the embedded names and prints samples, as the course's script does.
 
-Only this module prints. Bad input is one line on standard error and exit status 2; a training that diverges has status
-1, and Ctrl-C ends with status 130.
+Only this module and terminal.py print. Bad input is one line on standard error and exit status 2; a training that
+diverges has status 1, and Ctrl-C ends with status 130.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 from . import __version__
 from .config import CHOICES, PRESETS, Config
-from .data import course_names, embedded_names, read_documents
+from .data import course_names, embedded_names, read_documents, sha256
 from .drawing import draw, evaluate
 from .errors import ConfigError, DataError, DivergedError, MicrogptError, ModelFileError
 from .model import GPT, SCALARS, SPANS
@@ -253,7 +253,9 @@ def _data_of(arguments: argparse.Namespace, saved: Saved | None) -> tuple[list[s
         if not isinstance(source, str) or not (path is None or isinstance(path, str)):
             raise ModelFileError("the model does not say what it was trained on: give --data")
         docs = _documents(source, path)
-    digest = _sha256("\n".join(docs).encode())
+    if saved is None and arguments.out is None:
+        return docs, {}  # nobody will ask
+    digest = sha256("\n".join(docs).encode())
     if saved is None:
         return docs, {"source": source, "path": path, "sha256": digest}
     if digest != about.get("sha256"):
@@ -261,10 +263,12 @@ def _data_of(arguments: argparse.Namespace, saved: Saved | None) -> tuple[list[s
     return docs, about
 
 
-def _sha256(raw: bytes) -> str:
-    import hashlib  # here, as most runs need no digest
-
-    return hashlib.sha256(raw).hexdigest()
+def _split(docs: list[str], config: Config) -> tuple[list[str], list[str]]:
+    """The shuffled documents to train on, and those that are held out, at the end."""
+    held = int(len(docs) * config.val_fraction)
+    if config.val_fraction and not 0 < held < len(docs):
+        raise ConfigError(f"val_fraction {config.val_fraction} of {len(docs)} documents leaves none on one side")
+    return docs[: len(docs) - held], docs[len(docs) - held :]
 
 
 def _open_log(path: str | None, data: str | None) -> TextIO | None:
@@ -339,15 +343,11 @@ class _Run:
             saved.model = GPT(config, saved.model.state_dict, operations)
         self.saved, self.config, self.model = saved, config, saved.model
         self.directory, self.first = directory, saved.step
-        held = int(len(docs) * config.val_fraction)
-        if config.val_fraction and not 0 < held < len(docs):
-            raise ConfigError(f"val_fraction {config.val_fraction} of {len(docs)} documents leaves none on one side")
-        self.kept, held_out = docs[: len(docs) - held], docs[len(docs) - held :]
-        encoded = [tokenizer.encode(doc) for doc in self.kept[: config.steps * config.batch_size]]
-        coded = [tokenizer.encode(doc) for doc in held_out]
-        self._encoded, self._held_out = encoded, coded
+        kept, held_out = _split(docs, config)
+        self._encoded = [tokenizer.encode(doc) for doc in kept[: config.steps * config.batch_size]]
+        self._held_out = [tokenizer.encode(doc) for doc in held_out]
         every = config.eval_every or max(1, config.steps // 10)
-        self._marks: list[int | None] = [every if held else None, arguments.save_every]
+        self._marks: list[int | None] = [every if held_out else None, arguments.save_every]
         self._stop_after: int | None = arguments.stop_after
         self.taken = self.first
         self.training: Training
@@ -459,7 +459,8 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
             count = parameter_count(run.model.state_dict)
             sizes = {name: getattr(config, name) for name in SETTINGS}
             mode = "fast" if run.saved.fast else "exact"
-            run_of = {"preset": arguments.preset or "course", "engine": arguments.engine, "mode": mode, **sizes}
+            preset = arguments.preset or ("course" if run.previous_steps is None else None)
+            run_of = {"preset": preset, "engine": arguments.engine, "mode": mode, **sizes}
             cut = sum(len(doc) > config.block_size for doc in docs)  # their ends are not learned
             if run.previous_steps is None or run.previous_steps != config.steps:
                 output.event("run", docs=len(docs), vocab=tokenizer.vocab_size, params=count, **run_of, cut=cut)
@@ -566,18 +567,17 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     config = replace(saved.model.config, steps=0)
     if arguments.data is not None or arguments.course_names:
         docs = _documents("course" if arguments.course_names else "file", arguments.data)
-        held = len(docs)
     else:
         docs = _data_of(arguments, saved)[0]
         random.Random(config.seed).shuffle(docs)
-        held = int(len(docs) * config.val_fraction) or len(docs)
+        docs = _split(docs, config)[1] or docs
     model = GPT(config, saved.model.state_dict)
-    encoded = [saved.tokenizer.encode(doc) for doc in docs[len(docs) - held :]]
+    encoded = [saved.tokenizer.encode(doc) for doc in docs]
     loss = Training(model, [], held_out=encoded).held_out_loss()
     if arguments.json:
-        print(json.dumps({"docs": held, "loss": loss}))
+        print(json.dumps({"docs": len(docs), "loss": loss}))
     else:
-        print(f"num docs: {held}\nloss: {loss:.4f}")
+        print(f"num docs: {len(docs)}\nloss: {loss:.4f}")
     flush()
     return 0
 

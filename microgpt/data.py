@@ -30,12 +30,12 @@ def course_names() -> list[str]:
     try:
         with open(cached, "rb") as file:
             raw = file.read()
-        if _sha256(raw) == COURSE_SHA256:
+        if sha256(raw) == COURSE_SHA256:
             return documents(raw.decode("ascii"))
     except OSError:
         pass
     raw = _download(COURSE_URL)
-    if (found := _sha256(raw)) != COURSE_SHA256:
+    if (found := sha256(raw)) != COURSE_SHA256:
         raise DataError(f"{COURSE_URL} is not the course's file any more: its SHA-256 is {found}")
     with contextlib.suppress(OSError):  # a cache that cannot be written is only slower
         os.makedirs(os.path.dirname(cached), exist_ok=True)
@@ -61,7 +61,8 @@ def _download(url: str) -> bytes:
     return raw
 
 
-def _sha256(raw: bytes) -> str:
+def sha256(raw: bytes) -> str:
+    """The SHA-256 of some bytes, in hexadecimal."""
     import hashlib  # here, as most runs need no digest
 
     return hashlib.sha256(raw).hexdigest()

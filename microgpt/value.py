@@ -33,7 +33,7 @@ class _ValueType(type):
         if len(arguments) != 1 or options:
             _record(out, *arguments, **options)
             return out
-        tape = default_tape()
+        tape = default_tape()  # as `_record` does, without the call
         node = lib.mg_leaf(tape.pointer, arguments[0])
         if node > tape.limit:
             tape.attend(node)
@@ -361,12 +361,6 @@ class Value(Handle, metaclass=_ValueType):
                 "a Value that was computed lives on its tape and cannot be copied or pickled: keep its data"
             )
         return _leaf, (self.data, self.grad, self.label, dict(self.__dict__))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Value:
-        """As `copy`: `__reduce__` says what of it is kept."""
-        leaf, arguments = self.__reduce__()
-        copied: Value = leaf(*arguments)
-        return copied
 
     def _noticed(self) -> float:
         if self._tape.recorder is not None:

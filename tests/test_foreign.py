@@ -92,7 +92,12 @@ def test_copies_of_leaves(way):
 
 def test_deepcopy_of_parameters():
     parameters = {"w": [[Value(1.0), Value(2.0)], [Value(3.0)]]}
+    parameters["w"][0][1].history = [5]
+    parameters["again"] = parameters["w"][0][0]
     kept = copy.deepcopy(parameters)
+    parameters["w"][0][1].history.append(6)
+    assert kept["w"][0][1].history == [5]
+    assert kept["again"] is kept["w"][0][0]
     parameters["w"][0][0].data = 9
     assert [[v.data for v in row] for row in kept["w"]] == [[1.0, 2.0], [3.0]]
 
