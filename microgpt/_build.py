@@ -8,25 +8,6 @@ from pathlib import Path
 
 from cffi import FFI
 
-SOURCES = [
-    "arena.c",
-    "tape.c",
-    "operations.c",
-    "statements.c",
-    "marking.c",
-    "sweep.c",
-    "program.c",
-    "roll.c",
-    "schedule.c",
-    "proof.c",
-    "plan.c",
-    "replay.c",
-    "optimizer.c",
-    "train.c",
-    "kernels.c",
-    "exact.c",
-    "fast.c",
-]
 BEGIN, END = "/* [cffi begin] */", "/* [cffi end] */"
 
 # Every addition rounds by itself (no fused multiply-add), and ** stays a call of the C library's pow, as in CPython.
@@ -37,14 +18,21 @@ COMPILE_ARGS = ["-std=c11", "-O3", *EXACT, "-fvisibility=hidden"]
 root = Path(__file__).resolve().parent.parent
 header = (root / "csrc" / "microgpt.h").read_text(encoding="utf-8")
 
+
+
+def in_core(pattern: str) -> list[str]:
+    """The files of csrc and its folders (tape, programs, kernels), relative to the checkout."""
+    return sorted(path.relative_to(root).as_posix() for path in (root / "csrc").rglob(pattern))
+
+
 ffibuilder = FFI()
 ffibuilder.cdef(header[header.index(BEGIN) : header.index(END)])
 ffibuilder.set_source(
     "microgpt._core",
     '#include "microgpt.h"',
-    sources=[f"csrc/{name}" for name in SOURCES],
+    sources=in_core("*.c"),
     include_dirs=["csrc"],
-    depends=["microgpt/_build.py", *(f"csrc/{path.name}" for path in sorted((root / "csrc").glob("*.h")))],
+    depends=["microgpt/_build.py", *in_core("*.h")],
     extra_compile_args=COMPILE_ARGS,
     extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],  # without symbols, a quarter of the size
     libraries=[] if sys.platform == "win32" else ["m"],

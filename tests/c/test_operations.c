@@ -1,4 +1,4 @@
-/* test_operations.c: the scalar operations, against the Python expressions that csrc/operations.c promises. */
+/* test_operations.c: the scalar operations, against the Python expressions that csrc/tape/operations.c promises. */
 #include "check.h"
 #include "compositions.h"
 #include "microgpt.h"

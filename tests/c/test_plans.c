@@ -4,7 +4,7 @@
 #include "check.h"
 #include "compositions.h"
 #include "microgpt.h"
-#include "plan.h"
+#include "programs/plan.h"
 
 #include <math.h>
 

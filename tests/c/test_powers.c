@@ -11,7 +11,7 @@
 
 /* The file itself, for what its rows keep to themselves. */
 #define mg_exact_kernels the_rows
-#include "exact.c"
+#include "kernels/exact.c"
 
 /* Arguments found by search, for which pow gives the farther of the two floats (in one variant or the other) although
    the true result lies as far from their middle as was ever seen, 0.006 to 0.011 units in the last place. Volatile, so

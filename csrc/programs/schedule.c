@@ -6,8 +6,8 @@
  *
  * This only proposes an order: proof.c proves it.
  */
-#include "plan.h"
-#include "sweep.h"
+#include "programs/plan.h"
+#include "tape/sweep.h"
 
 #include <string.h>
 

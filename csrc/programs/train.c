@@ -1,8 +1,8 @@
 /* train.c: many steps of training in one call. */
-#include "float_mode.h"
-#include "kernels.h"
-#include "optimizer.h"
-#include "plan.h"
+#include "kernels/float_mode.h"
+#include "kernels/kernels.h"
+#include "programs/optimizer.h"
+#include "programs/plan.h"
 
 #include <math.h>
 #include <string.h>

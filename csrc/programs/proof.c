@@ -9,8 +9,8 @@
  * select, in both: whatever rows it does select, the sequence of each is a part of an equal one. A shorter text has
  * those parts that belong to its positions. Where an input selects a lane, the caller proves one lane after the other.
  */
-#include "plan.h"
-#include "sweep.h"
+#include "programs/plan.h"
+#include "tape/sweep.h"
 
 #include <string.h>
 

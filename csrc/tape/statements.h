@@ -15,7 +15,7 @@
 #ifndef MG_STATEMENTS_H
 #define MG_STATEMENTS_H
 
-#include "tape.h"
+#include "tape/tape.h"
 
 typedef enum { MG_STRIDED, MG_BY_LANE, MG_BY_TERM } mg_listing;
 

@@ -26,13 +26,13 @@ typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligne
 #define LOAD(p) (*(const VECTOR *)(p))
 #define STORE(p, x) (*(VECTOR *)(p) = (x))
 
-#include "row_products.h"
+#include "kernels/row_products.h"
 
-#include "row_powers.h"
+#include "kernels/row_powers.h"
 
-#include "row_optimizer.h"
+#include "kernels/row_optimizer.h"
 
-#include "row_plan.h"
+#include "kernels/row_plan.h"
 
 static const mg_kernels NAME(row) = {
     .name = TEXT(ROW),

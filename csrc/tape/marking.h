@@ -2,7 +2,7 @@
 #ifndef MG_MARKING_H
 #define MG_MARKING_H
 
-#include "tape.h"
+#include "tape/tape.h"
 
 /* Marks n slots in a row and all that they need, whole statements, with MG_VISITED; the caller takes the marks away.
    False without memory, with some marks left. */

@@ -2,7 +2,7 @@
 #ifndef MG_OPTIMIZER_H
 #define MG_OPTIMIZER_H
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 /* Is it one that there is, with numbers that it can work with? */
 bool mg_optimizer_is_known(const mg_optimizer *optimizer);

@@ -2,7 +2,7 @@
  *
  * It refuses ids that are not of this tape, and growth past MG_MAX_SLOTS.
  */
-#include "tape.h"
+#include "tape/tape.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* kernels.c: which row of kernels this process uses. */
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,10 +7,10 @@
  * is listed in runs of terms: its terms are listed one by one as their operands are done, and terms with nothing in
  * between join. A run is three words: begin, end, slot | MG_RUN.
  */
-#include "sweep.h"
+#include "tape/sweep.h"
 
-#include "operations.h"
-#include "statements.h"
+#include "tape/operations.h"
+#include "tape/statements.h"
 
 /* Leaves need no visit, and neither has what is constant: there are no operands to add to. */
 static bool unvisited(const mg_tape *tape, mg_slot slot) {

@@ -2,8 +2,8 @@
  * the same description gives every operand of every statement at all positions. Each is compared, so that a program
  * that does something else at some position has no plan.
  */
-#include "operations.h"
-#include "plan.h"
+#include "tape/operations.h"
+#include "programs/plan.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /* marking.c: marks what a run of lanes was computed from, for collection and for programs. A statement is needed as a
  * whole, or not at all.
  */
-#include "marking.h"
+#include "tape/marking.h"
 
-#include "statements.h"
+#include "tape/statements.h"
 
 /* Marks the statements that a run of slots is of, and puts those that have operands on the stack. */
 static bool mark_run(void *context, mg_slot first, size_t n) {

@@ -7,7 +7,7 @@
 #ifndef MG_KERNELS_H
 #define MG_KERNELS_H
 
-#include "plan.h"
+#include "programs/plan.h"
 
 /* A step's numbers for the optimizers: the moments decay by beta1 and beta2, and are divided by the corrections. */
 typedef struct {

@@ -11,9 +11,9 @@
  * numbers within MARGIN of a middle need the call, about 3 in 100. The process may run either variant, also where these
  * rows fuse: GLIBC_TUNABLES chooses. With another C library every number gets the call.
  */
-#include "kernels.h"
+#include "kernels/kernels.h"
 
-#include "operations.h"
+#include "tape/operations.h"
 
 #include <float.h>
 #include <math.h>
@@ -38,7 +38,7 @@
 #define WIDTH 2
 #define FOR_ROW
 #define POW_IS_NEAR 0
-#include "row.h"
+#include "kernels/row.h"
 
 #undef POW_IS_NEAR
 #define POW_IS_NEAR 1
@@ -47,17 +47,17 @@
 #define ROW avx2
 #define WIDTH 4
 #define FOR_ROW MG_FOR_AVX2
-#include "row.h"
+#include "kernels/row.h"
 
 #define ROW avx512
 #define WIDTH 8
 #define FOR_ROW MG_FOR_AVX512
-#include "row.h"
+#include "kernels/row.h"
 #elif defined(__aarch64__)
 #define ROW neon
 #define WIDTH 2
 #define FOR_ROW
-#include "row.h"
+#include "kernels/row.h"
 #endif
 
 const mg_kernels *mg_exact_kernels(mg_row row) {

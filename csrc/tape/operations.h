@@ -2,7 +2,7 @@
 #ifndef MG_OPERATIONS_H
 #define MG_OPERATIONS_H
 
-#include "tape.h"
+#include "tape/tape.h"
 
 extern const uint8_t mg_scalar_arity[MG_SCALAR_COUNT];
 bool mg_takes_constant(int32_t operation); /* beside one operand: its partial[1] is then the constant */

@@ -2,7 +2,7 @@
 #ifndef MG_SWEEP_H
 #define MG_SWEEP_H
 
-#include "tape.h"
+#include "tape/tape.h"
 
 #define MG_RUN 0x80000000u /* in a word of the list: the lane's terms are the two words before */
 

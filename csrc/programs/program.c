@@ -4,13 +4,13 @@
  * worked out once; a replay computes the same slots again, in place, and searches nothing. Where the statements repeat
  * from position to position, a plan computes them faster, with the same bits (plan.h).
  */
-#include "program.h"
+#include "programs/program.h"
 
-#include "operations.h"
-#include "marking.h"
-#include "plan.h"
-#include "statements.h"
-#include "sweep.h"
+#include "tape/operations.h"
+#include "tape/marking.h"
+#include "programs/plan.h"
+#include "tape/statements.h"
+#include "tape/sweep.h"
 
 #include <stdlib.h>
 #include <string.h>

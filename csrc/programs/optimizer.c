@@ -1,7 +1,7 @@
 /* optimizer.c: the optimizers' steps, as Python writes them, and the mean of several documents' gradients. */
-#include "optimizer.h"
+#include "programs/optimizer.h"
 
-#include "operations.h"
+#include "tape/operations.h"
 
 #include <math.h>
 

@@ -2,8 +2,8 @@
  *
  * It refuses calls from a thread that does not own the tape, ids that are not of it, and marks that it did not give.
  */
-#include "marking.h"
-#include "statements.h"
+#include "tape/marking.h"
+#include "tape/statements.h"
 
 #include <math.h>
 #include <stdlib.h>

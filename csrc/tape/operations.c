@@ -3,9 +3,9 @@
  * A rule computes the value of an operation and its partials exactly as the Python expression in its comment does, or
  * says why Python would raise. It writes nothing when it fails.
  */
-#include "statements.h"
+#include "tape/statements.h"
 
-#include "operations.h"
+#include "tape/operations.h"
 
 #include <math.h>
 

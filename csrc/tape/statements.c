@@ -2,9 +2,9 @@
  *
  * It refuses sizes that do not fit and operands that are not on the tape. A maker that fails takes no slot.
  */
-#include "statements.h"
+#include "tape/statements.h"
 
-#include "operations.h"
+#include "tape/operations.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* plan.c: makes the plan of a program. */
-#include "plan.h"
+#include "programs/plan.h"
 
 #include <string.h>
 

@@ -22,8 +22,8 @@
 #ifndef MG_PLAN_H
 #define MG_PLAN_H
 
-#include "program.h"
-#include "statements.h"
+#include "programs/program.h"
+#include "tape/statements.h"
 
 #define MG_CHUNK 8      /* positions in a vector */
 #define MG_ALIGNMENT 64 /* bytes in a line of the cache, and in the widest vector */

@@ -2,7 +2,7 @@
 #ifndef MG_PROGRAM_H
 #define MG_PROGRAM_H
 
-#include "tape.h"
+#include "tape/tape.h"
 
 typedef struct mg_plan mg_plan;
 

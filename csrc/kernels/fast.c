@@ -1,9 +1,9 @@
 /* fast.c: the rows of kernels of the fast mode: the same functions on float, with multiply and add fused where the
  * processor can, no call of pow, and an exponential that runs in vectors. Its sums run in the order of the exact ones.
  */
-#include "kernels.h"
+#include "kernels/kernels.h"
 
-#include "operations.h"
+#include "tape/operations.h"
 
 #include <float.h>
 #include <math.h>
@@ -26,18 +26,18 @@
 #define ROW fast_plain
 #define WIDTH 4
 #define FOR_ROW
-#include "row.h"
+#include "kernels/row.h"
 
 #if defined(__x86_64__)
 #define ROW fast_avx2
 #define WIDTH 8
 #define FOR_ROW MG_FOR_AVX2
-#include "row.h"
+#include "kernels/row.h"
 
 #define ROW fast_avx512
 #define WIDTH 8 /* a chunk of positions; what has no positions, such as adam, runs in wider vectors */
 #define FOR_ROW MG_FOR_AVX512
-#include "row.h"
+#include "kernels/row.h"
 #endif
 
 const mg_kernels *mg_fast_kernels(mg_row row) {
