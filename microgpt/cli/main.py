@@ -1,0 +1,72 @@
+"""Which command a line is for, and what errors become: one line on standard error and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..errors import ConfigError, MicrogptError
+from ..terminal import complain, flush
+from . import evaluate, graph, sample, train
+from .options import SETTINGS
+from .parsing import UsageError, parse, suggestion
+
+
+class Command(Protocol):
+    """A module of a command."""
+
+    def parser(self) -> argparse.ArgumentParser: ...
+
+    def run(self, arguments: argparse.Namespace, /) -> int: ...
+
+
+COMMANDS: dict[str, Command] = {"train": train, "sample": sample, "eval": evaluate, "graph": graph}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of a command line: 0, 1 for a training that diverged, 2 for input that cannot work, 130 when
+    interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a sample may have letters that the terminal has not
+    try:
+        return _command(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; not an error of ours
+        return 0
+    except ConfigError as error:
+        message = _as_options(str(error))
+    except MicrogptError as error:
+        message = str(error)
+    except MemoryError as error:
+        message = str(error) or "not enough memory"
+    except OSError as error:
+        message = f"cannot write: {error.strerror or error}"
+    flush()
+    complain(message)
+    return 2
+
+
+def _command(words: list[str]) -> int:
+    name = words[0] if words and words[0] in COMMANDS else "train"
+    arguments = parse(COMMANDS[name].parser(), words[1:] if name != "train" else words)
+    if name == "train" and arguments.command != "train":
+        *others, last = COMMANDS
+        if arguments.command in COMMANDS:
+            hint = ": a command stands before its options"
+        else:
+            hint = suggestion(arguments.command, list(COMMANDS)) or f": there are {', '.join(others)} and {last}"
+        raise UsageError(f"there is no command {arguments.command!r}{hint} (see --help)")
+    return COMMANDS[name].run(arguments)
+
+
+def _as_options(message: str) -> str:
+    """A message about settings, which are called here as they are typed."""
+    return re.sub(rf"(?<![-\w])({'|'.join(SETTINGS)})\b", lambda name: "--" + name[0].replace("_", "-"), message)

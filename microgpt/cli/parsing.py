@@ -1,0 +1,53 @@
+"""How the words of a command line are read, and what is said of those that cannot be."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from ..errors import MicrogptError
+
+
+class UsageError(MicrogptError):
+    """A command line that cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see --help)")
+
+
+def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """The options and words of a command; UsageError, with the option that is meant, for what it has not."""
+    arguments, unknown = parser.parse_known_args(words)
+    if not unknown:
+        return arguments
+    if not unknown[0].startswith("-"):
+        parser.error(f"there is one word too many: {unknown[0]}")
+    option = unknown[0].split("=")[0]
+    parser.error(f"there is no option {option}{suggestion(option, list(parser._option_string_actions))}")
+
+
+def suggestion(word: str, known: Sequence[str], quote: str = "") -> str:
+    """What a misspelt word may stand for, as the end of a sentence; empty where nothing is near."""
+    near = get_close_matches(word, known, 1)
+    return f"; is it {quote}{near[0]}{quote}?" if near else ""
+
+
+def model_parser(command: str, meaning: str) -> argparse.ArgumentParser:
+    """The parser of a command that reads a saved model, with the options that all of them have."""
+    parser = Parser(
+        prog=f"microgpt {command}",
+        usage=f"python -m microgpt {command} MODEL [options]",
+        description=meaning,
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="the directory of a run, or a .safetensors file")
+    parser.add_argument("--data", metavar="FILE", help="documents, one a line (default: those of the run)")
+    parser.add_argument("--course-names", action="store_true", help="the course's own names")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser

@@ -1,0 +1,267 @@
+"""`train`: a run, new or resumed, its lines and its log, and what it keeps."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from typing import TextIO, cast
+
+from ..errors import ConfigError, DataError, DivergedError, ModelFileError
+from ..model import GPT
+from ..optimizers import OptimizerState
+from ..parameters import initial_parameters, parameter_count, parameters_sha256
+from ..sampling import sample
+from ..saving import Directory, Saved, load, save
+from ..terminal import Interrupts, Output, complain, flush
+from ..tokenizer import Tokenizer
+from ..training import Training
+from .documents import documents_of, split
+from .options import ENGINES, SETTINGS, config_of, with_settings
+from .options import parser as parser
+
+
+def _open_log(path: str | None, data: str | None) -> TextIO | None:
+    if path is None:
+        return None
+    if data is not None and os.path.exists(path) and os.path.samefile(path, data):
+        raise ConfigError(f"--log {path} would overwrite the data: give it another name")
+    try:
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                if file.read(10) not in (b"", b'{"event": '):
+                    raise ConfigError(f"--log {path} would overwrite a file that is no log: give it another name")
+        return open(path, "w", encoding="utf-8", buffering=1)
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot write --log {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """ConfigError for options that do not go together."""
+    if arguments.mode == "fast" and arguments.engine != "program":
+        raise ConfigError(f"--mode fast is part of --engine program, and --engine {arguments.engine} is exact")
+    for name in ("stop_after", "save_every", "every"):
+        number = getattr(arguments, name)
+        option = "--" + name.replace("_", "-")
+        if number is not None and number < 1:
+            raise ConfigError(f"{option} must be at least 1, not {number}")
+        if number is not None and name != "every" and arguments.out is None and arguments.resume is None:
+            raise ConfigError(f"{option} keeps the model: say where, with --out DIR")
+    if arguments.resume is None:
+        return
+    if arguments.out is not None:
+        raise ConfigError("--resume goes on in its directory: leave --out away")
+    given = [name for name in [*SETTINGS, "preset", "mode", "config"] if getattr(arguments, name) is not None]
+    given = [name for name in given if name not in ("steps", "samples", "temperature")]
+    if given:
+        option = given[0].replace("_", "-")
+        raise ConfigError(f"--resume goes on with the settings of the run: leave --{option} away")
+
+
+def _resumed(path: str, steps: int | None) -> Saved:
+    saved = load(path)
+    if saved.optimizer is None:
+        raise ModelFileError(f"{path} holds a model without its optimizer: its training cannot go on")
+    if steps is not None and steps < saved.step:
+        raise ConfigError(f"the model in {path} has taken {saved.step} steps: --steps {steps} lies behind it")
+    return saved
+
+
+class _Run:
+    """A training from the command line, new or resumed, and what it keeps."""
+
+    def __init__(self, arguments: argparse.Namespace, directory: Directory | None) -> None:
+        saved = None if arguments.resume is None else _resumed(arguments.resume, arguments.steps)
+        docs, data = documents_of(arguments, saved, keeps=arguments.out is not None)
+        operations, self.replay = ENGINES[arguments.engine]
+        config = config_of(arguments) if saved is None else with_settings(saved.model.config, arguments)
+        rng = random.Random(config.seed)
+        rng.shuffle(docs)
+        self.docs = docs
+        tokenizer = Tokenizer(docs)
+        if saved is None:
+            state_dict = initial_parameters(config, tokenizer.vocab_size, rng)
+            fast = arguments.mode == "fast"
+            saved = Saved(GPT(config, state_dict, operations), tokenizer, None, fast, rng, data)
+            self.previous_steps: int | None = None
+        else:
+            if tokenizer.chars != saved.tokenizer.chars:
+                raise DataError("the documents have another alphabet than the model")
+            self.previous_steps = saved.model.config.steps
+            saved.model = GPT(config, saved.model.state_dict, operations)
+        self.saved, self.config, self.model = saved, config, saved.model
+        self.directory, self.first = directory, saved.step
+        kept, held_out = split(docs, config)
+        self._encoded = [tokenizer.encode(doc) for doc in kept[: config.steps * config.batch_size]]
+        self._held_out = [tokenizer.encode(doc) for doc in held_out]
+        every = config.eval_every or max(1, config.steps // 10)
+        self._marks: list[int | None] = [every if held_out else None, arguments.save_every]
+        self._stop_after: int | None = arguments.stop_after
+        self.taken = self.first
+        self.training: Training
+
+    def start(self) -> None:
+        """Record the loss. What goes wrong there goes wrong in the run, and not before it."""
+        saved = self.saved
+        self.training = Training(self.model, self._encoded, self.replay, saved.fast, self._held_out, saved.optimizer)
+
+    def next_stop(self) -> int:
+        """The step before which nothing is to be done but steps."""
+        stops = [(self.taken // every + 1) * every for every in self._marks if every]
+        if self._stop_after is not None:
+            stops.append(self._stop_after)
+        return min([self.config.steps, *(stop for stop in stops if stop > self.taken)])
+
+    @property
+    def stops_here(self) -> bool:
+        """Whether --stop-after says so."""
+        return self._stop_after is not None and self._stop_after <= self.taken < self.config.steps
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are taken, or what is held out has not become better for a while."""
+        patience = self.config.patience
+        impatient = patience > 0 and int(self.saved.validation.get("waited", 0)) >= patience
+        return impatient or self.taken >= self.config.steps
+
+    def evaluate(self, output: Output) -> None:
+        """The loss of the documents that are held out, where it is time for it."""
+        every = self._marks[0]
+        if every is None or (self.taken % every and self.taken < self.config.steps):
+            return
+        loss = self.training.held_out_loss()
+        output.event("validation", step=self.taken, loss=loss)
+        output.detail(f"step {self.taken:4d} / {self.config.steps:4d} | validation loss {loss:.4f}")
+        best = self.saved.validation.get("best")
+        if isinstance(best, float) and loss >= best:
+            self.saved.validation["waited"] = self.saved.validation.get("waited", 0) + 1
+        else:
+            self.saved.validation = {"best": loss, "waited": 0}
+
+    def keep(self, logs: Sequence[TextIO]) -> None:
+        """Save the model as it is now, with its log before it."""
+        if self.directory is None:
+            return
+        for log in logs:
+            log.flush()
+            with suppress(OSError):  # a log that is a pipe or a terminal
+                os.fsync(log.fileno())
+        self.saved.optimizer = self.training.state or OptimizerState(
+            0, *([0.0] * parameter_count(self.model.state_dict),) * 2
+        )
+        try:
+            save(self.directory.model, self.saved)
+        except OSError as error:
+            raise ConfigError(f"cannot write {self.directory.model}: {error.strerror or error}") from error
+
+    def advice(self) -> str:
+        """How to go on."""
+        return "" if self.directory is None else f"; go on with: microgpt train --resume {self.directory.path}"
+
+
+def _open_logs(arguments: argparse.Namespace, directory: Directory | None, run: _Run) -> list[TextIO]:
+    """--log, and the one of the directory, cut back to the model's step."""
+    logs: list[TextIO] = []
+    if directory is not None:
+        try:
+            if arguments.resume is not None:
+                directory.cut_log(run.first)
+            mode = "w" if arguments.resume is None else "a"
+            logs.append(cast(TextIO, open(directory.log, mode, encoding="utf-8", buffering=1)))  # noqa: SIM115, run closes it
+        except OSError as error:
+            raise ConfigError(f"cannot write {directory.log}: {error.strerror or error}") from error
+    try:
+        log = _open_log(arguments.log, arguments.data)
+    except ConfigError:
+        for opened in logs:
+            opened.close()
+        raise
+    return logs if log is None else [*logs, log]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it, and return the exit status."""
+    _check(arguments)
+    place = arguments.out if arguments.resume is None else arguments.resume
+    with ExitStack() as stack:
+        directory = None
+        if place is not None:
+            directory = Directory(place, new=arguments.resume is None)
+            stack.callback(directory.close)
+        run = _Run(arguments, directory)
+        logs = _open_logs(arguments, directory, run)
+        output = Output(logs, run.config.steps, run.first, arguments.every or 1, arguments.quiet)
+        try:
+            return _steps_and_samples(arguments, run, output, logs)
+        finally:
+            output.clear()
+            for log in logs:
+                with suppress(OSError):  # what could not be written has been said
+                    log.close()
+
+
+def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output, logs: list[TextIO]) -> int:
+    config, docs, tokenizer = run.config, run.docs, run.saved.tokenizer
+    reached = run.first
+    try:
+        with Interrupts() as interrupts:
+            count = parameter_count(run.model.state_dict)
+            sizes = {name: getattr(config, name) for name in SETTINGS}
+            mode = "fast" if run.saved.fast else "exact"
+            preset = arguments.preset or ("course" if run.previous_steps is None else None)
+            run_of = {"preset": preset, "engine": arguments.engine, "mode": mode, **sizes}
+            cut = sum(len(doc) > config.block_size for doc in docs)  # their ends are not learned
+            if run.previous_steps is None or run.previous_steps != config.steps:
+                output.event("run", docs=len(docs), vocab=tokenizer.vocab_size, params=count, **run_of, cut=cut)
+            output.detail(f"num docs: {len(docs)}")
+            output.detail(f"vocab size: {tokenizer.vocab_size}")
+            output.detail(f"num params: {count}")
+            if cut and sys.stderr is not None and sys.stderr.isatty():
+                complain(
+                    f"{cut} of {len(docs)} documents are longer than the block of {config.block_size}, and are cut"
+                )
+            run.start()
+            if run.previous_steps is None:
+                run.keep(logs)
+            while not run.is_over and not run.stops_here:
+                for step in run.training.steps(block=None, stop=run.next_stop()):
+                    reached = step.number
+                    output.step(step.number, step.loss)
+                    if interrupts.come and run.training.taken == reached:
+                        break
+                run.taken = run.training.taken
+                if interrupts.come:
+                    run.keep(logs)
+                    interrupts.check()
+                run.evaluate(output)
+                run.keep(logs)
+            output.clear()
+            if run.stops_here:
+                flush()
+                complain(f"stopped after step {reached} of {config.steps}{run.advice()}")
+                return 0
+            output.detail("\n--- inference ---")
+            for index, text in enumerate(sample(run.model, tokenizer, run.saved.rng, run.replay), 1):
+                output.event("sample", index=index, text=text)
+                output.line(f"sample {index:2d}: {text}")
+                interrupts.check()
+            if logs:
+                output.event("done", params_sha256=parameters_sha256(run.model.state_dict))
+            flush()
+    except DivergedError as error:
+        output.clear()
+        output.event("diverged", step=error.step, message=str(error))
+        flush()
+        complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        output.clear()
+        flush()
+        complain(f"interrupted after step {reached} of {config.steps}{run.advice()}")
+        return 130
+    return 0
