@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help install check format lint types c-check test asan valgrind bench peers wheel clean
+.PHONY: help install check format lint types c-check test docs asan valgrind bench peers wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -36,6 +36,9 @@ c-check: ## the C tests, with all warnings as errors
 test: install ## the Python tests
 	$(BIN)/python -m pytest --quiet
 
+docs: install ## the API reference from the docstrings, in docs/_build; a warning is an error
+	$(BIN)/python -W error -m pdoc microgpt --output-directory docs/_build
+
 asan: ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(MAKE) --no-print-directory -C tests/c asan
 
@@ -53,5 +56,5 @@ wheel: install ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build --quiet
 
 clean: ## everything that was built
-	rm -rf $(VENV)/.installed build dist *.egg-info microgpt/_core.abi3.so microgpt/_core.c .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV)/.installed build dist docs/_build *.egg-info microgpt/_core.abi3.so microgpt/_core.c .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	$(MAKE) --no-print-directory -C tests/c clean

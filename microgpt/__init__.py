@@ -1,4 +1,18 @@
-"""microgpt: the 200-line GPT on a scalar autograd core in C, the same run as pure Python, bit for bit."""
+"""microgpt: the 200-line GPT on a scalar autograd core in C, the same run as pure Python, bit for bit.
+
+| block of the course | names |
+|---|---|
+| setup | `Config`, and `PRESETS`: the two revisions of the program that circulate, `course` and `gist`, by name |
+| data and tokenizer | `embedded_names`, `course_names`, `read_documents`, `Tokenizer` |
+| autograd engine | `Value`; many lanes a call: `Vector`, `Matrix`; where all is recorded: `Tape`, `default_tape` |
+| parameters | `initial_parameters`, `parameter_count`, `parameters_sha256` |
+| architecture | `GPT`, over `SPANS` or `SCALARS`; `linear`, `softmax`, `rmsnorm`, `attention`, `surprisal` and so on |
+| training | `train`, `Training`, `Step`, `Model` for a function of your own, `Adam`, `Optimizer`, `learning_rate_at` |
+| inference | `sample`, `next_probabilities` |
+
+Besides: `record`, which makes a `Program` of a function, and `Index`, its integer input; `save`, `load`, `resume`, for
+models that stay; `draw`, for pictures of graphs; and the errors, all of them a `MicrogptError`.
+"""
 
 from .config import PRESETS, Config
 from .data import course_names, embedded_names, read_documents

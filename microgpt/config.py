@@ -24,30 +24,54 @@ class Config:
     A setting that cannot work raises ConfigError, naming it.
     """
 
-    n_embd: int = 16  # embedding dimension
-    n_head: int = 4  # attention heads; divides n_embd
-    n_layer: int = 1  # layers
-    block_size: int = 8  # positions, the longest sequence
-    steps: int = 500  # training steps
-    batch_size: int = 1  # documents a step, whose gradients are averaged
-    seed: int = 42  # of the one random number generator
-    std: float = 0.02  # standard deviation of the initial parameters
-    zero_output: bool = True  # attn_wo and mlp_fc2 start at 0
+    n_embd: int = 16
+    """The embedding dimension: lanes of every vector between layers; at least 1."""
+    n_head: int = 4
+    """Attention heads; divides n_embd."""
+    n_layer: int = 1
+    """Layers, each attention and an MLP; at least 1."""
+    block_size: int = 8
+    """Positions: the longest sequence of tokens that the model reads; at least 1."""
+    steps: int = 500
+    """Training steps of the whole run, which the decay of the learning rate is spread over."""
+    batch_size: int = 1
+    """Documents a step, whose gradients are averaged; 1 to 1,000,000."""
+    seed: int = 42
+    """Of the one random number generator: order of documents, parameters, samples."""
+    std: float = 0.02
+    """Standard deviation of the initial parameters."""
+    zero_output: bool = True
+    """Whether attn_wo and mlp_fc2 start at 0."""
     activation: Literal["relu", "relu_squared"] = "relu_squared"
+    """Of the MLP."""
     learning_rate: float = 0.01
+    """At the first step, or after the warm-up."""
     beta1: float = 0.9
+    """Decay of Adam's first moments, 0 to less than 1."""
     beta2: float = 0.95
+    """Decay of Adam's second moments, 0 to less than 1."""
     epsilon: float = 1e-8
+    """What Adam adds to the root that it divides by; greater than 0."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    weight_decay: float = 0.01  # of adamw
-    momentum: float = 0.9  # of sgd
-    decay: Literal["cosine", "linear", "constant"] = "cosine"  # of the learning rate, to 0 at the last step
-    warmup: int = 0  # steps over which the learning rate rises first
-    val_fraction: float = 0.0  # of the documents is held out
-    eval_every: int = 0  # steps between two losses of what is held out; 0 is a tenth of the run
-    patience: int = 0  # such losses without a new lowest one end the run; 0 does not
-    temperature: float = 0.5  # of sampling; low is careful, high is wild
+    """What changes the parameters."""
+    weight_decay: float = 0.01
+    """Of adamw: this part of each parameter, times the learning rate, is taken away in each step."""
+    momentum: float = 0.9
+    """Of sgd, 0 to less than 1."""
+    decay: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls; cosine and linear reach 0 at the end of the run."""
+    warmup: int = 0
+    """Steps over which the learning rate rises first."""
+    val_fraction: float = 0.0
+    """The part of the documents that is held out, 0 to less than 1."""
+    eval_every: int = 0
+    """Steps between two losses of what is held out; 0 is a tenth of the run."""
+    patience: int = 0
+    """So many of these losses without a new lowest one end the run; 0 never does."""
+    temperature: float = 0.5
+    """Of sampling, greater than 0; low is careful, high is wild."""
     samples: int = 20
+    """How many documents are sampled after training."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -97,3 +121,4 @@ PRESETS: dict[str, Config] = {
         decay="linear",
     ),
 }
+"""The two revisions of the program that circulate: `course`, the default, and `gist`."""

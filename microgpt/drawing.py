@@ -24,7 +24,10 @@ METHODS += ["sin", "sinh", "sqrt", "tan", "tanh"]
 
 
 class Drawing:
-    """The picture of a graph. `dot` is its DOT text, which `str` gives too."""
+    """The picture of a graph, as `draw` makes it. `str` gives its DOT text; a notebook shows it."""
+
+    dot: str
+    """The text in graphviz's DOT language."""
 
     def __init__(self, dot: str) -> None:
         self.dot = dot
@@ -43,7 +46,8 @@ class Drawing:
         return done.stdout.decode()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a .dot or a .svg file, whichever the name says."""
+        """Write a .dot or a .svg file, whichever the name says. ConfigError for another name, or an SVG without
+        graphviz."""
         name = os.fspath(path)
         if not name.endswith((".dot", ".svg")):
             raise ConfigError(f"{name} must end in .dot or .svg, which says what to draw")

@@ -20,6 +20,8 @@
 Arithmetic raises what Python's floats raise: ValueError, OverflowError, ZeroDivisionError. No memory is a MemoryError.
 """
 
+from __future__ import annotations
+
 
 class MicrogptError(Exception):
     """Base of all exceptions that microgpt defines."""
@@ -78,10 +80,10 @@ class FrozenBranchWarning(UserWarning):
 
 
 class DivergedError(MicrogptError, ArithmeticError):
-    """Training reached a loss that is not a finite number, or parameters that nothing can be sampled from.
+    """Training reached a loss that is not a finite number, or parameters that nothing can be sampled from."""
 
-    `step` is the number of the step, counted from 1, and the parameters are those before it; None when sampling.
-    """
+    step: int | None
+    """The number of the step, counted from 1; the parameters are those before it. None when sampling."""
 
     def __init__(self, message: str, step: int | None) -> None:
         super().__init__(message)

@@ -38,7 +38,8 @@ def divide(x: Vector, k: float) -> Vector:
 def linear(x: Vector | Sequence[Vector], w: Matrix) -> Vector:
     """[sum(wi * xi for wi, xi in zip(row, x)) for row in w]: x of w.columns lanes to w.rows lanes.
 
-    A list of vectors of one length is read one after the other, as if it were one vector.
+    A list of vectors of one length is read one after the other, as if it were one vector. ShapeError where there
+    are not as many lanes as columns.
     """
     parts = [x] if isinstance(x, Vector) else list(x)
     expect("linear", Vector, *parts)
@@ -62,22 +63,31 @@ def _softmax(logits: Vector, groups: int, width: int) -> Vector:
 
 
 def softmax(logits: Vector) -> Vector:
-    """max_val = max(val.data for val in logits); exps = [(val - max_val).exp() for val in logits]; total = sum(exps);
-    [e / total for e in exps]."""
+    """Probabilities, as many as logits, with sum 1; no logit is too large for it.
+
+    max_val = max(val.data for val in logits); exps = [(val - max_val).exp() for val in logits]; total = sum(exps);
+    [e / total for e in exps].
+    """
     expect("softmax", Vector, logits)
     return _softmax(logits, 1, len(logits))
 
 
 def rmsnorm(x: Vector) -> Vector:
-    """scale = (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5; [xi * scale for xi in x]."""
+    """x as long as the root of its number of lanes: their squares have the mean 1.
+
+    scale = (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5; [xi * scale for xi in x].
+    """
     expect("rmsnorm", Vector, x)
     total = record_sum(1, 1, len(x), View(x, term=1), View(x, term=1))
     return x * ((total / len(x) + 1e-5) ** -0.5)[0]
 
 
 def layernorm(x: Vector, gain: Vector, bias: Vector) -> Vector:
-    """mean = sum(x) / len(x); centred = [xi - mean for xi in x]; variance = sum(ci * ci for ci in centred) / len(x);
-    scale = (variance + 1e-5) ** -0.5; [ci * scale * gi + bi for ci, gi, bi in zip(centred, gain, bias)]."""
+    """Mean 0 and variance 1, then a gain and a bias for each lane: three vectors of one length, otherwise ShapeError.
+
+    mean = sum(x) / len(x); centred = [xi - mean for xi in x]; variance = sum(ci * ci for ci in centred) / len(x);
+    scale = (variance + 1e-5) ** -0.5; [ci * scale * gi + bi for ci, gi, bi in zip(centred, gain, bias)].
+    """
     expect("layernorm", Vector, x, gain, bias)
     mean = record_sum(1, 1, len(x), View(x, term=1)) / len(x)
     negative = record_map(lib.MG_MUL, 1, len(x), View(mean), constant=-1.0)
@@ -116,6 +126,7 @@ def attention(q: Vector, keys: Sequence[Vector], values: Sequence[Vector], n_hea
     For each head, with its slices of q, keys and values:
     logits = [sum(q[j] * k[j] for j in range(head_dim)) / head_dim ** 0.5 for k in keys]; weights = softmax(logits);
     [sum(weights[u] * values[u][j] for u in range(len(values))) for j in range(head_dim)].
+    ShapeError where n_head does not divide len(q), or keys and values are not as many.
     """
     expect("attention", Vector, q, *keys, *values)
     if n_head < 1 or len(q) % n_head:
@@ -129,12 +140,12 @@ def attention(q: Vector, keys: Sequence[Vector], values: Sequence[Vector], n_hea
 
 
 def surprisal(p: Value) -> Value:
-    """-p.log()."""
+    """-p.log(), in nats; ValueError for a probability of 0."""
     return -p.log()
 
 
 def mean(losses: Sequence[Value]) -> Value:
-    """(1 / n) * sum(losses), n their number."""
+    """(1 / n) * sum(losses), n their number; ShapeError for none."""
     if not losses:
         raise ShapeError("mean: of at least one value")
     return (1 / len(losses)) * record_sum(1, 1, len(losses), View(losses, by_term=True))[0]

@@ -21,7 +21,9 @@ Cache = list[list[Any]]  # for each layer, the keys (or values) of the positions
 
 # What `gpt` is written over: two modules with functions of the same names.
 SPANS: Any = functions
+"""The functions of functions.py, on Vectors: many lanes in one call of the core."""
 SCALARS: Any = scalar
+"""The functions of scalar.py, on lists of Values: the same bits, one scalar operation at a time."""
 
 
 def _check(config: Config, state_dict: StateDict) -> None:
@@ -40,9 +42,19 @@ def _check(config: Config, state_dict: StateDict) -> None:
 
 
 class GPT:
-    """A model: its settings, its parameters, and the operations that compute it."""
+    """A model: its settings, its parameters, and the operations that compute it, SPANS or SCALARS.
+
+    ConfigError when the parameters are not those that the configuration asks for, each of its size.
+    """
 
     __slots__ = ("_activation", "_matrices", "config", "operations", "state_dict")
+
+    config: Config
+    """The settings: sizes, activation, temperature, and how `train` trains it."""
+    state_dict: StateDict
+    """The parameters under the course's names, in its order."""
+    operations: Any
+    """What `gpt` is computed with: SPANS or SCALARS."""
 
     def __init__(self, config: Config, state_dict: StateDict, operations: Any = SPANS) -> None:
         _check(config, state_dict)
@@ -69,13 +81,14 @@ class GPT:
             raise DataError(f"a document has a token that is not from 0 to {vocab_size - 1}, as the model's are")
 
     def empty_cache(self) -> Cache:
-        """Keys, or values, of no positions."""
+        """Keys, or values, of no positions: an empty list for each layer."""
         return [[] for _ in range(self.config.n_layer)]
 
     def gpt(self, token_id: int | vector.Index, pos_id: int, keys: Cache, values: Cache) -> Any:
-        """The logits, one a token, for what follows token_id at position pos_id < block_size.
+        """The logits, vocab_size lanes, for what follows token_id at position pos_id < block_size.
 
-        Appends this position's keys and values to the caches, which hold those of the positions before.
+        Appends this position's keys and values, n_embd lanes a layer, to the caches, which hold those of the
+        positions before. IndexError for a token or a position that there is no row for.
         """
         op, w = self.operations, self._matrices
         x = op.add(w["wte"][token_id], w["wpe"][pos_id])  # joint token and position embedding
@@ -100,9 +113,10 @@ class GPT:
         return op.linear(x, w["lm_head"])
 
     def loss(self, tokens: Sequence[int | vector.Index]) -> Value:
-        """The mean over positions of -log(probability of the next token), for at most block_size predictions.
+        """The mean over positions of -log(probability of the next token), in nats, for at most block_size predictions.
 
-        The tokens are integers, or the integer inputs of a function that is being recorded.
+        The tokens, at least two, are integers, or the integer inputs (Index) of a function that is being recorded.
+        ValueError when a token got probability 0, ShapeError for fewer tokens.
         """
         n = min(self.config.block_size, len(tokens) - 1)
         keys, values = self.empty_cache(), self.empty_cache()
@@ -115,6 +129,7 @@ class GPT:
         return loss
 
     def probabilities(self, token_id: int | vector.Index, pos_id: int, keys: Cache, values: Cache) -> Any:
-        """How probable each token is to follow, at config.temperature; the arguments are those of `gpt`."""
+        """How probable each token is to follow, vocab_size lanes with sum 1, at config.temperature; the arguments are
+        those of `gpt`."""
         op = self.operations
         return op.softmax(op.divide(self.gpt(token_id, pos_id, keys, values), self.config.temperature))

@@ -1,7 +1,5 @@
 """The course's optimizer, Adam, and others; and how the learning rate changes over the steps of a run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,13 +20,16 @@ def settings_of(config: Config) -> Any:
     return ffi.new("mg_optimizer *", [kind, *numbers])
 
 
+# Annotations are not postponed in this file: pdoc cannot evaluate those of a NamedTuple later.
 class OptimizerState(NamedTuple):
-    """What an optimizer remembers: the number of updates, and its first and second moments, one number a parameter,
-    matrix after matrix. Of sgd the first are what momentum has gathered, and the second are 0."""
+    """What an optimizer remembers."""
 
     steps: int
+    """The number of updates."""
     m: Sequence[float]
+    """The first moments, one number a parameter, matrix after matrix; of sgd, what momentum has gathered."""
     v: Sequence[float]
+    """The second moments, likewise; of sgd, 0."""
 
 
 class Optimizer:
@@ -36,10 +37,13 @@ class Optimizer:
 
     config.optimizer is `adam`, with bias correction; `adamw`, which first takes learning_rate * weight_decay of each
     parameter away; or `sgd`, with momentum. csrc/microgpt.h has them operation by operation. The state may be read and
-    written: `steps`, the number of updates, and the moments `m` and `v`, one number a parameter, matrix after matrix.
+    written. ShapeError for no parameters, or for those of two tapes.
     """
 
     __slots__ = ("_added", "_config", "_first", "_m", "_settings", "_sizes", "_sum", "_tape", "_v", "steps")
+
+    steps: int
+    """The number of updates so far."""
 
     def __init__(self, config: Config, parameters: Sequence[Lanes]) -> None:
         if not parameters or any(w._tape is not parameters[0]._tape for w in parameters):
@@ -55,7 +59,8 @@ class Optimizer:
 
     @property
     def m(self) -> list[float]:
-        """The first moments; of sgd, what momentum has gathered. May be set."""
+        """The first moments, one number a parameter, matrix after matrix; of sgd, what momentum has gathered. May be
+        set, to as many numbers; otherwise ShapeError."""
         return list(self._m)
 
     @m.setter
@@ -64,7 +69,7 @@ class Optimizer:
 
     @property
     def v(self) -> list[float]:
-        """The second moments. May be set."""
+        """The second moments, likewise. May be set, to as many numbers; otherwise ShapeError."""
         return list(self._v)
 
     @v.setter
@@ -94,7 +99,7 @@ class Optimizer:
         self._added += 1
 
     def average(self) -> None:
-        """Set the gradients to the mean of those that were added, which are then forgotten."""
+        """Set the gradients to the mean of those that were added, which are then forgotten. ShapeError for none."""
         if self._added == 0:
             raise ShapeError("average() is the mean of the gradients that add() took note of, and there are none")
         runs = self._first, self._sizes, len(self._first)
@@ -139,7 +144,7 @@ SCHEDULES: dict[str, Callable[[Config, int], float]] = {"cosine": _cosine, "line
 
 
 def learning_rate_at(config: Config, step: int) -> float:
-    """The learning rate of a step, counted from 0: config.decay says how it falls from config.learning_rate, and over
-    the first config.warmup steps it rises to that."""
+    """The learning rate of a step, counted from 0 to config.steps - 1: config.decay says how it falls from
+    config.learning_rate, and over the first config.warmup steps it rises to that."""
     rate = SCHEDULES[config.decay](config, step)
     return rate if step >= config.warmup else rate * ((step + 1) / (config.warmup + 1))

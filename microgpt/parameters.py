@@ -19,7 +19,8 @@ def initial_parameters(config: Config, vocab_size: int, rng: random.Random, tape
     """The matrices in the course's order, each row by row from `rng.gauss(0, std)`.
 
     Embeddings are vocab_size (`wte`) and block_size (`wpe`) rows of n_embd; every other matrix maps its columns to its
-    rows. The draws are made also where std is 0, as the course makes them.
+    rows: n_embd to n_embd in attention, to 4 * n_embd and back in the MLP, to vocab_size in `lm_head`. The draws are
+    made also where std is 0, as the course makes them. ConfigError when there are more numbers than a tape holds.
     """
     if (count := _count(config, vocab_size)) > MOST:
         raise ConfigError(f"these sizes make {count:,} parameters, and a tape holds at most {MOST:,} values")

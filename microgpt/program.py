@@ -53,9 +53,14 @@ class _Recorder:
 
 
 class Program:
-    """A recorded function. `inputs` are the handles it was called with, `result` is the Value or Vector it returned."""
+    """A recorded function, as `record` makes it."""
 
     __slots__ = ("_indices", "_integers", "_pointer", "_selectors", "_tape", "inputs", "result")
+
+    inputs: tuple[Input, ...]
+    """What the function was called with: a Value, Vector or Index each. Their gradients are those of `backward()`."""
+    result: Value | Vector
+    """What it returned, computed anew by each replay."""
 
     def __init__(self, inputs: Sequence[Input], result: Value | Vector, since: int, selections: Any) -> None:
         self._tape: Tape = result._tape
@@ -89,7 +94,10 @@ class Program:
         return self.result.data
 
     def set(self, *values: Any) -> None:
-        """Set the inputs: numbers, sequences of numbers and integers, as they were when the function was recorded."""
+        """Set the inputs: numbers, sequences of numbers and integers, as they were when the function was recorded.
+
+        ShapeError for another number or length of inputs, IndexError for an integer that selects nothing.
+        """
         if len(values) != len(self.inputs):
             raise ShapeError(f"the function was recorded with {len(self.inputs)} inputs, and {len(values)} are given")
         if self._integers and self._set_integers(values):
@@ -135,7 +143,8 @@ class Program:
 
     def backward(self) -> None:
         """The gradients of the result with respect to everything: fresh for the inputs and for all that was computed,
-        added to what was there for other leaves, such as parameters. Belongs to the forward() before it."""
+        added to what was there for other leaves, such as parameters. Belongs to the forward() before it:
+        OverwrittenError when numbers were written since. ShapeError when the result is a Vector."""
         if not isinstance(self.result, Value):
             raise ShapeError("backward() starts from one Value, and this program's result is a Vector")
         for handle in self.inputs:

@@ -98,6 +98,7 @@ def sample(
     `replay` every position is recorded once and replayed in C; without, or when the model computes with scalar Values,
     every token records anew.
 
+    ConfigError for a setting that cannot work, DataError for a prompt that has an unseen character or fills the block.
     DivergedError when the parameters are so large, or no numbers, that there are no probabilities.
     """
     if count is not None and count < 0:
@@ -153,7 +154,9 @@ def _texts(
 def next_probabilities(
     model: GPT, tokenizer: Tokenizer, prompt: str = "", temperature: float | None = None
 ) -> dict[str, float]:
-    """How probable each character is to follow the prompt, and, as "", that the document ends there."""
+    """How probable each character is to follow the prompt, and, as "", that the document ends there; their sum is 1.
+
+    `temperature` is the configuration's where it is not given, and greater than 0. DataError as for `sample`."""
     model = _at_temperature(model, temperature)
     tape = model.state_dict["wte"]._tape
     mark, weights, probabilities = tape.mark(), [], _anew(model)

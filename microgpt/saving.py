@@ -36,12 +36,19 @@ class Saved:
     """A model, and what it takes to go on with its training."""
 
     model: GPT
+    """The configuration and the parameters."""
     tokenizer: Tokenizer
-    optimizer: OptimizerState | None = None  # None: the model alone
-    fast: bool = False  # the mode of the training
-    rng: random.Random = field(default_factory=random.Random)  # what samples are drawn with
-    data: dict[str, Any] = field(default_factory=dict)  # of the documents: source, path, sha256
-    validation: dict[str, Any] = field(default_factory=dict)  # what early stopping remembers
+    """The alphabet."""
+    optimizer: OptimizerState | None = None
+    """What the optimizer remembers; None is the model alone, whose training cannot go on."""
+    fast: bool = False
+    """Whether it trains in the fast mode; its numbers are then kept as float32, otherwise as float64."""
+    rng: random.Random = field(default_factory=random.Random)
+    """What samples are drawn with, in the state that it has."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Where the documents came from: source, path, sha256."""
+    validation: dict[str, Any] = field(default_factory=dict)
+    """What early stopping remembers: best, the lowest loss, and waited, how many have not been lower since."""
 
     @property
     def step(self) -> int:
@@ -182,7 +189,8 @@ def _moments(tensors: dict[str, Tensor], names: Sequence[str], step: Any, config
 def resume(
     saved: Saved, documents: Sequence[Sequence[int]], replay: bool = True, held_out: Sequence[Sequence[int]] = ()
 ) -> Training:
-    """The training of a saved model, as if it had never stopped: with the documents that it had, encoded."""
+    """The training of a saved model, as if it had never stopped: with the documents that it had, encoded, in the same
+    order. ModelFileError when it was saved without its optimizer."""
     if saved.optimizer is None:
         raise ModelFileError("the model was saved without its optimizer: its training cannot go on")
     return Training(saved.model, documents, replay, saved.fast, held_out, saved.optimizer)

@@ -96,20 +96,28 @@ class Handle:
 class Tape:
     """A list of recorded operations, with the numbers and the gradients of their results.
 
-    `pointer` is the core's tape, for the modules that record on it. An id above `limit` calls for attention: it is
-    NONE, the id of nothing, or the tape has grown so much that it is time to collect.
+    It belongs to the thread that made it, until another one adopts it: any other gets WrongThreadError.
     """
 
     __slots__ = ("__weakref__", "_collect_at", "_handles", "_seen", "labels", "limit", "pointer", "recorder")
+
+    pointer: Any
+    """The core's tape, for the modules that record on it."""
+    limit: int
+    """An id above it calls for attention: it is NONE, the id of nothing, or it is time to collect."""
+    labels: dict[int, str]
+    """The labels of Values, by id."""
+    recorder: Any
+    """What takes notes while a function is being recorded; None otherwise."""
 
     def __init__(self) -> None:
         tape = lib.mg_tape_new()
         if tape == ffi.NULL:
             raise MemoryError("no memory for a tape")
-        self.pointer: Any = ffi.gc(tape, lib.mg_tape_free)
+        self.pointer = ffi.gc(tape, lib.mg_tape_free)
         self.limit = lib.mg_tape_mark(tape) + COLLECT_FROM
-        self.labels: dict[int, str] = {}
-        self.recorder: Any = None  # what program.record leaves here while it calls the function
+        self.labels = {}
+        self.recorder = None
         self._collect_at = COLLECT_FROM
         self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
         self._seen = 0

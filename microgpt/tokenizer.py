@@ -12,6 +12,11 @@ class Tokenizer:
 
     __slots__ = ("_ids", "bos", "chars")
 
+    chars: list[str]
+    """The characters in sorted order: token i is chars[i]."""
+    bos: int
+    """The id of BOS, len(chars)."""
+
     def __init__(self, docs: Iterable[str]) -> None:
         self.chars = sorted(set("".join(docs)))
         self.bos = len(self.chars)

@@ -21,10 +21,12 @@ from .vector import Index, Lanes
 
 
 class Step(NamedTuple):
-    """What a training step reports: its number, from 1, and the loss before the parameters changed."""
+    """What a training step reports; the loss is that before the parameters changed."""
 
     number: int
+    """Of the step, from 1."""
     loss: float
+    """The mean loss of the step's documents, in nats a token where that is what the model's loss is."""
 
 
 class Trainable(Protocol):
@@ -49,8 +51,12 @@ class Model:
     """A function of tokens, and what it learns, for `train`."""
 
     loss: Callable[[Sequence[Any]], Value]
+    """The loss of a document: tokens, integers or Index, to a Value. Trained fastest where it is the mean, or the sum,
+    of a loss at each position."""
     parameters: Sequence[Lanes]
+    """Matrices and vectors, all of one tape."""
     config: Config = field(default_factory=Config)
+    """Steps, batches, the optimizer; documents are cut to block_size + 1 tokens."""
 
 
 class _NotPrefixesError(Exception):
@@ -203,9 +209,12 @@ class Training:
     """A training that can be stopped after any step, kept, and taken up again, with the numbers of one that was not.
 
     The arguments are those of `train`; `held_out` are documents whose loss may be asked for, and `state` is what the
-    optimizer of an earlier training remembered, whose parameters the model has. `taken` is the number of steps that the
-    parameters have behind them, from the first of the run.
+    optimizer of an earlier training remembered, whose parameters the model has. DataError for documents that cannot be
+    trained on, ConfigError where `fast` is not possible.
     """
+
+    taken: int
+    """The number of steps that the parameters have behind them, from the first of the run."""
 
     def __init__(
         self,
@@ -242,7 +251,7 @@ class Training:
         return None if self._engine is None else self._engine.state
 
     def held_out_loss(self) -> float:
-        """The mean of the losses of the documents that are held out."""
+        """The mean of the losses of the documents that are held out. DataError when there are none."""
         losses = [] if self._engine is None else self._engine.held_out_losses()
         if not losses:
             raise DataError("no documents are held out")

@@ -22,10 +22,14 @@ _new = object.__new__
 class Index:
     """An integer input of a recorded function: `w[index]` is a row of a Matrix, `x[index]` a lane of a Vector.
 
-    A program selects another row or lane when it is given another integer.
+    A program selects another row or lane when it is given another integer. Outside a function that is being recorded
+    there is nothing to select for: TapeError.
     """
 
     __slots__ = ("value",)
+
+    value: int
+    """The integer of now."""
 
     def __init__(self, value: int) -> None:
         self.value = operator.index(value)
@@ -51,7 +55,7 @@ class Lanes(Handle):
 
     @property
     def data(self) -> list[float]:
-        """The numbers of all lanes, of a Matrix row by row; may be set."""
+        """The numbers of all lanes, of a Matrix row by row; may be set, to as many, otherwise ShapeError."""
         if self._tape.recorder is not None:
             self._tape.recorder.notice_reading()
         return self._tape.read(self._node, self._size)
@@ -62,7 +66,7 @@ class Lanes(Handle):
 
     @property
     def grad(self) -> list[float]:
-        """The gradients of all lanes, of a Matrix row by row; may be set."""
+        """The gradients of all lanes, of a Matrix row by row; may be set, to as many, otherwise ShapeError."""
         return self._tape.read(self._node, self._size, adjoints=True)
 
     @grad.setter
@@ -75,9 +79,10 @@ class Lanes(Handle):
 
 
 class Vector(Lanes):
-    """`len(x)` lanes of one tape, in a row. Vector(numbers) records leaves.
+    """`len(x)` lanes of one tape, at least one, in a row. Vector(numbers) records leaves.
 
-    Operators work lane by lane, on two vectors of one length, or on a vector and a number or a Value.
+    Operators work lane by lane, on two vectors of one length, otherwise ShapeError, or on a vector and a number or a
+    Value. `x[i]` is a lane, a Value, and `x[i:j]` some lanes, a Vector. Arithmetic raises what that of Values does.
     """
 
     __slots__ = ("_selector",)
@@ -147,11 +152,11 @@ class Vector(Lanes):
         return record_map(operation, 1, self._size, View(self, lane=1))
 
     def exp(self) -> Vector:
-        """[xi.exp() for xi in self]."""
+        """[xi.exp() for xi in self]; OverflowError as there."""
         return self.map(lib.MG_EXP)
 
     def log(self) -> Vector:
-        """[xi.log() for xi in self]."""
+        """[xi.log() for xi in self]; ValueError unless all are above 0."""
         return self.map(lib.MG_LOG)
 
     def relu(self) -> Vector:
@@ -167,7 +172,7 @@ class Vector(Lanes):
         return self.map(lib.MG_SIGMOID)
 
     def sqrt(self) -> Vector:
-        """[xi.sqrt() for xi in self]."""
+        """[xi.sqrt() for xi in self]; ValueError below 0, ZeroDivisionError at 0."""
         return self.map(lib.MG_SQRT)
 
     def sum(self) -> Value:
@@ -193,10 +198,16 @@ class Vector(Lanes):
 class Matrix(Lanes):
     """Parameters: `rows` times `columns` leaves, row by row. `w[i]` is a row, a Vector; `len(w)` is the number of rows.
 
-    A Matrix is no Vector: `linear` multiplies by it, and its rows are what can be added.
+    A Matrix is no Vector: `linear` multiplies by it, and its rows are what can be added. ShapeError unless there are
+    rows * columns numbers, at least one.
     """
 
     __slots__ = ("_rows", "columns", "rows")
+
+    rows: int
+    """How many rows."""
+    columns: int
+    """How many lanes a row has."""
 
     def __init__(self, rows: int, columns: int, numbers: Iterable[float], tape: Tape | None = None) -> None:
         numbers = list(numbers)
