@@ -19,7 +19,6 @@ root = Path(__file__).resolve().parent.parent
 header = (root / "csrc" / "microgpt.h").read_text(encoding="utf-8")
 
 
-
 def in_core(pattern: str) -> list[str]:
     """The files of csrc and its folders (tape, programs, kernels), relative to the checkout."""
     return sorted(path.relative_to(root).as_posix() for path in (root / "csrc").rglob(pattern))

@@ -66,6 +66,8 @@ class Config:
     """The part of the documents that is held out, 0 to less than 1."""
     eval_every: int = 0
     """Steps between two losses of what is held out; 0 is a tenth of the run."""
+    sample_every: int = 0
+    """Steps between the few samples that a kept run logs; 0 is a tenth of the run."""
     patience: int = 0
     """So many of these losses without a new lowest one end the run; 0 never does."""
     temperature: float = 0.5
@@ -88,7 +90,8 @@ class Config:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.batch_size > MOST_DOCUMENTS:
             raise ConfigError(f"batch_size must be at most {MOST_DOCUMENTS:,} documents, not {self.batch_size:,}")
-        for name in ("steps", "samples", "std", "learning_rate", "weight_decay", "warmup", "eval_every", "patience"):
+        counts = ("steps", "samples", "warmup", "eval_every", "sample_every", "patience")
+        for name in (*counts, "std", "learning_rate", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is")
         for name in ("temperature", "epsilon"):

@@ -128,14 +128,36 @@ def attention(q: Vector, keys: Sequence[Vector], values: Sequence[Vector], n_hea
     [sum(weights[u] * values[u][j] for u in range(len(values))) for j in range(head_dim)].
     ShapeError where n_head does not divide len(q), or keys and values are not as many.
     """
-    expect("attention", Vector, q, *keys, *values)
+    return weighed(attention_weights(q, keys, n_head), values, n_head)
+
+
+def attention_weights(q: Vector, keys: Sequence[Vector], n_head: int) -> Vector:
+    """The first half of attention: how much each head attends to each key, head after head, n_head * len(keys) lanes.
+
+    For each head, with its slices of q and keys:
+    softmax([sum(q[j] * k[j] for j in range(head_dim)) / head_dim ** 0.5 for k in keys]).
+    """
+    expect("attention", Vector, q, *keys)
     if n_head < 1 or len(q) % n_head:
         raise ShapeError(f"attention: {len(q)} lanes do not split into {n_head} heads")
-    if not keys or len(keys) != len(values) or any(len(v) != len(q) for v in (*keys, *values)):
-        raise ShapeError("attention: as many keys as values, at least one, each as long as the query")
+    if not keys or any(len(k) != len(q) for k in keys):
+        raise ShapeError("attention: at least one key, each as long as the query")
     size, n = len(q) // n_head, len(keys)
     logits = record_sum(n_head, n, size, View(q, group=size, term=1), View(keys, group=size, term=1)) / size**0.5
-    weights = _softmax(logits, n_head, n)
+    return _softmax(logits, n_head, n)
+
+
+def weighed(weights: Vector, values: Sequence[Vector], n_head: int) -> Vector:
+    """The second half of attention: the values, each head's slice of them by its weights.
+
+    For each head, with its weights and its slices of the values:
+    [sum(weights[u] * values[u][j] for u in range(len(values))) for j in range(head_dim)].
+    """
+    expect("attention", Vector, weights, *values)
+    n = len(values)
+    if n_head < 1 or len(weights) != n_head * n or any(len(v) != len(values[0]) or len(v) % n_head for v in values):
+        raise ShapeError("attention: a weight for each head and value, and values of one length that the heads split")
+    size = len(values[0]) // n_head
     return record_sum(n_head, size, n, View(weights, group=n, term=1), View(values, group=size, lane=1, by_term=True))
 
 

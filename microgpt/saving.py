@@ -238,8 +238,10 @@ class Directory:
             with open(self.log, "rb") as file:
                 for line in file:
                     event = json.loads(line)
-                    if event["event"] not in ("run", "step", "validation") or event.get("step", 0) > step:
+                    if event["event"] not in ("run", "step", "validation", "sample"):
                         break
+                    if event.get("step", 0) > step or (event["event"] == "sample" and "step" not in event):
+                        break  # the samples at the end of a run have no step
                     reached = event.get("step", reached)
                     kept.append(line)
         except OSError as error:

@@ -31,6 +31,7 @@ COURSE = {
     "batch_size": 1,
     "val_fraction": 0.0,
     "eval_every": 0,
+    "sample_every": 0,
     "patience": 0,
 }
 GIST = COURSE | {
@@ -44,7 +45,7 @@ GIST = COURSE | {
     "decay": "linear",
 }
 WHOLE = ["n_embd", "n_head", "n_layer", "block_size", "batch_size", "steps", "seed", "samples", "warmup"]
-WHOLE += ["eval_every", "patience"]
+WHOLE += ["eval_every", "sample_every", "patience"]
 REAL = ["std", "learning_rate", "beta1", "beta2", "epsilon", "temperature", "weight_decay", "momentum"]
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -68,7 +69,7 @@ def test_default_is_the_course():
         *((name, value) for name in REAL for value in (NAN, INFINITY, -INFINITY, "0.5", None)),
         *(pytest.param(name, 10**400, id=f"{name}-huge") for name in REAL),
         *((name, value) for name in ("n_embd", "n_head", "n_layer", "block_size", "batch_size") for value in (0, -1)),
-        *((name, -1) for name in ("steps", "samples", "std", "learning_rate")),
+        *((name, -1) for name in ("steps", "samples", "std", "learning_rate", "eval_every", "sample_every")),
         *((name, value) for name in ("temperature", "epsilon") for value in (0, 0.0, -0.0, -0.5)),
         *((name, value) for name in ("beta1", "beta2") for value in (-0.1, 1, 1.5)),
         *(("n_head", value) for value in (3, 5, 32)),

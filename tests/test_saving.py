@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import microgpt.saving as saving_module
+import microgpt.terminal as terminal_module
 from microgpt import (
     GPT,
     Config,
@@ -309,6 +310,7 @@ def test_metadata_that_do_not_fit(part, value):
         "--batch-size 3 --mode fast --optimizer sgd",
         "--val-fraction 0.3 --eval-every 2 --patience 2 --learning-rate 0.5",
         "--engine span",
+        "--sample-every 4",
     ],
 )
 def test_stopped_at_every_step(run, directory, options):
@@ -330,6 +332,47 @@ def test_stopped_at_every_step(run, directory, options):
         assert out.endswith(second[len(head) :])
     assert run("--resume", "whole")[0] == 0  # all steps taken: its samples once more
     assert files_of(directory / "whole") == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("step", [2, 3, 4, 6, 9])
+def test_interrupted_where_something_is_to_be_done(run, directory, monkeypatch, step):
+    """A Ctrl-C at a step after which held-out documents are judged, or samples drawn, does not take these away."""
+    words = [*TINY, "--val-fraction", "0.3", "--eval-every", "2", "--sample-every", "3"]
+    assert run(*words, "--out", "whole")[0] == 0
+    with monkeypatch.context() as patch:
+        take = terminal_module.Output.step
+
+        def interrupted(self, number, loss):
+            take(self, number, loss)
+            if number == step:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        patch.setattr(terminal_module.Output, "step", interrupted)
+        assert run(*words, "--out", "stopped")[0] == 130
+    assert run("--resume", "stopped")[0] == 0
+    assert files_of(directory / "stopped") == files_of(directory / "whole")
+
+
+def test_samples_on_the_way(run, directory):
+    """A kept run logs a few samples every so often, drawn each time with the same random numbers: those of the model as
+    it then was. They change nothing of the run; other logs have none."""
+    words = [*TINY, "--sample-every", "4"]
+    out = run(*words, "--out", "run", "--log", "beside.jsonl")[1]
+    assert run(*words, "--log", "alone.jsonl")[1] == out
+    logs = {}
+    for name in ("run/log.jsonl", "beside.jsonl", "alone.jsonl"):
+        logs[name] = [json.loads(line) for line in (directory / name).read_text(encoding="utf-8").splitlines()]
+    assert logs["run/log.jsonl"] == logs["beside.jsonl"]
+    found = [event for event in logs["run/log.jsonl"] if event["event"] == "sample" and "step" in event]
+    assert [event for event in logs["run/log.jsonl"] if event not in found] == logs["alone.jsonl"]
+    assert [(event["step"], event["index"]) for event in found] == [(s, i) for s in (0, 4, 8, 9) for i in range(1, 6)]
+    for step in (4, 8):
+        run(*words, "--out", f"run{step}", "--stop-after", step)
+        saved = load(f"run{step}")
+        texts = [event["text"] for event in found if event["step"] == step]
+        assert texts == list(sample(saved.model, saved.tokenizer, random.Random(42), count=5))
+    assert texts != [event["text"] for event in found if event["step"] == 0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

@@ -17,7 +17,7 @@ ENGINES = {"program": (SPANS, True), "span": (SPANS, False), "eager": (SCALARS, 
 SETTINGS = ["n_embd", "n_head", "n_layer", "block_size", "steps", "batch_size", "seed"]
 SETTINGS += ["learning_rate", "temperature", "samples"]
 SETTINGS += ["std", "activation", "optimizer", "beta1", "beta2", "weight_decay", "momentum", "decay", "warmup"]
-SETTINGS += ["val_fraction", "eval_every", "patience"]
+SETTINGS += ["val_fraction", "eval_every", "sample_every", "patience"]
 
 
 def _default(option: str) -> str:
@@ -64,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
     keeping = parser.add_argument_group("models that stay")
     keeping.add_argument("--out", metavar="DIR", help="keep the model and a log there")
     keeping.add_argument("--save-every", type=int, metavar="N", help="save after each N steps, besides at the end")
+    keeping.add_argument(
+        "--sample-every",
+        type=int,
+        metavar="N",
+        help="steps between a few samples that the log keeps; 0 is a tenth of the run" + _default("sample_every"),
+    )
     keeping.add_argument("--stop-after", type=int, metavar="N", help="end after step N, saved, to go on another time")
     keeping.add_argument("--resume", metavar="DIR", help="go on with the run that was kept there")
     keeping.add_argument("--config", metavar="FILE", help="settings from a TOML file; options go before them")

@@ -23,6 +23,8 @@ from .documents import documents_of, split
 from .options import ENGINES, SETTINGS, config_of, with_settings
 from .options import parser as parser
 
+FEW = 5  # samples that a kept run logs on its way
+
 
 def _open_log(path: str | None, data: str | None) -> TextIO | None:
     if path is None:
@@ -99,8 +101,10 @@ class _Run:
         kept, held_out = split(docs, config)
         self._encoded = [tokenizer.encode(doc) for doc in kept[: config.steps * config.batch_size]]
         self._held_out = [tokenizer.encode(doc) for doc in held_out]
-        every = config.eval_every or max(1, config.steps // 10)
-        self._marks: list[int | None] = [every if held_out else None, arguments.save_every]
+        tenth = max(1, config.steps // 10)
+        self._eval_every = (config.eval_every or tenth) if held_out else None
+        self._sample_every = (config.sample_every or tenth) if directory is not None else None
+        self._marks = [every for every in (self._eval_every, self._sample_every, arguments.save_every) if every]
         self._stop_after: int | None = arguments.stop_after
         self.taken = self.first
         self.training: Training
@@ -112,7 +116,7 @@ class _Run:
 
     def next_stop(self) -> int:
         """The step before which nothing is to be done but steps."""
-        stops = [(self.taken // every + 1) * every for every in self._marks if every]
+        stops = [(self.taken // every + 1) * every for every in self._marks]
         if self._stop_after is not None:
             stops.append(self._stop_after)
         return min([self.config.steps, *(stop for stop in stops if stop > self.taken)])
@@ -129,10 +133,24 @@ class _Run:
         impatient = patience > 0 and int(self.saved.validation.get("waited", 0)) >= patience
         return impatient or self.taken >= self.config.steps
 
+    def _is_time(self, every: int | None) -> bool:
+        """Whether what is done every so many steps, and after the last one, is to be done now."""
+        return every is not None and (self.taken % every == 0 or self.taken == self.config.steps)
+
+    def look(self, output: Output) -> None:
+        """Log a few samples, where it is time for it: always with the same random numbers, which are not the run's, so
+        that only the parameters make them differ."""
+        if not self._is_time(self._sample_every):
+            return
+        rng, texts = random.Random(self.config.seed), []
+        with suppress(DivergedError):  # of parameters that give no probabilities there are none
+            texts = list(sample(self.model, self.saved.tokenizer, rng, self.replay, count=FEW))
+        for index, text in enumerate(texts, 1):
+            output.event("sample", step=self.taken, index=index, text=text)
+
     def evaluate(self, output: Output) -> None:
         """The loss of the documents that are held out, where it is time for it."""
-        every = self._marks[0]
-        if every is None or (self.taken % every and self.taken < self.config.steps):
+        if not self._is_time(self._eval_every):
             return
         loss = self.training.held_out_loss()
         output.event("validation", step=self.taken, loss=loss)
@@ -227,6 +245,7 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                 )
             run.start()
             if run.previous_steps is None:
+                run.look(output)
                 run.keep(logs)
             while not run.is_over and not run.stops_here:
                 for step in run.training.steps(block=None, stop=run.next_stop()):
@@ -235,11 +254,10 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                     if interrupts.come and run.training.taken == reached:
                         break
                 run.taken = run.training.taken
-                if interrupts.come:
-                    run.keep(logs)
-                    interrupts.check()
                 run.evaluate(output)
+                run.look(output)
                 run.keep(logs)
+                interrupts.check()
             output.clear()
             if run.stops_here:
                 flush()
