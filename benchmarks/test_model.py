@@ -16,6 +16,7 @@ from tests import oracle, program
 
 from .test_eager import STEPS, WORDS, program_on_oracle
 
+TOTAL = 1_000_000  # steps of a run, of which a benchmark takes some: the learning rate hardly falls
 SAMPLES = Config(steps=0, samples=3)
 
 
@@ -30,7 +31,7 @@ def prepared(config: Config) -> tuple[GPT, Tokenizer, list[list[int]], random.Ra
 
 def steps_of(config: Config, steps: int, **options: Any) -> Callable[[], None]:
     """A function that takes so many more steps of one training, whose programs have been recorded."""
-    config = replace(config, steps=1_000_000)
+    config = replace(config, steps=TOTAL)
     model, _, documents, _ = prepared(config)
     training = train(model, documents, block=steps, **options)
     for _ in range(200):

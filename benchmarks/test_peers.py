@@ -3,10 +3,6 @@ with gradients by hand. `pip install .[peers]`, and a C compiler, or they are sk
 
 from __future__ import annotations
 
-import ctypes
-import shutil
-import subprocess
-from array import array
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,9 +11,10 @@ from typing import Any
 import pytest
 
 from microgpt import Config, Tape
+from tests.by_hand import TUNED, Exact, compiled, flattened
 
 from .test_eager import NODES, record, sweep_on_oracle
-from .test_model import WIDE, WIDER, prepared, steps_of
+from .test_model import TOTAL, WIDE, WIDER, prepared, steps_of
 
 NARROW = Config(block_size=8)
 sizes = pytest.mark.parametrize("config", [NARROW, WIDE, WIDER], ids=["n_embd 16", "n_embd 64", "n_embd 256"])
@@ -64,38 +61,48 @@ def documents_of(config: Config) -> tuple[Any, list[list[int]]]:
 
 
 # As a plain `cc -O3` compiles it, and with all that makes it faster: for float also -ffast-math.
-TUNED = ["-march=native", "-fno-math-errno"]
 BUILDS = {
     "double": ("double", ["-ffp-contract=off"]),
     "double tuned": ("double", [*TUNED, "-ffp-contract=off"]),
     "float tuned": ("float", [*TUNED, "-ffast-math"]),
+}
+# Of the one that keeps every bit: with pow wherever Python calls it, and only where it may not give the nearest float.
+EXACT_BUILDS = {
+    "plain": [],
+    "tuned": TUNED,
+    "few powers": ["-DFEW_POWERS"],
+    "few powers tuned": [*TUNED, "-DFEW_POWERS"],
 }
 
 
 @pytest.mark.parametrize("build", BUILDS)
 @sizes
 def test_by_hand(case: Any, tmp_path: Path, config: Config, build: str) -> None:
-    """Plain C with gradients by hand."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C compiler")
-    library, (real, options) = tmp_path / "by_hand.so", BUILDS[build]
-    macros = [f"-DREAL={real}", f"-DN_EMBD={config.n_embd}", f"-DBLOCK={config.block_size}"]
-    source = Path(__file__).with_name("by_hand.c")
-    command = [compiler, "-O3", "-shared", "-fPIC", *options, *macros, str(source), "-lm", "-o", str(library)]
-    subprocess.run(command, check=True)
-    function = ctypes.CDLL(str(library)).train
+    """Plain C with gradients by hand, sums in natural order."""
+    real, options = BUILDS[build]
+    library = compiled("by_hand", tmp_path, config.n_embd, config.block_size, [f"-DREAL={real}", *options])
     _, documents = documents_of(config)
-    starts = array("i", [0])
-    for document in documents:
-        starts.append(starts[-1] + len(document))
-    tokens = array("i", [token for document in documents for token in document])
-    arguments = [(ctypes.c_int * len(numbers)).from_buffer(numbers) for numbers in (tokens, starts)]
+    tokens, starts = flattened(documents)
     steps = 16_000 // config.n_embd
     with Tape():
         ours = steps_of(config, steps, fast=real == "float")
-        by_hand = partial(function, *arguments, len(documents), steps)
+        by_hand = partial(library.train, tokens, starts, len(documents), steps)
         case(by_hand, steps, "training steps", ours, rounds=9, pairs=15)
+
+
+@pytest.mark.parametrize("build", EXACT_BUILDS)
+@sizes
+def test_by_hand_exact(case: Any, tmp_path: Path, config: Config, build: str) -> None:
+    """Plain C with gradients by hand that keeps every bit, as tests/test_by_hand.py shows."""
+    numbers, documents = documents_of(config)
+    parameters = [number for rows in numbers.values() for row in rows for number in row]
+    size = config.n_embd, config.block_size
+    by_hand = Exact(tmp_path, *size, parameters, documents, TOTAL, config.learning_rate, EXACT_BUILDS[build])
+    steps = 16_000 // config.n_embd
+    with Tape():
+        ours = steps_of(config, steps)
+        by_hand.take(200)  # as the other has
+        case(lambda: by_hand.take(steps), steps, "training steps", ours, rounds=9, pairs=15)
 
 
 def loss_of(config: Config, library: Any, w: dict[str, Any], tokens: Any, targets: Any, there: Any, mask: Any) -> Any:
