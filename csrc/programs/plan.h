@@ -10,7 +10,7 @@
  *
  * roll.c finds the steps, or says why there are none; schedule.c finds the order in which the reverse takes them, from
  * the sweep's own list; proof.c proves that every accumulator then gets what the sweep gives it, in the same order;
- * replay.c has the workspace, and row_plan.h computes.
+ * replay.c has the workspace, and the kernels (row_plan.h) compute.
  *
  * One plan serves texts of every length: the order for fewer positions is the beginning of the order for all.
  *

@@ -1,0 +1,331 @@
+/* row_maps.h: what the maps of a plan compute, and `largest`, forward beside reverse. A part of row.h; operations.c says
+ * what a scalar operation is.
+ */
+
+/* e ** x at places from .. to - 1, and 0 at the others; false when one is too large for a float. */
+FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const REAL *x, REAL *out) {
+    bool fits = true;
+#if EXACT
+    memset(out, 0, from * sizeof *out);
+    memset(out + to, 0, (padded - to) * sizeof *out);
+    for (size_t t = from; t < to; t++) {
+        out[t] = EXP(x[t]);
+        fits = fits && !(out[t] > DBL_MAX);
+    }
+#else
+    /* 2 ** n * exp(r), |r| <= log(2) / 2, and the first terms of the series of exp(r): within 2e-7 of the true value */
+    for (size_t t = 0; t < padded; t++) {
+        REAL a = ((t >= from) & (t < to)) ? x[t] : 0;
+        a = a < -87 ? -87 : a; /* keeps a NaN */
+        a = a > 88 ? 88 : a;
+        REAL n = a * 0x1.715476p+0f + 0x1.8p23f; /* rounded to an integer, in the last bits */
+        BITS power;
+        memcpy(&power, &n, sizeof power);
+        n -= 0x1.8p23f;
+        REAL r = (a - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
+        REAL e = 1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
+        power = (BITS)(((uint32_t)power << 23) + 0x3f800000u);
+        REAL scale;
+        memcpy(&scale, &power, sizeof scale);
+        out[t] = ((t >= from) & (t < to)) ? e * scale : 0;
+    }
+#endif
+    return fits;
+}
+
+/* Of a power with the constant k: the value, and k * x ** (k - 1). */
+FOR_ROW static bool NAME(power_row)(const NAME(work) *w, size_t from, const REAL *x, REAL *out, REAL *partial) {
+    const double k = w->step->constant;
+    if (from == 0 && k == -1) {
+        NAME(inverses)(w->padded, w->positions, x, out, partial);
+    } else if (from == 0 && k == -0.5) {
+        memcpy(out, x, w->padded * sizeof *out);
+        NAME(inverse_roots)(w->padded, w->positions, out, partial);
+    } else {
+        memset(out, 0, w->padded * sizeof *out);
+        memset(partial, 0, w->padded * sizeof *partial);
+        for (size_t t = from; t < w->positions; t++) {
+            double value, lower;
+            if (mg_pow((double)x[t], k, &value) != MG_OK || mg_pow((double)x[t], k - 1, &lower) != MG_OK) {
+                return false;
+            }
+            out[t] = (REAL)value;
+            partial[t] = (REAL)lower;
+        }
+    }
+    for (size_t t = 0; t < w->padded; t += WIDTH) {
+        STORE(partial + t, LOAD(partial + t) * (REAL)k);
+    }
+    VECTOR sum = {0}; /* NaN where one of the numbers is an infinity or a NaN: Python raises, or goes on with a NaN */
+    for (size_t t = 0; t < w->padded; t += WIDTH) {
+        sum += (LOAD(out + t) + LOAD(partial + t)) * 0;
+    }
+    REAL total = 0;
+    for (size_t t = 0; t < WIDTH; t++) {
+        total += sum[t];
+    }
+    return total == 0;
+}
+
+FOR_ROW static bool NAME(log_row)(const NAME(work) *w, size_t from, const REAL *x, REAL *out, REAL *partial) {
+    memset(out, 0, w->padded * sizeof *out);
+    memset(partial, 0, w->padded * sizeof *partial);
+    for (size_t t = from; t < w->positions; t++) {
+        REAL p = x[t];
+        if (!(p > 0)) {
+            if (EXACT || !(p == 0)) {
+                return false;
+            }
+            p = (REAL)1e-30; /* float's exp gives 0 where double's does not */
+        }
+        out[t] = LOG(p);
+        partial[t] = 1 / p;
+    }
+    return true;
+}
+
+/* Any operation, by its rule. */
+FOR_ROW static bool NAME(rule_row)(const NAME(work) *w, size_t from, const REAL *const *x, const size_t *move, REAL *out,
+                                   REAL *partial) {
+    const mg_step *step = w->step;
+    memset(out, 0, w->padded * sizeof *out);
+    memset(partial, 0, step->partials * w->padded * sizeof *partial);
+    for (size_t t = from; t < w->positions; t++) {
+        const double b = step->factors == 2 ? (double)x[1][move[1] ? t : 0] : step->constant;
+        double result[3];
+        if (mg_rule(step->operation, (double)x[0][move[0] ? t : 0], b, result) != MG_OK) {
+            return false;
+        }
+        out[t] = (REAL)result[0];
+        for (size_t p = 0; p < step->partials; p++) {
+            partial[p * w->padded + t] = (REAL)result[1 + p];
+        }
+    }
+    return true;
+}
+
+/* An operation that is not a few instructions a number, row by row. */
+FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size, const NAME(rows) *x) {
+    const mg_step *step = w->step;
+    for (size_t r = 0; r < size->groups * size->width; r++) {
+        const size_t g = r / size->width, i = r % size->width, from = step->causal && !step->uniform ? i : 0;
+        REAL *out = w->value + r * w->padded, *partial = w->partial + r * step->partials * w->padded;
+        const REAL *row[2] = {x[0].row + g * x[0].group + i * x[0].lane, NULL};
+        const size_t move[2] = {x[0].move, x[1].move};
+        if (step->factors == 2) {
+            row[1] = x[1].row + g * x[1].group + i * x[1].lane;
+        }
+        bool ordinary = false;
+        if (move[0] == 0 || (step->operation != MG_EXP && step->operation != MG_LOG && step->operation != MG_POW)) {
+            memset(partial, 0, step->partials * w->padded * sizeof *partial);
+            ordinary = NAME(rule_row)(w, from, row, move, out, partial);
+        } else if (step->operation == MG_EXP) {
+            ordinary = NAME(exp_row)(w->padded, from, w->positions, row[0], out);
+        } else if (step->operation == MG_LOG) {
+            ordinary = NAME(log_row)(w, from, row[0], out, partial);
+        } else {
+            ordinary = NAME(power_row)(w, from, row[0], out, partial);
+        }
+        if (!ordinary) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* out = an expression of a and b, which are vectors */
+#define EACH_LANE(expression)                                                                       \
+    for (size_t g = 0; g < size.groups; g++) {                                                      \
+        for (size_t i = 0; i < size.width; i++) {                                                   \
+            const REAL *left = x[0].row + g * x[0].group + i * x[0].lane;                           \
+            const REAL *right = x[1].row + g * x[1].group + i * x[1].lane;                          \
+            for (size_t t = 0; t < size.length; t += WIDTH, out += WIDTH) {                         \
+                const VECTOR a = LOAD(left + t * x[0].move), b = LOAD(right + t * x[1].move);       \
+                (void)b;                                                                            \
+                STORE(out, expression);                                                             \
+            }                                                                                       \
+        }                                                                                           \
+    }
+
+FOR_ROW static bool NAME(map)(const NAME(work) *w) {
+    const mg_step *step = w->step;
+    NAME(extent) size = {step->groups, step->uniform ? 1 : w->width, w->padded};
+    const size_t numbers = size.groups * size.width * size.length;
+    NAME(rows) x[2] = {NAME(operand_of)(w, 0), {NULL, 0, 0, 0}};
+    x[1] = step->factors == 2 ? NAME(operand_of)(w, 1) : x[0];
+    const bool square = step->operation == MG_POW && step->constant == 2;
+    bool ordinary = true;
+    REAL *out = w->value;
+    if (step->operation == MG_ADD || step->operation == MG_MUL || step->operation == MG_RELU || square) {
+        NAME(join_rows)(&size, (const NAME(rows) *const[]){&x[0], &x[1]}, 2);
+    }
+    if (step->operation == MG_ADD) {
+        EACH_LANE(a + b)
+    } else if (step->operation == MG_MUL) {
+        EACH_LANE(a * b)
+    } else if (step->operation == MG_RELU) {
+        EACH_LANE((VECTOR)((NAME(bits))a & (a > 0)))
+    } else if (square) {
+        EACH_LANE(a)
+        NAME(squares)(numbers, w->value);
+        ordinary = NAME(all_finite)(numbers, w->value); /* an overflow is an error in Python */
+    } else {
+        ordinary = NAME(map_rows)(w, &size, x);
+    }
+    if (step->cut && step->operation != MG_EXP) {
+        NAME(cut)(w, step->groups, w->value);
+    }
+    return ordinary;
+}
+
+#undef EACH_LANE
+
+/* Is a source rows that have adjoints? */
+FOR_ROW static inline bool NAME(gets)(const NAME(work) *w, const mg_source *x) {
+    return x->derives && x->from != MG_FROM_LEAVES && x->from != MG_FROM_CONSTANT &&
+           (x->parts > 0 || x->step < w->plan->each);
+}
+
+/* What a partial is, in terms of a factor. */
+typedef enum { NAME(one), NAME(factor), NAME(positive), NAME(twice) } NAME(kind);
+
+FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(times)(NAME(kind) kind, VECTOR factor, VECTOR g) {
+    const VECTOR ones = (VECTOR){0} + 1;
+    switch (kind) {
+    case NAME(one): return g;
+    case NAME(positive): return (VECTOR)((NAME(bits))ones & (factor > 0)) * g; /* 1.0 * g or 0.0 * g */
+    case NAME(twice): return (factor * 2) * g;
+    default: return factor * g;
+    }
+}
+
+/* to += partial * g, lanes down. `kind` is a constant wherever this is inlined. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAME(kind) kind, NAME(extent) size,
+                                                                             const NAME(rows) *g, const NAME(rows) *x,
+                                                                             const NAME(rows) *to) {
+    if (to->lane == 0 && size.width > 1) { /* all lanes of a group add to one row */
+        for (size_t n = size.groups; n-- > 0;) {
+            REAL *sum = to->row + n * to->group;
+            const REAL *adjoint = g->row + n * g->group, *factor = x->row + n * x->group;
+            for (size_t t = 0; t < size.length; t += WIDTH) {
+                VECTOR total = LOAD(sum + t);
+                for (size_t i = size.width; i-- > 0;) {
+                    total += NAME(times)(kind, LOAD(factor + i * x->lane + t * x->move), LOAD(adjoint + i * g->lane + t));
+                }
+                STORE(sum + t, total);
+            }
+        }
+        return;
+    }
+    NAME(join_rows)(&size, (const NAME(rows) *const[]){g, x, to}, 3);
+    for (size_t n = size.groups; n-- > 0;) {
+        for (size_t i = size.width; i-- > 0;) {
+            REAL *sum = to->row + n * to->group + i * to->lane;
+            const REAL *adjoint = g->row + n * g->group + i * g->lane, *factor = x->row + n * x->group + i * x->lane;
+            for (size_t t = 0; t < size.length; t += WIDTH) {
+                STORE(sum + t, LOAD(sum + t) + NAME(times)(kind, LOAD(factor + t * x->move), LOAD(adjoint + t)));
+            }
+        }
+    }
+}
+
+/* The partial with respect to operand f: its kind, and the factor's rows. */
+FOR_ROW static NAME(kind) NAME(partial_of)(const NAME(work) *w, size_t f, NAME(rows) *factor) {
+    const mg_step *step = w->step;
+    const size_t lane = step->uniform ? 0 : w->padded, group = step->uniform ? w->padded : w->width * w->padded;
+    switch (step->operation) {
+    case MG_ADD: *factor = (NAME(rows)){w->value, group, lane, 1}; return NAME(one);
+    case MG_MUL: *factor = NAME(operand_of)(w, 1 - f); return NAME(factor);
+    case MG_RELU: *factor = NAME(operand_of)(w, 0); return NAME(positive);
+    case MG_EXP: *factor = (NAME(rows)){w->value, group, lane, 1}; return NAME(factor);
+    default: break;
+    }
+    if (step->partials == 0) {
+        *factor = NAME(operand_of)(w, 0);
+        return NAME(twice);
+    }
+    *factor = (NAME(rows)){w->partial + f * w->padded, step->partials * group, step->partials * lane, 1};
+    return NAME(factor);
+}
+
+FOR_ROW static void NAME(add_of_kind)(NAME(kind) kind, NAME(extent) size, const NAME(rows) *g, const NAME(rows) *x,
+                                      const NAME(rows) *to) {
+    switch (kind) {
+    case NAME(one): NAME(add_partials)(NAME(one), size, g, x, to); break;
+    case NAME(factor): NAME(add_partials)(NAME(factor), size, g, x, to); break;
+    case NAME(positive): NAME(add_partials)(NAME(positive), size, g, x, to); break;
+    case NAME(twice): NAME(add_partials)(NAME(twice), size, g, x, to); break;
+    }
+}
+
+FOR_ROW static inline NAME(rows) NAME(lane_of)(const NAME(rows) *x, size_t g, size_t i) {
+    return (NAME(rows)){x->row + g * x->group + i * x->lane, 0, 0, x->move};
+}
+
+/* The rows that get what is added to an operand; for a lane that an input selects, one row, which is added later. */
+FOR_ROW static NAME(rows) NAME(target_of)(const NAME(work) *w, const mg_source *x) {
+    if (x->from == MG_FROM_ROWS) {
+        return NAME(rows_of)(w, x, NAME(adjoints_of)(w->replay, x->step));
+    }
+    NAME(rows) to = {(REAL *)w->replay->scratch + w->plan->scratch - w->padded, 0, 0, 1};
+    memset(to.row, 0, w->padded * sizeof *to.row);
+    return to;
+}
+
+/* Lanes down, the operands of each in order; one operand after the other where they are of different steps. */
+FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
+    const mg_step *step = w->step;
+    const NAME(extent) size = {step->groups, w->width, w->padded}, one = {1, 1, w->padded};
+    const NAME(rows) g = {w->adjoint, w->width * w->padded, w->padded, 1};
+    NAME(rows) x[2], to[2];
+    NAME(kind) kind[2];
+    bool gets[2] = {false, false};
+    if (step->cut_adjoint) {
+        NAME(cut)(w, step->groups, w->adjoint);
+    }
+    for (size_t f = 0; f < step->factors; f++) {
+        gets[f] = NAME(gets)(w, &step->operand[f]);
+        if (gets[f]) {
+            kind[f] = NAME(partial_of)(w, f, &x[f]);
+            to[f] = NAME(target_of)(w, &step->operand[f]);
+        }
+    }
+    if (gets[0] && gets[1] && step->operand[0].step == step->operand[1].step) {
+        for (size_t r = step->groups * w->width; r-- > 0;) {
+            for (size_t f = 0; f < 2; f++) {
+                const size_t n = r / w->width, i = r % w->width;
+                const NAME(rows) g1 = NAME(lane_of)(&g, n, i), x1 = NAME(lane_of)(&x[f], n, i);
+                const NAME(rows) to1 = NAME(lane_of)(&to[f], n, i);
+                NAME(add_of_kind)(kind[f], one, &g1, &x1, &to1);
+            }
+        }
+    }
+    for (size_t f = 0; f < step->factors; f++) {
+        const mg_source *source = &step->operand[f];
+        if (gets[f] && !(gets[0] && gets[1] && step->operand[0].step == step->operand[1].step)) {
+            NAME(add_of_kind)(kind[f], size, &g, &x[f], &to[f]);
+        }
+        REAL *rows = gets[f] && source->from == MG_FROM_SELECTED ? NAME(adjoints_of)(w->replay, source->step) : NULL;
+        for (size_t t = 0; rows != NULL && t < w->positions; t++) {
+            rows[NAME(selected)(w, source)[t] * w->padded + t] += to[f].row[t];
+        }
+    }
+}
+
+/* ---- largest ---------------------------------------------------------------------------------------------------- */
+
+FOR_ROW static bool NAME(largest_of)(const NAME(work) *w) {
+    const mg_source *x = &w->step->operand[0];
+    const bool causal = w->step->causal_terms;
+    for (size_t g = 0; g < w->step->groups; g++) {
+        REAL *out = w->value + g * w->padded;
+        memcpy(out, NAME(value_row)(w, x, g, 0, 0), w->padded * sizeof *out);
+        for (size_t c = 1; c < w->terms; c++) {
+            const REAL *row = NAME(value_row)(w, x, g, 0, c);
+            for (size_t t = causal ? c / MG_CHUNK * MG_CHUNK : 0; t < w->padded; t++) {
+                out[t] = ((row[t] > out[t]) & (!causal | (t >= c))) ? row[t] : out[t];
+            }
+        }
+    }
+    return true;
+}

@@ -1,0 +1,166 @@
+/* row_rows.h: a step of a plan at work, and what its operands are as rows of numbers. A part of row.h; plan.h says what
+ * steps and sources are.
+ *
+ * Rows are `padded` numbers long. At the places beyond `positions` every adjoint is 0 and every value finite; where a
+ * sum runs over the positions so far, lanes that lie ahead of a position are 0 there, and get 0.
+ */
+
+/* A step at work. */
+typedef struct {
+    const mg_replay *replay;
+    const mg_plan *plan;
+    const mg_step *step;
+    size_t number, positions, padded;
+    size_t width, terms; /* the numbers of rows, of this text */
+    REAL *value, *partial; /* its rows */
+    REAL *adjoint;
+} NAME(work);
+
+FOR_ROW static REAL *NAME(values_of)(const mg_replay *replay, size_t step) {
+    return (REAL *)replay->value + replay->plan->value_row[step] * replay->padded;
+}
+
+FOR_ROW static REAL *NAME(adjoints_of)(const mg_replay *replay, size_t step) {
+    return (REAL *)replay->adjoint + replay->plan->adjoint_row[step] * replay->padded;
+}
+
+FOR_ROW static NAME(work) NAME(work_of)(const mg_replay *replay, size_t number) {
+    const mg_plan *plan = replay->plan;
+    const mg_step *step = &plan->step[number];
+    return (NAME(work)){
+        .replay = replay,
+        .plan = plan,
+        .step = step,
+        .number = number,
+        .positions = replay->positions,
+        .padded = replay->padded,
+        .width = step->causal ? replay->positions : step->width,
+        .terms = step->causal_terms ? replay->positions : step->terms,
+        .value = NAME(values_of)(replay, number),
+        .partial = (REAL *)replay->value + plan->partial_row[number] * replay->padded,
+        .adjoint = NAME(adjoints_of)(replay, number),
+    };
+}
+
+FOR_ROW static REAL *NAME(leaf)(const mg_replay *replay, void *numbers, mg_slot slot) {
+    return (REAL *)numbers + (slot - replay->lowest);
+}
+
+/* Which row of a step's lanes a source reads. */
+FOR_ROW static inline size_t NAME(row_of)(const NAME(work) *w, const mg_source *x, size_t g, size_t i, size_t c) {
+    const size_t outer = x->offset + g * x->group;
+    return (x->whole ? outer * w->positions : outer) + i * x->lane + c * x->term;
+}
+
+FOR_ROW static inline const REAL *NAME(value_row)(const NAME(work) *w, const mg_source *x, size_t g, size_t i, size_t c) {
+    return NAME(values_of)(w->replay, x->step) + (x->spread ? g : NAME(row_of)(w, x, g, i, c)) * w->padded;
+}
+
+FOR_ROW static inline REAL *NAME(adjoint_row)(const NAME(work) *w, const mg_source *x, size_t g, size_t i, size_t c) {
+    return NAME(adjoints_of)(w->replay, x->step) + NAME(row_of)(w, x, g, i, c) * w->padded;
+}
+
+/* Rows between a term, or a lane, of a source and the next. */
+FOR_ROW static inline ptrdiff_t NAME(stride)(const NAME(work) *w, size_t rows) { return (ptrdiff_t)(rows * w->padded); }
+
+FOR_ROW static const size_t *NAME(selected)(const NAME(work) *w, const mg_source *x) {
+    return w->plan->selected + x->select * w->plan->positions;
+}
+
+/* What a map reads or adds to: the row of lane i of group g begins at row + g * group + i * lane. Its numbers move on
+   with the position, or are one number, MG_CHUNK times. */
+typedef struct {
+    REAL *row;
+    size_t group, lane, move;
+} NAME(rows);
+
+FOR_ROW static NAME(rows) NAME(rows_of)(const NAME(work) *w, const mg_source *x, REAL *numbers) {
+    REAL *first = numbers + (x->whole ? x->offset * w->positions : x->offset) * w->padded;
+    return (NAME(rows)){first, (x->whole ? x->group * w->positions : x->group) * w->padded, x->lane * w->padded, 1};
+}
+
+/* The values of operand f of a map; what are no rows is made so in scratch. */
+FOR_ROW static NAME(rows) NAME(operand_of)(const NAME(work) *w, size_t f) {
+    const mg_source *x = &w->step->operand[f];
+    const size_t lanes = w->step->groups * w->width;
+    REAL *room = (REAL *)w->replay->scratch + f * (w->padded + lanes * MG_CHUNK);
+    if (x->from == MG_FROM_ROWS) {
+        REAL *numbers = NAME(values_of)(w->replay, x->step);
+        return x->spread ? (NAME(rows)){numbers, w->padded, 0, 1} : NAME(rows_of)(w, x, numbers);
+    }
+    if (x->from == MG_FROM_SELECTED) {
+        const REAL *numbers = NAME(values_of)(w->replay, x->step);
+        memset(room, 0, w->padded * sizeof *room);
+        for (size_t t = 0; t < w->positions; t++) {
+            room[t] = numbers[NAME(selected)(w, x)[t] * w->padded + t];
+        }
+        return (NAME(rows)){room, 0, 0, 1};
+    }
+    const bool same = x->from == MG_FROM_CONSTANT;
+    for (size_t r = 0; r < (same ? 1 : lanes); r++) {
+        const size_t offset = r / w->width * x->group + r % w->width * x->lane;
+        const REAL number = same ? (REAL)x->constant
+                                 : *NAME(leaf)(w->replay, w->replay->leaf_value, x->leaves + (mg_slot)offset);
+        for (size_t t = 0; t < MG_CHUNK; t++) {
+            room[r * MG_CHUNK + t] = number;
+        }
+    }
+    return same ? (NAME(rows)){room, 0, 0, 0} : (NAME(rows)){room, w->width * MG_CHUNK, MG_CHUNK, 0};
+}
+
+/* Groups, rows in a group and numbers in a row of a loop over a map. */
+typedef struct {
+    size_t groups, width, length;
+} NAME(extent);
+
+FOR_ROW static bool NAME(in_order)(const NAME(extent) *size, const NAME(rows) *x) {
+    const bool lanes = size->width == 1 || x->lane == size->length;
+    return (x->move == 1 && lanes && (size->groups == 1 || x->group == size->width * size->length)) ||
+           (x->move == 0 && (x->lane == 0 || size->width == 1) && (x->group == 0 || size->groups == 1));
+}
+
+/* One long row, where all of `count` operands stand in the order of the lanes. */
+FOR_ROW static void NAME(join_rows)(NAME(extent) *size, const NAME(rows) *const *x, size_t count) {
+    for (size_t k = 0; k < count; k++) {
+        if (!NAME(in_order)(size, x[k])) {
+            return;
+        }
+    }
+    *size = (NAME(extent)){1, 1, size->groups * size->width * size->length};
+}
+
+/* Are n numbers, a whole number of chunks, all finite? */
+FOR_ROW static bool NAME(all_finite)(size_t n, const REAL *x) {
+    VECTOR sum[8] = {{0}};
+    size_t i = 0;
+    for (; i + 8 * WIDTH <= n; i += 8 * WIDTH) {
+        for (size_t v = 0; v < 8; v++) {
+            sum[v] += LOAD(x + i + v * WIDTH) * 0; /* NaN for an infinity or a NaN */
+        }
+    }
+    for (; i < n; i += WIDTH) {
+        sum[0] += LOAD(x + i) * 0;
+    }
+    const VECTOR all = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+    REAL total = 0;
+    for (size_t t = 0; t < WIDTH; t++) {
+        total += all[t];
+    }
+    return total == 0;
+}
+
+/* The lanes that lie ahead, of a causal step's rows. */
+FOR_ROW static void NAME(cut)(const NAME(work) *w, size_t groups, REAL *rows) {
+    for (size_t g = 0; g < groups; g++) {
+        for (size_t u = 1; u < w->positions; u++) {
+            memset(rows + (g * w->positions + u) * w->padded, 0, u * sizeof *rows);
+        }
+    }
+}
+
+FOR_ROW static void NAME(cut_adjoints_of)(const NAME(work) *w, const mg_source *x) {
+    const mg_step *from = &w->plan->step[x->step];
+    if (from->cut_adjoint) {
+        NAME(cut)(w, from->groups, NAME(adjoints_of)(w->replay, x->step));
+    }
+}
