@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: pyproject.toml setup.py microgpt/_build.py $(wildcard csrc/*.h csrc/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,8 +42,37 @@ docs: install ## the API reference from the docstrings, in docs/_build; a warnin
 asan: ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(MAKE) --no-print-directory -C tests/c asan
 
+.PHONY: asan-python tsan tsan-python
+asan-python: install ## Python tests on a core with these sanitizers, which also looks for leaks of the core
+	$(call sanitized,asan,address$(comma)undefined -fno-sanitize-recover=all,libasan.so libubsan.so,$(ASAN_TESTS))
+
+tsan: ## the C tests that use threads under ThreadSanitizer
+	$(MAKE) --no-print-directory -C tests/c tsan
+
+tsan-python: install ## the Python tests that use threads, on a core with ThreadSanitizer
+	$(call sanitized,tsan,thread,libtsan.so,$(TSAN_TESTS))
+
 valgrind: ## the C tests under valgrind
 	$(MAKE) --no-print-directory -C tests/c valgrind
+
+# Python tests on a core that is built with sanitizers, in a copy of the package: the core in the checkout stays as it is.
+# The sanitizer must be in the process before anything that it watches, and Python must take memory from it.
+# Python itself leaves memory behind at its end. A stack of two calls names who took a block, and those that the core
+# took are then the only ones that are left to report.
+comma := ,
+ASAN_TESTS ?= tests/test_tape.py tests/test_program.py tests/test_plans.py tests/test_training.py tests/test_model.py \
+    tests/test_models.py tests/test_vector.py tests/test_value.py
+TSAN_TESTS ?= tests/test_tape.py tests/test_program.py
+SANITIZER_OPTIONS = PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=1:malloc_context_size=2 \
+    LSAN_OPTIONS=print_suppressions=0:suppressions=tests/leaks.txt TSAN_OPTIONS=halt_on_error=1
+define sanitized
+	rm -rf build/$(1) && mkdir -p build/$(1)
+	cp -r csrc microgpt tests examples setup.py pyproject.toml README.md LICENSE build/$(1)/ && rm -f build/$(1)/microgpt/*.so
+	cd build/$(1) && CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(2)" LDFLAGS="-fsanitize=$(2)" \
+	    $(abspath $(BIN))/python -m pip wheel --quiet --no-deps .
+	cd build/$(1) && env $(SANITIZER_OPTIONS) LD_PRELOAD="$(foreach library,$(3),$(shell $(CC) -print-file-name=$(library)))" \
+	    setarch --addr-no-randomize $(abspath $(BIN))/python -m pytest --quiet -p no:cacheprovider $(4)
+endef
 
 bench: install ## the benchmarks, with their ratios to pure Python
 	$(BIN)/python -m pytest --quiet benchmarks --benchmark-columns=min,median,rounds
