@@ -14,7 +14,7 @@ import operator
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Union, overload
 
 from .errors import FrozenBranchWarning, ShapeError
 from .tape import Handle, Tape, check, default_tape, ffi, lib
@@ -22,6 +22,25 @@ from .value import Number, Value
 from .vector import Index, Selector, Vector
 
 Input = Union[Value, Vector, Index]
+Listed = Union[Sequence[float], Index]
+Given = Union[Number, Sequence[float], Index]
+Returned = TypeVar("Returned", bound=Union[Value, Vector])
+Numbers = TypeVar("Numbers", covariant=True)
+if TYPE_CHECKING:  # what type checkers know for every Python
+    import typing_extensions
+    from typing_extensions import Unpack
+
+    Result = typing_extensions.TypeVar("Result", bound="_Numbered[Any]", default=Any, covariant=True)
+    Inputs = typing_extensions.TypeVar("Inputs", bound=tuple[Input, ...], default=Any, covariant=True)
+else:
+    Result, Inputs = TypeVar("Result"), TypeVar("Inputs")
+
+
+class _Numbered(Protocol[Numbers]):
+    """A Value, whose data is a number, or a Vector, whose data is a list of them."""
+
+    @property
+    def data(self) -> Numbers: ...
 
 
 class _Recorder:
@@ -52,23 +71,26 @@ class _Recorder:
         self.selections.append((node, operand, entry, selector))
 
 
-class Program:
-    """A recorded function, as `record` makes it."""
+class Program(Generic[Result, Inputs]):
+    """A recorded function, as `record` makes it.
+
+    To a type checker `Program[Value, tuple[Value, Vector]]` is one of a Value and a Vector that gives a Value.
+    """
 
     __slots__ = ("_indices", "_integers", "_pointer", "_selectors", "_tape", "inputs", "result")
 
-    inputs: tuple[Input, ...]
+    inputs: Inputs
     """What the function was called with: a Value, Vector or Index each. Their gradients are those of `backward()`."""
-    result: Value | Vector
+    result: Result
     """What it returned, computed anew by each replay."""
 
-    def __init__(self, inputs: Sequence[Input], result: Value | Vector, since: int, selections: Any) -> None:
+    def __init__(self, inputs: Any, result: Any, since: int, selections: Any) -> None:
         self._tape: Tape = result._tape
         pointer = lib.mg_program_new(self._tape.pointer, result._node, since)
         if pointer == ffi.NULL:
             self._tape.raise_status()
         self._pointer = ffi.gc(pointer, lib.mg_program_free)  # in whatever order a tape and its programs are finalized
-        self.inputs = tuple(inputs)
+        self.inputs = inputs
         self.result = result
         self._selectors: list[Selector] = [selection[-1] for selection in selections]  # these hold the tables
         used = {id(selector.index): selector.index for selector in self._selectors}
@@ -87,7 +109,7 @@ class Program:
         how = "planned" if self.why_not_planned is None else f"not planned: {self.why_not_planned}"
         return f"<Program ({kinds[:60] + '...' if len(kinds) > 60 else kinds}) -> {what}, {how}>"
 
-    def __call__(self, *values: Any) -> float | list[float]:
+    def __call__(self: Program[_Numbered[Numbers], Any], *values: Number | Sequence[float]) -> Numbers:
         """Set the inputs, run forward, and return the result's numbers."""
         self.set(*values)
         self.forward()
@@ -153,13 +175,60 @@ class Program:
         check(lib.mg_program_reverse(self._pointer))
 
 
+class _Options(TypedDict, total=False):
+    tape: Tape | None
+    since: int | None
+    quiet: bool
+
+
+# What the parameters of a lambda are, and so what its result is, a type checker can tell where one of these, and no
+# other, fits; a function with annotations tells it by itself.
+@overload
+def record(f: Callable[[], Returned], /, **options: Unpack[_Options]) -> Program[Returned, tuple[()]]: ...
+@overload
+def record(
+    f: Callable[[Value], Returned], a: Number, /, **options: Unpack[_Options]
+) -> Program[Returned, tuple[Value]]: ...
+@overload
+def record(
+    f: Callable[[Value, Value], Returned], a: Number, b: Number, /, **options: Unpack[_Options]
+) -> Program[Returned, tuple[Value, Value]]: ...
+@overload
+def record(
+    f: Callable[[Value, Value, Value], Returned], a: Number, b: Number, c: Number, /, **options: Unpack[_Options]
+) -> Program[Returned, tuple[Value, Value, Value]]: ...
+@overload
+def record(
+    f: Callable[[Vector], Returned], a: Sequence[float], /, **options: Unpack[_Options]
+) -> Program[Returned, tuple[Vector]]: ...
+@overload
+def record(
+    f: Callable[..., Returned], a: Number, b: Number, c: Number, d: Given, /, *more: Given, **options: Unpack[_Options]
+) -> Program[Returned, Any]: ...
+@overload
+def record(
+    f: Callable[..., Returned], a: Number, b: Number, c: Listed, /, *more: Given, **options: Unpack[_Options]
+) -> Program[Returned, Any]: ...
+@overload
+def record(
+    f: Callable[..., Returned], a: Number, b: Listed, /, *more: Given, **options: Unpack[_Options]
+) -> Program[Returned, Any]: ...
+@overload
+def record(
+    f: Callable[..., Returned], a: Sequence[float], b: Given, /, *more: Given, **options: Unpack[_Options]
+) -> Program[Returned, Any]: ...
+@overload
+def record(
+    f: Callable[..., Returned], a: Index, /, *more: Given, **options: Unpack[_Options]
+) -> Program[Returned, Any]: ...
 def record(
     function: Callable[..., Value | Vector],
-    *examples: Number | Sequence[float] | Index,
+    /,
+    *examples: Given,
     tape: Tape | None = None,
     since: int | None = None,
     quiet: bool = False,
-) -> Program:
+) -> Program[Any, Any]:
     """Call the function once, with a Value for each number, a Vector for each sequence, an Index for each Index, and
     return what it did as a program.
 
@@ -171,7 +240,7 @@ def record(
     """
     tape = tape or default_tape()
     with tape:
-        inputs = [_input(example) for example in examples]
+        inputs = tuple(_input(example) for example in examples)
         outer, tape.recorder = tape.recorder, _Recorder()
         check(lib.mg_tape_record_quietly(tape.pointer, quiet))
         try:

@@ -25,11 +25,11 @@ class _Recorded:
     def __init__(self, model: GPT) -> None:
         self._model = model
         self._keys, self._values = model.empty_cache(), model.empty_cache()
-        self._programs: list[Program] = []
+        self._programs: list[Program[Vector]] = []
 
     def __call__(self, token_id: int, pos_id: int) -> list[float]:
         if pos_id < len(self._programs):
-            return cast(list[float], self._programs[pos_id](token_id))
+            return self._programs[pos_id](token_id)
         tape = self._model.state_dict["wte"]._tape
 
         def function(token: Index) -> Vector:
@@ -37,7 +37,7 @@ class _Recorded:
 
         program = record(function, Index(token_id), tape=tape, since=tape.mark())
         self._programs.append(program)
-        return cast(list[float], program.result.data)
+        return program.result.data
 
 
 def _anew(model: GPT) -> Callable[[int, int], list[float]]:

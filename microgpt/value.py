@@ -7,11 +7,12 @@ are in the C core. A Value is a handle on one lane of a tape: the tape keeps wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, Union, cast
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, Union, cast
 
 from .errors import ShapeError
 from .tape import NONE, Handle, Tape, check, default_tape, ffi, lib
 
+_Made = TypeVar("_Made")
 Number = Union[int, float, SupportsFloat, SupportsIndex]
 
 _value, _adjoint, _set_value, _set_adjoint = lib.mg_value, lib.mg_adjoint, lib.mg_set_value, lib.mg_set_adjoint
@@ -24,22 +25,22 @@ class _ValueType(type):
     """Makes `Value(...)` record. An operator makes its result's handle without coming here, and without an `__init__`,
     which saves a tenth; so only the classes that derive from Value have one."""
 
-    def __call__(cls, *arguments: Any, **options: Any) -> Any:
+    def __call__(cls: type[_Made], *arguments: Any, **options: Any) -> _Made:
         if cls is not Value:
-            return super().__call__(*arguments, **options)
+            return super().__call__(*arguments, **options)  # type: ignore[misc,no-any-return]
         if not arguments and "data" not in options:
             raise TypeError("Value() needs its data: Value(2.0)")
         out = _bare()
         if len(arguments) != 1 or options:
             _record(out, *arguments, **options)
-            return out
+            return out  # type: ignore[return-value]
         tape = default_tape()  # as `_record` does, without the call
         node = lib.mg_leaf(tape.pointer, arguments[0])
         if node > tape.limit:
             tape.attend(node)
         out._node = node
         out._tape = tape
-        return out
+        return out  # type: ignore[return-value]
 
     def mro(cls) -> list[type]:
         order = super().mro()
