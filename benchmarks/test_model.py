@@ -33,7 +33,7 @@ def steps_of(config: Config, steps: int, **options: Any) -> Callable[[], None]:
     """A function that takes so many more steps of one training, whose programs have been recorded."""
     config = replace(config, steps=TOTAL)
     model, _, documents, _ = prepared(config)
-    training = train(model, documents, block=steps, **options)
+    training = train(model, documents, steps_per_call=steps, **options)
     for _ in range(200):
         next(training)
 

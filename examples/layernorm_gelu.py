@@ -46,7 +46,7 @@ def main(steps: int) -> float:
     config = microgpt.Config(steps=steps, block_size=BLOCK, decay="linear")
     documents = [tokenizer.encode(name) for name in names]
     model = microgpt.Model(loss, parameters, config)
-    losses = [step.loss for step in microgpt.train(model, documents, block=None)]
+    losses = [step.loss for step in microgpt.train(model, documents, steps_per_call=None)]
     recent = sum(losses[-200:]) / len(losses[-200:])
     print(f"{steps} steps, mean loss of the last: {recent:.4f}")
     return recent

@@ -36,7 +36,7 @@ def main(steps: int) -> float:
     config = Config(steps=steps, learning_rate=0.01, block_size=16, decay="linear")
     documents = [tokenizer.encode(name) for name in names]
     model = Model(loss, [wte, w1, b1, w2, b2], config)
-    losses = [step.loss for step in train(model, documents, block=None)]
+    losses = [step.loss for step in train(model, documents, steps_per_call=None)]
     recent = sum(losses[-200:]) / len(losses[-200:])
     print(f"{steps} steps, mean loss of the last: {recent:.4f}")
 

@@ -27,7 +27,7 @@ def main(steps: int) -> float:
     print(f"{parameter_count(gpt.state_dict)} parameters")
 
     model = Model(gpt.loss, list(gpt.state_dict.values()), config)
-    losses = [step.loss for step in train(model, [tokenizer.encode(name) for name in names], block=None)]
+    losses = [step.loss for step in train(model, [tokenizer.encode(name) for name in names], steps_per_call=None)]
     recent = sum(losses[-200:]) / len(losses[-200:])
     print(f"{steps} steps, mean loss of the last: {recent:.4f}")
     return recent

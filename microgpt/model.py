@@ -7,22 +7,45 @@ functions on lists of scalar Values. Both compute the same bits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
-from . import functions, scalar, vector
+from . import functions, scalar
 from .config import Config
 from .errors import ConfigError, DataError
 from .parameters import StateDict
 from .value import Value
-from .vector import Matrix
+from .vector import Index, Matrix, Vector
 
-Cache = list[list[Any]]  # for each layer, the keys (or values) of the positions so far
+if TYPE_CHECKING:
+    import typing_extensions
+
+    X = typing_extensions.TypeVar("X", default=Vector)  # what is computed with: a Vector, or a list of Values
+else:
+    X = TypeVar("X")
+
+Cache = list[list[X]]  # for each layer, the keys (or values) of the positions so far
 
 
-# What `gpt` is written over: two modules with functions of the same names.
-SPANS: Any = functions
+class Operations(Protocol[X]):
+    """What `gpt` is written over: a module with these functions. functions.py says what each computes."""
+
+    def matrix(self, w: Matrix, /) -> Any: ...
+    def data(self, x: X, /) -> list[float]: ...
+    def add(self, a: X, b: X, /) -> X: ...
+    def divide(self, x: X, k: float, /) -> X: ...
+    def linear(self, x: X, w: Any, /) -> X: ...
+    def softmax(self, logits: X, /) -> X: ...
+    def rmsnorm(self, x: X, /) -> X: ...
+    def relu(self, x: X, /) -> X: ...
+    def relu_squared(self, x: X, /) -> X: ...
+    def attention(self, q: X, keys: Sequence[X], values: Sequence[X], n_head: int, /) -> X: ...
+    def surprisal(self, p: Value, /) -> Value: ...
+    def mean(self, losses: Sequence[Value], /) -> Value: ...
+
+
+SPANS: Operations[Vector] = functions
 """The functions of functions.py, on Vectors: many lanes in one call of the core."""
-SCALARS: Any = scalar
+SCALARS: Operations[list[Value]] = scalar
 """The functions of scalar.py, on lists of Values: the same bits, one scalar operation at a time."""
 
 
@@ -41,10 +64,11 @@ def _check(config: Config, state_dict: StateDict) -> None:
             raise ConfigError(f"{name} is {w.rows} by {w.columns}, and the configuration says {rows} by {columns}")
 
 
-class GPT:
+class GPT(Generic[X]):
     """A model: its settings, its parameters, and the operations that compute it, SPANS or SCALARS.
 
-    ConfigError when the parameters are not those that the configuration asks for, each of its size.
+    ConfigError when the parameters are not those that the configuration asks for, each of its size. To a type checker
+    `GPT` computes with Vectors, and `GPT[list[Value]]`, whose operations are SCALARS, with lists of Values.
     """
 
     __slots__ = ("_activation", "_matrices", "config", "operations", "state_dict")
@@ -53,9 +77,13 @@ class GPT:
     """The settings: sizes, activation, temperature, and how `train` trains it."""
     state_dict: StateDict
     """The parameters under the course's names, in its order."""
-    operations: Any
+    operations: Operations[X]
     """What `gpt` is computed with: SPANS or SCALARS."""
 
+    @overload
+    def __init__(self: GPT[Vector], config: Config, state_dict: StateDict) -> None: ...
+    @overload
+    def __init__(self, config: Config, state_dict: StateDict, operations: Operations[X]) -> None: ...
     def __init__(self, config: Config, state_dict: StateDict, operations: Any = SPANS) -> None:
         _check(config, state_dict)
         self.config = config
@@ -80,18 +108,18 @@ class GPT:
         if any(min(tokens) < 0 or max(tokens) >= vocab_size for tokens in documents):
             raise DataError(f"a document has a token that is not from 0 to {vocab_size - 1}, as the model's are")
 
-    def empty_cache(self) -> Cache:
+    def empty_cache(self) -> Cache[X]:
         """Keys, or values, of no positions: an empty list for each layer."""
         return [[] for _ in range(self.config.n_layer)]
 
-    def gpt(self, token_id: int | vector.Index, pos_id: int, keys: Cache, values: Cache) -> Any:
+    def gpt(self, token_id: int | Index, pos_id: int, keys: Cache[X], values: Cache[X]) -> X:
         """The logits, vocab_size lanes, for what follows token_id at position pos_id < block_size.
 
         Appends this position's keys and values, n_embd lanes a layer, to the caches, which hold those of the
         positions before. IndexError for a token or a position that there is no row for.
         """
         op, w = self.operations, self._matrices
-        x = op.add(w["wte"][token_id], w["wpe"][pos_id])  # joint token and position embedding
+        x: X = op.add(w["wte"][token_id], w["wpe"][pos_id])  # joint token and position embedding
         x = op.rmsnorm(x)
         for i in range(self.config.n_layer):
             # 1) Multi-head attention block
@@ -112,7 +140,7 @@ class GPT:
             x = op.add(x, x_residual)
         return op.linear(x, w["lm_head"])
 
-    def loss(self, tokens: Sequence[int | vector.Index]) -> Value:
+    def loss(self, tokens: Sequence[int | Index]) -> Value:
         """The mean over positions of -log(probability of the next token), in nats, for at most block_size predictions.
 
         The tokens, at least two, are integers, or the integer inputs (Index) of a function that is being recorded.
@@ -123,12 +151,11 @@ class GPT:
         losses = []
         for pos_id in range(n):
             token_id, target_id = tokens[pos_id], tokens[pos_id + 1]
-            probs = self.operations.softmax(self.gpt(token_id, pos_id, keys, values))
+            probs: Any = self.operations.softmax(self.gpt(token_id, pos_id, keys, values))
             losses.append(self.operations.surprisal(probs[target_id]))
-        loss: Value = self.operations.mean(losses)
-        return loss
+        return self.operations.mean(losses)
 
-    def probabilities(self, token_id: int | vector.Index, pos_id: int, keys: Cache, values: Cache) -> Any:
+    def probabilities(self, token_id: int | Index, pos_id: int, keys: Cache[X], values: Cache[X]) -> X:
         """How probable each token is to follow, vocab_size lanes with sum 1, at config.temperature; the arguments are
         those of `gpt`."""
         op = self.operations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import cast
+from typing import Any
 
 from .errors import ConfigError, DataError, DivergedError, MicrogptError
 from .model import GPT, SPANS
@@ -33,14 +33,14 @@ class _Recorded:
         tape = self._model.state_dict["wte"]._tape
 
         def function(token: Index) -> Vector:
-            return cast(Vector, self._model.probabilities(token, pos_id, self._keys, self._values))
+            return self._model.probabilities(token, pos_id, self._keys, self._values)
 
         program = record(function, Index(token_id), tape=tape, since=tape.mark())
         self._programs.append(program)
         return program.result.data
 
 
-def _anew(model: GPT) -> Callable[[int, int], list[float]]:
+def _anew(model: GPT[Any]) -> Callable[[int, int], list[float]]:
     """The same for one sample, recorded as it goes."""
     keys, values = model.empty_cache(), model.empty_cache()
     return lambda token_id, pos_id: model.operations.data(model.probabilities(token_id, pos_id, keys, values))
@@ -62,7 +62,7 @@ def _likeliest(weights: list[float], top_k: int | None, top_p: float | None) -> 
     return [weight if i in kept else 0.0 for i, weight in enumerate(weights)]
 
 
-def _encode_prompt(model: GPT, tokenizer: Tokenizer, prompt: str) -> list[int]:
+def _encode_prompt(model: GPT[Any], tokenizer: Tokenizer, prompt: str) -> list[int]:
     unseen = [char for char in prompt if char not in tokenizer.chars]
     if unseen:
         raise DataError(f"the prompt has the character {unseen[0]!r}, which the model has not seen")
@@ -72,14 +72,14 @@ def _encode_prompt(model: GPT, tokenizer: Tokenizer, prompt: str) -> list[int]:
     return tokenizer.encode(prompt)[:-1]
 
 
-def _at_temperature(model: GPT, temperature: float | None) -> GPT:
+def _at_temperature(model: GPT[Any], temperature: float | None) -> GPT[Any]:
     if temperature is None or temperature == 0 or temperature == model.config.temperature:
         return model
     return GPT(replace(model.config, temperature=temperature), model.state_dict, model.operations)
 
 
 def sample(
-    model: GPT,
+    model: GPT[Any],
     tokenizer: Tokenizer,
     rng: random.Random,
     replay: bool = True,
@@ -113,7 +113,7 @@ def sample(
 
 
 def _texts(
-    model: GPT,
+    model: GPT[Any],
     tokenizer: Tokenizer,
     rng: random.Random,
     replay: bool,
@@ -152,7 +152,7 @@ def _texts(
 
 
 def next_probabilities(
-    model: GPT, tokenizer: Tokenizer, prompt: str = "", temperature: float | None = None
+    model: GPT[Any], tokenizer: Tokenizer, prompt: str = "", temperature: float | None = None
 ) -> dict[str, float]:
     """How probable each character is to follow the prompt, and, as "", that the document ends there; their sum is 1.
 

@@ -12,7 +12,7 @@ from .value import Value
 Lanes = Sequence[Value]
 
 
-def matrix(w: Sequence[Iterable[Value]]) -> list[list[Value]]:
+def matrix(w: Iterable[Iterable[Value]]) -> list[list[Value]]:
     return [list(row) for row in w]
 
 

@@ -63,7 +63,7 @@ class _NotPrefixesError(Exception):
     """The loss of a short document is not the beginning of that of a long one."""
 
 
-BLOCK_SECONDS = 0.02  # a call of the core cannot be interrupted
+CALL_SECONDS = 0.02  # a call of the core cannot be interrupted
 
 
 class _Engine(Protocol):
@@ -257,14 +257,15 @@ class Training:
             raise DataError("no documents are held out")
         return sum(losses) / len(losses)
 
-    def steps(self, block: int | None = 1, stop: int | None = None) -> Iterator[Step]:
-        """Take steps up to number `stop`, or to the end of the run, and yield a record of each; `block` as for `train`.
+    def steps(self, steps_per_call: int | None = 1, stop: int | None = None) -> Iterator[Step]:
+        """Take steps up to number `stop`, or to the end of the run, and yield a record of each; `steps_per_call`
+        is as for `train`.
 
-        What is left of a block when nobody asks on is lost to the caller, and not to the parameters."""
-        if block is not None and block < 1:
-            raise ConfigError(f"block must be at least 1, or None, not {block}")
+        What is left of a call when nobody asks on is lost to the caller, and not to the parameters."""
+        if steps_per_call is not None and steps_per_call < 1:
+            raise ConfigError(f"steps_per_call must be at least 1, or None, not {steps_per_call}")
         end = self._config.steps if stop is None else min(stop, self._config.steps)
-        count = block or 1
+        count = steps_per_call or 1
         while self.taken < end and self._engine is not None:
             count = min(count, end - self.taken)
             first, started = self.taken, time.perf_counter()
@@ -278,8 +279,8 @@ class Training:
                 if isinstance(error, (MicrogptError, MemoryError)):
                     raise error
                 raise _diverged(self.taken + 1, None if finite else losses[-1], error) from error
-            if block is None:
-                count = max(1, min(4 * count, int(count * BLOCK_SECONDS / max(seconds, 1e-6))))
+            if steps_per_call is None:
+                count = max(1, min(4 * count, int(count * CALL_SECONDS / max(seconds, 1e-6))))
 
 
 def _engine_for(
@@ -313,7 +314,7 @@ def train(
     model: Trainable,
     documents: Sequence[Sequence[int]],
     replay: bool = True,
-    block: int | None = 1,
+    steps_per_call: int | None = 1,
     fast: bool = False,
 ) -> Iterator[Step]:
     """Train on the encoded documents, in turn; yields a record of each step when it is done.
@@ -324,9 +325,9 @@ def train(
     numbers are the same. A loss of another form, whose first terms are not the loss of a shorter document, is
     recorded anew in every step.
 
-    `block` is how many steps are taken before their records are yielded: with 1 the parameters are those after the step
-    that was yielded; with more they may be up to block - 1 steps ahead, and a step costs less. None is as many as take
-    some 20 milliseconds, after which an interrupt is noticed.
+    `steps_per_call` is how many steps are taken, in one call of the core, before their records are yielded: with 1 the
+    parameters are those after the step that was yielded; with more they may be up to steps_per_call - 1 steps ahead, and
+    a step costs less. None is as many as take some 20 milliseconds, after which an interrupt is noticed.
 
     `fast`, with replay only, computes in float32 with fused multiply-add and an exponential of its own. The numbers are
     then not the course's: a first step's loss is within 1e-5 of the exact one and its gradients within 1e-3 of their
@@ -335,7 +336,7 @@ def train(
     Raises DivergedError, naming the step, when the loss is not a finite number, or Python's arithmetic would have
     raised on the way to it; the parameters are then those before that step.
     """
-    yield from Training(model, documents, replay, fast).steps(block)
+    yield from Training(model, documents, replay, fast).steps(steps_per_call)
 
 
 def _gradients(model: Trainable, optimizer: Optimizer, batch: Sequence[Sequence[int]]) -> float:

@@ -156,7 +156,7 @@ def test_other_graphs():
 def trained(config):
     tokenizer = Tokenizer(WORDS)
     model = model_of(config, tokenizer.vocab_size, seed=config.seed)
-    losses = [step.loss for step in train(model, [tokenizer.encode(word) for word in WORDS], block=None)]
+    losses = [step.loss for step in train(model, [tokenizer.encode(word) for word in WORDS], steps_per_call=None)]
     return all_bits(losses), parameters_sha256(model.state_dict)
 
 
@@ -215,7 +215,7 @@ def test_blocks_change_nothing(block, batch_size):
     outcomes = []
     for size in (1, block):
         model = model_of(config, tokenizer.vocab_size)
-        losses = [step.loss for step in train(model, documents, block=size)]
+        losses = [step.loss for step in train(model, documents, steps_per_call=size)]
         outcomes.append((all_bits(losses), parameters_sha256(model.state_dict)))
     assert outcomes[0] == outcomes[1]
 
@@ -230,7 +230,7 @@ def test_a_call_takes_a_fiftieth_of_a_second(monkeypatch, seconds, expected):
     )
     monkeypatch.setattr(training_module.time, "perf_counter", lambda: next(clock) * seconds)
     config, tokenizer = replace(SMALL, steps=200 if seconds < 1 else 5), Tokenizer(WORDS)
-    list(train(model_of(config, tokenizer.vocab_size), [tokenizer.encode(word) for word in WORDS], block=None))
+    list(train(model_of(config, tokenizer.vocab_size), [tokenizer.encode(word) for word in WORDS], steps_per_call=None))
     assert set(taken) == expected
     assert sum(taken) == config.steps
 
@@ -244,7 +244,7 @@ def test_divergence_names_its_step(block, fast):
     model = model_of(config, tokenizer.vocab_size)
     done = []
     with pytest.raises(DivergedError, match=r"\Astep \d+: ") as caught:
-        for step in train(model, documents, block=block, fast=fast):
+        for step in train(model, documents, steps_per_call=block, fast=fast):
             done.append(step.number)
     assert done == list(range(1, caught.value.step))
     if not fast:
@@ -261,8 +261,8 @@ def test_what_training_refuses():
     for bad in ([0, 3], [-1, 0], [0, 1 << 40]):
         with pytest.raises(DataError, match="not from 0 to 2"):
             next(train(model, [[0, 1, 2], bad]))
-    with pytest.raises(ConfigError, match="block must be at least 1"):
-        next(train(model, [[0, 1, 2]], block=0))
+    with pytest.raises(ConfigError, match="steps_per_call must be at least 1"):
+        next(train(model, [[0, 1, 2]], steps_per_call=0))
 
 
 # ---- the fast mode
@@ -294,7 +294,7 @@ def test_fast_losses_are_the_same_on_average():
         config, last = Config(steps=400), []
         for seed in range(5):
             model = model_of(config, tokenizer.vocab_size, seed)
-            last += [step.loss for step in train(model, documents, block=None, fast=fast)][-50:]
+            last += [step.loss for step in train(model, documents, steps_per_call=None, fast=fast)][-50:]
         means[fast] = sum(last) / len(last)
     assert means[True] == pytest.approx(means[False], rel=0.01)
     assert means[True] < 2.2  # it has learned

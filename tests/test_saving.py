@@ -133,7 +133,7 @@ def test_resume_in_python(optimizer, replay):
         part, _ = trained(config, steps=stop)
         save("m.safetensors", part)
         again = load("m.safetensors")
-        numbers = [step.number for step in resume(again, documents, replay).steps(block=None)]
+        numbers = [step.number for step in resume(again, documents, replay).steps(steps_per_call=None)]
         assert numbers == list(range(stop + 1, config.steps + 1))
         assert numbers_of(again.model) == numbers_of(whole.model)
 
@@ -560,7 +560,7 @@ def test_training_stops_where_it_is_told():
     saved, documents = trained()
     model = GPT(SMALL, initial_parameters(SMALL, saved.tokenizer.vocab_size, random.Random(7)))
     training = Training(model, documents, held_out=documents[:3])
-    steps = [*training.steps(block=None, stop=4)]
+    steps = [*training.steps(steps_per_call=None, stop=4)]
     assert (training.taken, training.state.steps) == (4, 4)
     losses = [model.loss(tokens).data for tokens in documents[:3]]
     assert training.held_out_loss() == sum(losses) / 3

@@ -9,10 +9,14 @@ from typing import Any
 from .. import __version__
 from ..config import CHOICES, PRESETS, Config
 from ..errors import ConfigError
-from ..model import SCALARS, SPANS
+from ..model import SCALARS, SPANS, Operations
 from .parsing import Parser, suggestion
 
-ENGINES = {"program": (SPANS, True), "span": (SPANS, False), "eager": (SCALARS, False)}  # operations, replayed?
+ENGINES: dict[str, tuple[Operations[Any], bool]] = {  # operations, replayed?
+    "program": (SPANS, True),
+    "span": (SPANS, False),
+    "eager": (SCALARS, False),
+}
 # What options set, in the order of the log.
 SETTINGS = ["n_embd", "n_head", "n_layer", "block_size", "steps", "batch_size", "seed"]
 SETTINGS += ["learning_rate", "temperature", "samples"]

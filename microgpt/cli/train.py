@@ -248,7 +248,7 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                 run.look(output)
                 run.keep(logs)
             while not run.is_over and not run.stops_here:
-                for step in run.training.steps(block=None, stop=run.next_stop()):
+                for step in run.training.steps(steps_per_call=None, stop=run.next_stop()):
                     reached = step.number
                     output.step(step.number, step.loss)
                     if interrupts.come and run.training.taken == reached:
