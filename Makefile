@@ -27,8 +27,9 @@ lint: install ## format and lint, without changing anything
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/ruff check --quiet .
 
-types: install ## mypy, strict
+types: install ## mypy, strict; and mypy and pyright on what users write
 	$(BIN)/mypy
+	$(BIN)/python tests/check_types.py
 
 c-check: ## the C tests, with all warnings as errors
 	$(MAKE) --no-print-directory -C tests/c check

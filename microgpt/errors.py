@@ -88,3 +88,9 @@ class DivergedError(MicrogptError, ArithmeticError):
     def __init__(self, message: str, step: int | None) -> None:
         super().__init__(message)
         self.step = step
+
+
+def described(x: object) -> str:
+    """What something is, for a message: `an int`, `a list`, `None`."""
+    name = type(x).__name__
+    return "None" if x is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

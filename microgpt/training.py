@@ -40,7 +40,7 @@ class Trainable(Protocol):
     def parameters(self) -> Sequence[Lanes]:
         """What is learned, all on one tape."""
 
-    def loss(self, tokens: Sequence[Any]) -> Value:
+    def loss(self, tokens: Sequence[Any], /) -> Value:
         """The loss of a document: the mean, or the sum, of a loss at each position, of which those of the first n
         positions are the losses of a shorter document. The tokens are integers, or the integer inputs (Index) of a
         function that is being recorded."""
@@ -326,8 +326,8 @@ def train(
     recorded anew in every step.
 
     `steps_per_call` is how many steps are taken, in one call of the core, before their records are yielded: with 1 the
-    parameters are those after the step that was yielded; with more they may be up to steps_per_call - 1 steps ahead, and
-    a step costs less. None is as many as take some 20 milliseconds, after which an interrupt is noticed.
+    parameters are those after the step that was yielded; with more they may be up to steps_per_call - 1 steps ahead,
+    and a step costs less. None is as many as take some 20 milliseconds, after which an interrupt is noticed.
 
     `fast`, with replay only, computes in float32 with fused multiply-add and an exponential of its own. The numbers are
     then not the course's: a first step's loss is within 1e-5 of the exact one and its gradients within 1e-3 of their

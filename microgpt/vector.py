@@ -10,9 +10,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex, overload
 
-from .errors import ShapeError, TapeError
+from .errors import ShapeError, TapeError, described
 from .tape import NONE, Handle, Tape, check, default_tape, ffi, lib
 from .value import Number, Value, value_at
 
@@ -32,7 +32,7 @@ class Index:
     """The integer of now."""
 
     def __init__(self, value: int) -> None:
-        self.value = operator.index(value)
+        self.value = _integer("the value of an Index", value)
 
     def __repr__(self) -> str:
         return f"Index({self.value})"
@@ -90,7 +90,10 @@ class Vector(Lanes):
     _selector: Selector | None
 
     def __init__(self, numbers: Iterable[float], tape: Tape | None = None) -> None:
-        _leaves(self, tape or default_tape(), numbers)
+        found = _numbers("a Vector", numbers)
+        if not found:
+            raise ShapeError("a Vector has at least one lane")
+        _leaves(self, tape or default_tape(), found)
         self._selector = None
 
     def __len__(self) -> int:
@@ -103,17 +106,16 @@ class Vector(Lanes):
     def __getitem__(self, index: int | Index | slice) -> Value | Vector:
         """A lane as a Value, or some lanes in a row as a Vector; nothing is recorded."""
         if isinstance(index, Index):
-            if not -self._size <= index.value < self._size:
-                raise IndexError(f"lane {index.value} of a vector of {self._size}")
+            _place("lane", index.value, self._size, self)
             return _selected(self, index)
         if isinstance(index, slice):
             start, stop, step = index.indices(self._size)
             if step != 1 or stop <= start:
                 raise ShapeError("a slice of a Vector is at least one lane, in steps of 1")
             return view(self._tape, self._node + start, stop - start)
-        if not -self._size <= index < self._size:
-            raise IndexError(f"lane {index} of a vector of {self._size}")
-        return value_at(self._tape, self._node + range(self._size)[index], lane=True)
+        if type(index) is not int or not 0 <= index < self._size:
+            index = _place("lane", index, self._size, self)
+        return value_at(self._tape, self._node + index, lane=True)
 
     def __iter__(self) -> Iterator[Value]:
         return (self[i] for i in range(self._size))
@@ -192,14 +194,16 @@ class Vector(Lanes):
         return record_largest(self._size, 1, View(self, group=1))
 
     def __repr__(self) -> str:
-        return f"Vector({_shortened(self.data)})"
+        numbers = self.data
+        return f"Vector({numbers})" if len(numbers) <= 12 else f"<Vector of {len(numbers):,}: {_shortened(numbers)}>"
 
 
 class Matrix(Lanes):
     """Parameters: `rows` times `columns` leaves, row by row. `w[i]` is a row, a Vector; `len(w)` is the number of rows.
 
-    A Matrix is no Vector: `linear` multiplies by it, and its rows are what can be added. ShapeError unless there are
-    rows * columns numbers, at least one.
+    Matrix([[1.0, 2.0], [3.0, 4.0]]) and Matrix(2, 2, [1.0, 2.0, 3.0, 4.0]) are the same. A Matrix is no Vector:
+    `linear` multiplies by it, and its rows are what can be added. ShapeError unless there are rows * columns numbers,
+    at least one.
     """
 
     __slots__ = ("_rows", "columns", "rows")
@@ -209,8 +213,15 @@ class Matrix(Lanes):
     columns: int
     """How many lanes a row has."""
 
-    def __init__(self, rows: int, columns: int, numbers: Iterable[float], tape: Tape | None = None) -> None:
-        numbers = list(numbers)
+    @overload
+    def __init__(self, rows: Iterable[Iterable[float]], /, *, tape: Tape | None = None) -> None: ...
+    @overload
+    def __init__(self, rows: int, columns: int, numbers: Iterable[float], tape: Tape | None = None) -> None: ...
+    def __init__(self, rows: Any, columns: Any = None, numbers: Any = None, tape: Tape | None = None) -> None:
+        if columns is None and numbers is None:
+            rows, columns, numbers = _flattened(rows)
+        numbers = _numbers("a Matrix", numbers)
+        rows, columns = _integer("a number of rows", rows), _integer("a number of columns", columns)
         if rows < 1 or columns < 1 or rows * columns != len(numbers):
             raise ShapeError(f"{len(numbers)} numbers do not make a matrix of {rows} by {columns}")
         _leaves(self, tape or default_tape(), numbers)
@@ -228,24 +239,27 @@ class Matrix(Lanes):
     def __getitem__(self, index: int | Index) -> Vector:
         """A row; nothing is recorded."""
         if isinstance(index, Index):
-            row = view(self._tape, self._rows[index.value]._node, self.columns)
+            recorder_of(self._tape)
+            row = view(self._tape, self._rows[_place("row", index.value, self.rows, self)]._node, self.columns)
             row._selector = Selector(index, self, self.columns, self.rows)
             return row
+        if type(index) is not int or not 0 <= index < self.rows:
+            index = _place("row", index, self.rows, self)
         return self._rows[index]
 
     def __iter__(self) -> Iterator[Vector]:
         return iter(self._rows)
 
     def __repr__(self) -> str:
-        return f"Matrix({self.rows}, {self.columns}, {_shortened(self.data)})"
+        numbers = self.data
+        if len(numbers) > 12:
+            return f"<Matrix of {self.rows:,} by {self.columns:,}: {_shortened(numbers)}>"
+        return f"Matrix({[numbers[i : i + self.columns] for i in range(0, len(numbers), self.columns)]})"
 
 
 def _shortened(numbers: Sequence[float]) -> str:
-    """A list of numbers; the ends of a long one, and how many they are."""
-    if len(numbers) <= 12:
-        return repr(list(numbers))
-    ends = ", ".join(map(repr, numbers[:3])), ", ".join(map(repr, numbers[-3:]))
-    return f"[{ends[0]}, ..., {ends[1]}], {len(numbers):,} numbers"
+    """The ends of a long list of numbers."""
+    return f"[{', '.join(map(repr, numbers[:3]))}, ..., {', '.join(map(repr, numbers[-3:]))}]"
 
 
 # ---- statements
@@ -346,7 +360,7 @@ def expect(function: str, kind: type[Lanes], *operands: object) -> None:
     for operand in operands:
         if not isinstance(operand, kind):
             found = f"a Matrix of {operand.rows} by {operand.columns}" if isinstance(operand, Matrix) else None
-            raise ShapeError(f"{function} takes a {kind.__name__} here, not {found or 'a ' + type(operand).__name__}")
+            raise ShapeError(f"{function} takes a {kind.__name__} here, not {found or described(operand)}")
 
 
 # ---- handles
@@ -396,11 +410,9 @@ def _selected(x: Vector, index: Index) -> SelectedValue:
     return lane
 
 
-def _leaves(lanes: Lanes, tape: Tape, numbers: Iterable[float]) -> None:
+def _leaves(lanes: Lanes, tape: Tape, numbers: list[float]) -> None:
     """Record the leaves of a new Vector or Matrix."""
-    data = ffi.new("double[]", list(numbers))
-    if len(data) == 0:
-        raise ShapeError("a Vector has at least one lane")
+    data = ffi.new("double[]", numbers)
     node = lib.mg_leaves(tape.pointer, data, len(data))
     if node > tape.limit:
         if node == NONE:
@@ -430,7 +442,59 @@ def recorder_of(tape: Tape) -> Any:
 
 def _fitting(numbers: Iterable[float], size: int) -> list[float]:
     """The numbers as a list of their own: a sequence may say another length than it has."""
-    found = list(numbers)
+    found = _numbers("the lanes", numbers)
     if len(found) != size:
         raise ShapeError(f"{len(found)} numbers for {size} lanes")
     return found
+
+
+def _numbers(what: str, numbers: Iterable[float]) -> list[float]:
+    """The numbers that something is made of, as a list of their own; TypeError, naming the first that is none."""
+    try:
+        found = list(numbers)
+    except TypeError:
+        raise TypeError(
+            f"{what} is made of a list of numbers, such as [1.0, 2.0], not of {described(numbers)}"
+        ) from None
+    if set(map(type, found)) <= {float, int}:
+        return found
+    for place, number in enumerate(found):
+        if isinstance(number, Value):
+            raise TypeError(f"{what} is made of numbers, and at place {place} is a Value: use its data")
+        if not isinstance(number, (SupportsFloat, SupportsIndex)):
+            raise TypeError(f"{what} is made of numbers, and at place {place} is {described(number)}")
+    return [float(number) for number in found]
+
+
+def _flattened(rows: Any) -> tuple[int, int, list[float]]:
+    """How many rows, how many columns, and all numbers of a list of rows."""
+    try:
+        found = [list(row) for row in rows]
+    except TypeError:
+        raise TypeError(
+            "a Matrix is made of a list of rows, each a list of numbers, or of rows, columns and all numbers: "
+            f"Matrix(2, 1, [0.5, 0.5]); not of {described(rows)}"
+        ) from None
+    lengths = sorted({len(row) for row in found})
+    if len(lengths) != 1:
+        raise ShapeError(
+            f"the rows of a Matrix have one length, not {lengths[0]} and {lengths[-1]}"
+            if lengths
+            else "a Matrix has at least one row"
+        )
+    return len(found), lengths[0], [number for row in found for number in row]
+
+
+def _integer(what: str, x: Any) -> int:
+    try:
+        return operator.index(x)
+    except TypeError:
+        raise TypeError(f"{what} is a whole number, not {described(x)}") from None
+
+
+def _place(what: str, index: Any, count: int, lanes: Lanes) -> int:
+    """Where an index points to; IndexError and TypeError in the words of the user."""
+    number = _integer(f"the index of a {what}", index)
+    if not -count <= number < count:
+        raise IndexError(f"there is no {what} {number} in a {type(lanes).__name__} of {count} {what}s")
+    return number % count

@@ -7,11 +7,10 @@ from microgpt import GPT, Config, Index, Matrix, Tokenizer, Vector, initial_para
 
 def test_reprs():
     assert repr(Vector([1, 2])) == "Vector([1.0, 2.0])"
-    assert repr(Vector(range(13))) == "Vector([0.0, 1.0, 2.0, ..., 10.0, 11.0, 12.0], 13 numbers)"
-    assert repr(Matrix(1, 2, [1, 2])) == "Matrix(1, 2, [1.0, 2.0])"
-    assert (
-        repr(Matrix(1000, 20, [0.5] * 20000)) == "Matrix(1000, 20, [0.5, 0.5, 0.5, ..., 0.5, 0.5, 0.5], 20,000 numbers)"
-    )
+    assert repr(Vector(range(13))) == "<Vector of 13: [0.0, 1.0, 2.0, ..., 10.0, 11.0, 12.0]>"
+    assert repr(Matrix(2, 1, [1, 2])) == "Matrix([[1.0], [2.0]])"
+    assert repr(Matrix(1000, 20, [0.5] * 20000)) == "<Matrix of 1,000 by 20: [0.5, 0.5, 0.5, ..., 0.5, 0.5, 0.5]>"
+    assert repr(Index(3)) == "Index(3)"
     assert repr(Tokenizer(["ba"])) == "<Tokenizer of 2 characters and BOS: ab>"
     assert len(repr(Tokenizer([chr(i) for i in range(1000, 2000)]))) < 120
     config = Config(n_embd=4, n_head=2)

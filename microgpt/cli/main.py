@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a sample may have letters that the terminal has not
     try:
-        return _command(list(sys.argv[1:] if argv is None else argv))
+        command, arguments = parsed(list(sys.argv[1:] if argv is None else argv))
+        return command.run(arguments)
     except KeyboardInterrupt:
         complain("interrupted")
         return 130
@@ -54,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _command(words: list[str]) -> int:
+def parsed(words: list[str]) -> tuple[Command, argparse.Namespace]:
+    """The command of a line, and its options; UsageError for what cannot be understood."""
     name = words[0] if words and words[0] in COMMANDS else "train"
     arguments = parse(COMMANDS[name].parser(), words[1:] if name != "train" else words)
     if name == "train" and arguments.command != "train":
@@ -64,7 +66,7 @@ def _command(words: list[str]) -> int:
         else:
             hint = suggestion(arguments.command, list(COMMANDS)) or f": there are {', '.join(others)} and {last}"
         raise UsageError(f"there is no command {arguments.command!r}{hint} (see --help)")
-    return COMMANDS[name].run(arguments)
+    return COMMANDS[name], arguments
 
 
 def _as_options(message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from microgpt import Adam, Config, Index, Matrix, Model, Value, Vector, linear, mean, record, softmax, surprisal, train
 
@@ -10,11 +11,11 @@ CONFIG = Config(steps=30, learning_rate=0.1, optimizer="sgd")
 
 
 def main() -> None:
-    table = Matrix([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    table = Matrix([[0.0] * 3 for _ in range(3)])
     rows, columns = table.shape
 
     def loss(tokens: Sequence[int | Index]) -> Value:
-        return mean([surprisal(softmax(table[a])[b]) for a, b in zip(tokens, tokens[1:])])
+        return mean([surprisal(softmax(table[a])[b]) for a, b in pairwise(tokens)])
 
     documents = [[0, 1, 2], [0, 1, 0]]
     steps = list(train(Model(loss, [table], CONFIG), documents))

@@ -13,7 +13,10 @@ class Neuron:
     bias: Value
 
     def __call__(self, xs: list[float]) -> Value:
-        return sum((w * x for w, x in zip(self.weights, xs)), self.bias).tanh()
+        out = self.bias
+        for w, x in zip(self.weights, xs):
+            out += w * x
+        return out.tanh()
 
     def parameters(self) -> list[Value]:
         return [*self.weights, self.bias]
@@ -25,6 +28,7 @@ def squares(x: Value, y: Value) -> Value:
 
 def main() -> None:
     neuron = Neuron([Value(0.5, label="a"), Value(-0.25, label="b")], Value(0.0))
+    loss = Value(0.0)
     for _ in range(20):
         loss = (neuron([1.0, -2.0]) - 1.0) ** 2 + (neuron([-1.0, 0.5]) + 1.0) ** 2
         for p in neuron.parameters():
