@@ -101,8 +101,21 @@ typedef enum {
     MG_SIN,
     MG_COS,
     MG_ABS,
-    MG_MAX,          /* the first of two equals */
+    MG_MAX, /* the first of two equals */
     MG_MIN,
+    MG_TAN,
+    MG_SINH,
+    MG_COSH,
+    MG_ASIN,
+    MG_ACOS,
+    MG_ATAN,
+    MG_LOG2,
+    MG_LOG10,
+    MG_LOG1P, /* log(1 + a) */
+    MG_EXP2,  /* 2 ** a */
+    MG_EXPM1, /* exp(a) - 1 */
+    MG_ERF,
+    MG_SOFTPLUS,     /* log(1 + exp(a)) */
     MG_SCALAR_COUNT, /* from here on: statements with a header */
     MG_CUSTOM,       /* one lane: any value, operands and partials, from the caller */
     MG_SUM,          /* sum(a[c] for c), or sum(a[c] * b[c] for c) */
@@ -251,12 +264,16 @@ mg_status mg_clear_adjoints(mg_tape *tape, mg_id first, size_t n);
 
 /* Look into a statement, for drawing and tests. */
 int32_t mg_lane_operation(mg_tape *tape, mg_id lane); /* -1 and a status when the id is refused */
-double mg_lane_constant(mg_tape *tape, mg_id lane);   /* k of MG_POW, MG_EXPONENT, MG_SPAN_SCALE_BY; else NaN */
+double mg_lane_constant(mg_tape *tape, mg_id lane);   /* k of MG_POW, MG_EXPONENT; else NaN */
 size_t mg_lane_operand_count(mg_tape *tape, mg_id lane); /* 0 and a status when the id is refused */
 /* The operands of a lane and the partials with respect to them, as many as mg_lane_operand_count says. */
 mg_status mg_lane_operands(mg_tape *tape, mg_id lane, mg_id *operands, double *partials);
 const char *mg_operation_name(int32_t operation);     /* NULL when there is none */
 int32_t mg_operation_arity(int32_t operation);        /* operands of a scalar operation; -1 for the others */
+bool mg_operation_constant(int32_t operation);        /* does it take a constant besides its operand? */
+/* What a scalar operation computes, as a Python expression of its operands a and b, its constant k and its value y: the
+   value (which = 0), and the partials with respect to a (1) and b (2). NULL where there is none. */
+const char *mg_operation_python(int32_t operation, int32_t which);
 
 /* Positions. Rewind forgets all lanes recorded since the mark; their ids are refused from then on. Collect forgets all
    lanes that are not needed by the roots, which are `count` runs of lanes: sizes[r] lanes from roots[r]. The page that

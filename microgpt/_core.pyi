@@ -50,6 +50,19 @@ class _Lib:
     MG_ABS: int
     MG_MAX: int
     MG_MIN: int
+    MG_TAN: int
+    MG_SINH: int
+    MG_COSH: int
+    MG_ASIN: int
+    MG_ACOS: int
+    MG_ATAN: int
+    MG_LOG2: int
+    MG_LOG10: int
+    MG_LOG1P: int
+    MG_EXP2: int
+    MG_EXPM1: int
+    MG_ERF: int
+    MG_SOFTPLUS: int
     MG_SCALAR_COUNT: int
     MG_CUSTOM: int
     MG_SUM: int
@@ -144,6 +157,8 @@ class _Lib:
     def mg_lane_operands(self, tape: Any, lane: int, operands: Any, partials: Any) -> int: ...
     def mg_operation_name(self, operation: int) -> Any: ...
     def mg_operation_arity(self, operation: int) -> int: ...
+    def mg_operation_constant(self, operation: int) -> bool: ...
+    def mg_operation_python(self, operation: int, which: int) -> Any: ...
     def mg_tape_mark(self, tape: Any) -> int: ...
     def mg_tape_rewind(self, tape: Any, mark: int) -> int: ...
     def mg_tape_collect(self, tape: Any, roots: Sequence[int], sizes: Sequence[int], count: int) -> int: ...

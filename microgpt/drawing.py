@@ -19,8 +19,9 @@ from typing import Any
 from .errors import ConfigError
 from .value import Value
 
-METHODS = ["abs", "cos", "cosh", "elu", "exp", "leaky_relu", "log", "max", "min", "pow", "relu", "sigmoid", "silu"]
-METHODS += ["sin", "sinh", "sqrt", "tan", "tanh"]
+METHODS = ["abs", "acos", "arccos", "arcsin", "arctan", "asin", "atan", "cos", "cosh", "elu", "erf", "exp", "exp2"]
+METHODS += ["expm1", "gelu", "leaky_relu", "log", "log10", "log1p", "log2", "max", "min", "mish", "neg", "pow", "relu"]
+METHODS += ["selu", "sigmoid", "silu", "sin", "sinh", "softplus", "sqrt", "tan", "tanh"]
 
 
 class Drawing:

@@ -6,6 +6,7 @@ are in the C core. A Value is a handle on one lane of a tape: the tape keeps wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, Union, cast
 
@@ -249,20 +250,77 @@ class Value(Handle, metaclass=_ValueType):
         return self._result(_unary(self._tape.pointer, lib.MG_COS, self._node))
 
     def tan(self) -> Value:
-        """The tangent of an angle in radians: sin / cos."""
-        return self.sin() / self.cos()
+        """The tangent of an angle in radians."""
+        return self._result(_unary(self._tape.pointer, lib.MG_TAN, self._node))
+
+    def arcsin(self) -> Value:
+        """The angle in radians whose sine this is; ValueError outside -1 to 1, ZeroDivisionError at
+        both ends, where it has no derivative."""
+        return self._result(_unary(self._tape.pointer, lib.MG_ASIN, self._node))
+
+    def arccos(self) -> Value:
+        """The angle in radians whose cosine this is; errors as arcsin's."""
+        return self._result(_unary(self._tape.pointer, lib.MG_ACOS, self._node))
+
+    def arctan(self) -> Value:
+        """The angle in radians whose tangent this is."""
+        return self._result(_unary(self._tape.pointer, lib.MG_ATAN, self._node))
 
     def sinh(self) -> Value:
-        """The hyperbolic sine: (exp(x) - exp(-x)) * 0.5."""
-        return (self.exp() - (-self).exp()) * 0.5
+        """The hyperbolic sine; OverflowError when it is too large for a float."""
+        return self._result(_unary(self._tape.pointer, lib.MG_SINH, self._node))
 
     def cosh(self) -> Value:
-        """The hyperbolic cosine: (exp(x) + exp(-x)) * 0.5."""
-        return (self.exp() + (-self).exp()) * 0.5
+        """The hyperbolic cosine; OverflowError when it is too large for a float."""
+        return self._result(_unary(self._tape.pointer, lib.MG_COSH, self._node))
+
+    def log2(self) -> Value:
+        """The logarithm to base 2; ValueError unless data > 0."""
+        return self._result(_unary(self._tape.pointer, lib.MG_LOG2, self._node))
+
+    def log10(self) -> Value:
+        """The logarithm to base 10; ValueError unless data > 0."""
+        return self._result(_unary(self._tape.pointer, lib.MG_LOG10, self._node))
+
+    def log1p(self) -> Value:
+        """log(1 + self), exact also near 0; ValueError unless data > -1."""
+        return self._result(_unary(self._tape.pointer, lib.MG_LOG1P, self._node))
+
+    def exp2(self) -> Value:
+        """2 to the power of this; OverflowError when the result is too large for a float."""
+        return self._result(_unary(self._tape.pointer, lib.MG_EXP2, self._node))
+
+    def expm1(self) -> Value:
+        """exp(self) - 1, exact also near 0; OverflowError when the result is too large for a float."""
+        return self._result(_unary(self._tape.pointer, lib.MG_EXPM1, self._node))
+
+    def erf(self) -> Value:
+        """The error function."""
+        return self._result(_unary(self._tape.pointer, lib.MG_ERF, self._node))
+
+    asin, acos, atan = arcsin, arccos, arctan
+
+    def softplus(self, beta: float = 1.0) -> Value:
+        """log(1 + exp(beta * self)) / beta, which never overflows: a smooth relu."""
+        if beta == 1:
+            return self._result(_unary(self._tape.pointer, lib.MG_SOFTPLUS, self._node))
+        return (self * beta).softplus() / beta
 
     def silu(self) -> Value:
         """x * sigmoid(x)."""
         return self * self.sigmoid()
+
+    def mish(self) -> Value:
+        """x * tanh(softplus(x))."""
+        return self * self.softplus().tanh()
+
+    def gelu(self, approximate: str = "none") -> Value:
+        """x * 0.5 * (erf(x * sqrt(0.5)) + 1); with approximate="tanh" what the function gelu computes of a Vector."""
+        if approximate == "none":
+            return self * 0.5 * ((self * math.sqrt(0.5)).erf() + 1)
+        if approximate == "tanh":
+            return self * 0.5 * (((self + self**3 * 0.044715) * math.sqrt(2 / math.pi)).tanh() + 1)
+        raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
 
     def leaky_relu(self, negative_slope: float = 0.01) -> Value:
         """x where it is above 0, and negative_slope, at most 1, times x elsewhere."""
@@ -272,7 +330,15 @@ class Value(Handle, metaclass=_ValueType):
 
     def elu(self, alpha: float = 1.0) -> Value:
         """x where it is above 0, and alpha * (exp(x) - 1) elsewhere."""
-        return self.relu() + (self.min(0.0).exp() - 1) * alpha
+        return self.relu() + self.min(0.0).expm1() * alpha
+
+    def selu(self) -> Value:
+        """elu(alpha) * scale, with the two constants that keep mean and variance."""
+        return self.elu(1.6732632423543772848170429916717) * 1.0507009873554804934193349852946
+
+    def neg(self) -> Value:
+        """-self."""
+        return -self
 
     def pow(self, exponent: Value | Number) -> Value:
         """self ** exponent."""

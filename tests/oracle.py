@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+
+try:
+    from math import exp2  # from Python 3.11 on
+except ImportError:
+    exp2 = ctypes.CDLL(None).exp2
+    exp2.restype, exp2.argtypes = ctypes.c_double, [ctypes.c_double]
+
+
+def sigmoid(x):
+    return (1 if x >= 0 else math.exp(x)) / (1 + math.exp(-abs(x)))
+
 
 UNARY = {  # name: (value of x, partial from x and the value y)
     "log": (math.log, lambda x, y: 1 / x),
     "exp": (math.exp, lambda x, y: y),
     "relu": (lambda x: max(0, x), lambda x, y: float(x > 0)),
-    "tanh": (math.tanh, lambda x, y: 1 - y * y),
-    "sigmoid": (lambda x: (1 if x >= 0 else math.exp(x)) / (1 + math.exp(-abs(x))), lambda x, y: y * (1 - y)),
+    "tanh": (math.tanh, lambda x, y: 1 - y**2),
+    "sigmoid": (sigmoid, lambda x, y: y * (1 - y)),
     "sqrt": (math.sqrt, lambda x, y: 0.5 / y),
     "sin": (math.sin, lambda x, y: math.cos(x)),
     "cos": (math.cos, lambda x, y: -math.sin(x)),
     "abs": (abs, lambda x, y: float((x > 0) - (x < 0))),
+    "tan": (math.tan, lambda x, y: 1 + y * y),
+    "sinh": (math.sinh, lambda x, y: math.cosh(x)),
+    "cosh": (math.cosh, lambda x, y: math.sinh(x)),
+    "arcsin": (math.asin, lambda x, y: 1 / math.sqrt(1 - x * x)),
+    "arccos": (math.acos, lambda x, y: -1 / math.sqrt(1 - x * x)),
+    "arctan": (math.atan, lambda x, y: 1 / (1 + x * x)),
+    "log2": (math.log2, lambda x, y: 1 / (x * math.log(2))),
+    "log10": (math.log10, lambda x, y: 1 / (x * math.log(10))),
+    "log1p": (math.log1p, lambda x, y: 1 / (1 + x)),
+    "exp2": (exp2, lambda x, y: y * math.log(2)),
+    "expm1": (math.expm1, lambda x, y: math.exp(x)),
+    "erf": (math.erf, lambda x, y: 2 / math.sqrt(math.pi) * math.exp(-x * x)),
+    "softplus": (lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))), lambda x, y: sigmoid(x)),
 }
 
 

@@ -9,6 +9,8 @@ from microgpt import ConfigError, Value, draw
 from microgpt.cli import main
 from microgpt.drawing import METHODS, evaluate
 
+from . import oracle
+
 
 def parts(dot):
     """The values with their records, the operations, the edges."""
@@ -66,6 +68,10 @@ def test_files(tmp_path):
         with pytest.raises(ConfigError, match="graphviz"):
             picture.save(tmp_path / "a.svg")
         assert picture._repr_mimebundle_() == {"text/plain": picture.dot}
+
+
+def test_every_function_can_be_drawn():
+    assert set(oracle.UNARY) <= set(METHODS)
 
 
 def test_expressions():

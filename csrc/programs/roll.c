@@ -145,7 +145,7 @@ static bool size_step(const rolling *r, size_t k) {
     const size_t lanes = mg_lanes(tape, head), at_first = mg_lanes(tape, first);
     if (step->operation < MG_LANE) {
         step->factors = mg_scalar_arity[step->operation];
-        step->constant = mg_takes_constant(step->operation) ? tape->partial[head][1] : 0;
+        step->constant = mg_operation_constant(step->operation) ? tape->partial[head][1] : 0;
         step->causal = last > 0 && lanes != at_first;
         step->groups = 1;
         step->width = lanes;
@@ -182,7 +182,7 @@ static bool same_size(const rolling *r, size_t k, size_t t) {
         return false;
     }
     if (step->operation < MG_LANE) {
-        return !mg_takes_constant(step->operation) ||
+        return !mg_operation_constant(step->operation) ||
                memcmp(&tape->partial[head][1], &step->constant, sizeof step->constant) == 0;
     }
     const mg_statement *s = mg_statement_of(tape, head);

@@ -1,18 +1,9 @@
-/* operations.h: the scalar operations, and the slots that hold them. */
+/* operations.h: the slots that hold scalar operations. */
 #ifndef MG_OPERATIONS_H
 #define MG_OPERATIONS_H
 
+#include "tape/rules.h"
 #include "tape/tape.h"
-
-extern const uint8_t mg_scalar_arity[MG_SCALAR_COUNT];
-bool mg_takes_constant(int32_t operation); /* beside one operand: its partial[1] is then the constant */
-
-mg_status mg_pow(double a, double k, double *out); /* as Python's float ** float */
-mg_status mg_exp(double a, double *out);           /* as math.exp */
-mg_status mg_log(double a, double *out);           /* as math.log */
-
-/* The value of an operation and its partials: out[0], out[1] and out[2]. b is the second operand, or the constant. */
-mg_status mg_rule(int32_t operation, double a, double b, double out[3]);
 
 void mg_write_slot(mg_tape *tape, mg_slot slot, int32_t operation, double value, const mg_slot operand[2],
                    const double partial[2]);

@@ -1,12 +1,15 @@
-/* test_operations.c: the scalar operations, against the Python expressions that csrc/tape/operations.c promises. */
+/* test_operations.c: every row of the table of scalar operations: that it is whole, that its partials are derivatives,
+ * and that a statement of it is recorded with the numbers of its rule. That the rules are the Python expressions beside
+ * them is tested in Python: tests/test_operations.py. */
 #include "check.h"
 #include "compositions.h"
 #include "microgpt.h"
+#include "tape/rules.h"
 
 #include <float.h>
 #include <math.h>
 
-/* ---- the rules, written a second time --------------------------------------------------------------------------- */
+/* ---- powers, written a second time ------------------------------------------------------------------------------- */
 
 static bool odd_integer(double k) { return fmod(fabs(k), 2.0) == 1.0; }
 
@@ -70,89 +73,24 @@ static mg_status python_pow(double base, double k, double *out) {
     return MG_OK;
 }
 
+/* ---- what the table says ----------------------------------------------------------------------------------------- */
+
 typedef struct {
     mg_status status;
     double value, da, db;
 } expectation;
 
-static expectation refused(mg_status status) { return (expectation){.status = status}; }
-
-/* What the comment above each rule says, for operand a and second operand, or constant, b. */
+/* What the rule makes of operand a and second operand, or constant, b. */
 static expectation expect(int32_t operation, double a, double b) {
-    expectation e = {.status = MG_OK};
-    double lower;
-    switch (operation) {
-    case MG_ADD: return (expectation){MG_OK, a + b, 1, 1};
-    case MG_MUL: return (expectation){MG_OK, a * b, b, a};
-    case MG_POW:
-    case MG_POWER:
-        e.status = python_pow(a, b, &e.value);
-        if (e.status == MG_OK) {
-            e.status = python_pow(a, b - 1, &lower);
-        }
-        if (e.status != MG_OK) {
-            return e;
-        }
-        e.da = b * lower;
-        if (operation == MG_POWER) {
-            if (a == 0 && b > 0) {
-                e.db = 0;
-            } else if (a <= 0) {
-                return refused(MG_DOMAIN);
-            } else {
-                e.db = e.value * log(a);
-            }
-        }
-        return e;
-    case MG_EXPONENT: /* b ** a */
-        e.status = python_pow(b, a, &e.value);
-        if (e.status != MG_OK) {
-            return e;
-        }
-        if (b == 0 && a > 0) {
-            e.da = 0;
-        } else if (b <= 0) {
-            return refused(MG_DOMAIN);
-        } else {
-            e.da = e.value * log(b);
-        }
-        return e;
-    case MG_LOG: return a <= 0 ? refused(MG_DOMAIN) : (expectation){MG_OK, log(a), 1 / a, 0};
-    case MG_EXP: {
-        double value = exp(a);
-        return isinf(value) && isfinite(a) ? refused(MG_RANGE) : (expectation){MG_OK, value, value, 0};
-    }
-    case MG_RELU: return (expectation){MG_OK, a > 0 ? a : 0, a > 0 ? 1 : 0, 0};
-    case MG_TANH: {
-        double t = tanh(a);
-        return (expectation){MG_OK, t, 1 - t * t, 0};
-    }
-    case MG_SIGMOID: {
-        double s = a >= 0 ? 1 / (1 + exp(-a)) : exp(a) / (1 + exp(a));
-        return (expectation){MG_OK, s, s * (1 - s), 0};
-    }
-    case MG_SQRT: {
-        if (a < 0) {
-            return refused(MG_DOMAIN);
-        }
-        double s = sqrt(a);
-        return s == 0 ? refused(MG_DIVISION) : (expectation){MG_OK, s, 0.5 / s, 0};
-    }
-    case MG_SIN: return isinf(a) ? refused(MG_DOMAIN) : (expectation){MG_OK, sin(a), cos(a), 0};
-    case MG_COS: return isinf(a) ? refused(MG_DOMAIN) : (expectation){MG_OK, cos(a), -sin(a), 0};
-    case MG_ABS: return (expectation){MG_OK, fabs(a), a > 0 ? 1 : (a < 0 ? -1 : 0), 0};
-    case MG_MAX: return b > a ? (expectation){MG_OK, b, 0, 1} : (expectation){MG_OK, a, 1, 0};
-    case MG_MIN: return b < a ? (expectation){MG_OK, b, 0, 1} : (expectation){MG_OK, a, 1, 0};
-    default: return refused(MG_OPERATION);
-    }
+    double out[3] = {NAN, NAN, NAN};
+    mg_status status = mg_rule(operation, a, b, out);
+    return (expectation){status, out[0], out[1], out[2]};
 }
 
 /* ---- recording one operation ------------------------------------------------------------------------------------ */
 
-static bool takes_constant(int32_t operation) { return operation == MG_POW || operation == MG_EXPONENT; }
-
 static mg_id record(mg_tape *tape, int32_t operation, mg_id a, mg_id b, double constant) {
-    if (takes_constant(operation)) {
+    if (mg_operation_constant(operation)) {
         return mg_unary_with(tape, operation, a, constant);
     }
     return mg_operation_arity(operation) == 2 ? mg_binary(tape, operation, a, b) : mg_unary(tape, operation, a);
@@ -180,7 +118,7 @@ static void check_operation(int32_t operation, double a, double b) {
         if (arity == 2) {
             good = CHECK(operands[1] == right && same_number(partials[1], e.db)) && good;
         }
-        good = CHECK(same_number(mg_lane_constant(tape, y), takes_constant(operation) ? b : NAN)) && good;
+        good = CHECK(same_number(mg_lane_constant(tape, y), mg_operation_constant(operation) ? b : NAN)) && good;
     }
     if (!good) {
         printf("    in operation %d (%s) of %a and %a\n", operation, mg_operation_name(operation), a, b);
@@ -191,27 +129,34 @@ static void check_operation(int32_t operation, double a, double b) {
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
 static void the_table_has_every_operation(void) {
-    static const int32_t arity[MG_SCALAR_COUNT] = {
-        [MG_LEAF] = 0, [MG_ADD] = 2,  [MG_MUL] = 2,  [MG_POW] = 1,     [MG_POWER] = 2, [MG_EXPONENT] = 1,
-        [MG_LOG] = 1,  [MG_EXP] = 1,  [MG_RELU] = 1, [MG_TANH] = 1,    [MG_SIGMOID] = 1, [MG_SQRT] = 1,
-        [MG_SIN] = 1,  [MG_COS] = 1,  [MG_ABS] = 1,  [MG_MAX] = 2,     [MG_MIN] = 2,
-    };
     for (int32_t operation = 0; operation < MG_SCALAR_COUNT; operation++) {
-        CHECK(mg_operation_name(operation) != NULL);
-        CHECK(mg_operation_arity(operation) == arity[operation]);
-        CHECK((operation <= MG_CONSTANT) == (strlen(mg_operation_name(operation)) == 0));
+        const int32_t arity = mg_operation_arity(operation);
+        const bool leaf = operation <= MG_CONSTANT;
+        bool good = CHECK(mg_operation_name(operation) != NULL && leaf == (strlen(mg_operation_name(operation)) == 0)) &&
+                    CHECK(leaf ? arity == 0 : arity == 1 || arity == 2) && CHECK(mg_scalar_arity[operation] == arity) &&
+                    CHECK(!mg_operation_constant(operation) || arity == 1) &&
+                    CHECK((mg_table[operation].rule == NULL) == leaf);
+        for (int32_t which = 0; which < 3; which++) { /* the value, and as many partials as operands */
+            good = CHECK((mg_operation_python(operation, which) != NULL) == (!leaf && which <= arity)) && good;
+        }
+        if (!good) {
+            printf("    in operation %d\n", operation);
+        }
     }
     for (int32_t operation = MG_SCALAR_COUNT + 1; operation < MG_OPERATION_COUNT; operation++) {
         CHECK(mg_operation_name(operation) != NULL);
         CHECK(strlen(mg_operation_name(operation)) > 0);
         CHECK(mg_operation_arity(operation) == -1);
+        CHECK(!mg_operation_constant(operation) && mg_operation_python(operation, 0) == NULL);
     }
     const int32_t none[] = {-1, -2, INT32_MIN, MG_OPERATION_COUNT, MG_OPERATION_COUNT + 1, 256, 257, INT32_MAX};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         CHECK(mg_operation_name(none[i]) == NULL);
         CHECK(mg_operation_arity(none[i]) == -1);
+        CHECK(!mg_operation_constant(none[i]) && mg_operation_python(none[i], 0) == NULL);
     }
     CHECK(mg_operation_name(MG_SCALAR_COUNT) == NULL); /* a count, not an operation */
+    CHECK(mg_operation_python(MG_ADD, -1) == NULL && mg_operation_python(MG_ADD, 3) == NULL);
 }
 
 static void every_status_has_a_text(void) {
@@ -242,11 +187,11 @@ static void wrong_operations_are_refused(void) {
         int32_t operation = operations[i];
         bool scalar = operation > MG_LEAF && operation < MG_SCALAR_COUNT;
         int32_t arity = scalar ? mg_operation_arity(operation) : -1;
-        if (arity != 1 || takes_constant(operation)) {
+        if (arity != 1 || mg_operation_constant(operation)) {
             CHECK(mg_unary(tape, operation, a) == MG_NONE);
             CHECK(mg_tape_take_status(tape) == MG_OPERATION);
         }
-        if (arity != 1 || !takes_constant(operation)) {
+        if (arity != 1 || !mg_operation_constant(operation)) {
             CHECK(mg_unary_with(tape, operation, a, 2) == MG_NONE);
             CHECK(mg_tape_take_status(tape) == MG_OPERATION);
         }
@@ -301,6 +246,24 @@ static void extreme_arguments_are_as_in_python(void) {
         for (size_t i = 0; i < count; i++) {
             for (size_t j = 0; j < count; j++) {
                 check_operation(operation, extreme[i], extreme[j]);
+            }
+        }
+    }
+}
+
+/* mg_pow is CPython's, case by case. */
+static void powers_are_cpythons(void) {
+    static const volatile double numbers[] = {
+        0.0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -8, 1e200, -1e200, 1e-200, 1e300, -1e300, 9007199254740991.0,
+        -9007199254740991.0, 1e16, DBL_TRUE_MIN, INFINITY, -INFINITY, NAN,
+    };
+    const size_t count = sizeof numbers / sizeof *numbers;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < count; j++) {
+            double found = NAN, expected = NAN;
+            const mg_status status = mg_pow(numbers[i], numbers[j], &found);
+            if (!CHECK(status == python_pow(numbers[i], numbers[j], &expected) && same_number(found, expected))) {
+                printf("    in %g ** %g\n", numbers[i], numbers[j]);
             }
         }
     }
@@ -410,6 +373,30 @@ static void domain_errors_have_their_status(void) {
         {MG_EXPONENT, 2, -8, MG_DOMAIN},
         {MG_EXPONENT, 400, 10, MG_POWER_RANGE},
         {MG_EXPONENT, -400, 10, MG_OK},
+        {MG_TAN, INFINITY, 0, MG_DOMAIN},
+        {MG_TAN, 1e22, 0, MG_OK},
+        {MG_SINH, 711, 0, MG_RANGE},
+        {MG_SINH, -INFINITY, 0, MG_OK},
+        {MG_COSH, -711, 0, MG_RANGE},
+        {MG_ASIN, 1.5, 0, MG_DOMAIN},
+        {MG_ASIN, 1, 0, MG_DIVISION},
+        {MG_ACOS, -1.5, 0, MG_DOMAIN},
+        {MG_ACOS, -1, 0, MG_DIVISION},
+        {MG_ACOS, NAN, 0, MG_OK},
+        {MG_ATAN, INFINITY, 0, MG_OK},
+        {MG_LOG2, 0, 0, MG_DOMAIN},
+        {MG_LOG2, INFINITY, 0, MG_OK},
+        {MG_LOG10, -INFINITY, 0, MG_DOMAIN},
+        {MG_LOG1P, -1, 0, MG_DOMAIN},
+        {MG_LOG1P, -2, 0, MG_DOMAIN},
+        {MG_LOG1P, -0.5, 0, MG_OK},
+        {MG_EXP2, 1024, 0, MG_RANGE},
+        {MG_EXP2, 1023, 0, MG_OK},
+        {MG_EXPM1, 710, 0, MG_RANGE},
+        {MG_EXPM1, INFINITY, 0, MG_OK},
+        {MG_ERF, INFINITY, 0, MG_OK},
+        {MG_SOFTPLUS, 1e6, 0, MG_OK},
+        {MG_SOFTPLUS, -INFINITY, 0, MG_OK},
         {MG_ADD, INFINITY, -INFINITY, MG_OK},
         {MG_MUL, 1e200, 1e200, MG_OK},
     };
@@ -508,6 +495,7 @@ int main(void) {
     RUN(ordinary_values_and_partials_are_exact);
     RUN(random_values_and_partials_are_exact);
     RUN(extreme_arguments_are_as_in_python);
+    RUN(powers_are_cpythons);
     RUN(partials_are_derivatives);
     RUN(domain_errors_have_their_status);
     RUN(powers_of_special_numbers);

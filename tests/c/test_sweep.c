@@ -61,7 +61,7 @@ static node plain_node(const graph *g, size_t choice, size_t a, size_t b, int32_
     case 3:
         *operation = MG_TANH;
         value = tanh(p);
-        return (node){.value = value, .partial = {1 - value * value}, .operand = {a}, .arity = 1};
+        return (node){.value = value, .partial = {1 - pow(value, 2)}, .operand = {a}, .arity = 1};
     case 4: *operation = MG_SIN; return (node){.value = sin(p), .partial = {cos(p)}, .operand = {a}, .arity = 1};
     case 5: *operation = MG_COS; return (node){.value = cos(p), .partial = {-sin(p)}, .operand = {a}, .arity = 1};
     case 6:
