@@ -8,9 +8,11 @@ import os
 import zlib
 
 from .errors import DataError
+from .files import replace_file
 
 COURSE_URL = "https://raw.githubusercontent.com/karpathy/makemore/refs/heads/master/names.txt"
 COURSE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
+_LONGEST = 1 << 20  # bytes of an answer; the file has 228,145
 _NAMES = os.path.join(os.path.dirname(__file__), "names", "ssa2017.txt.gz")
 
 
@@ -36,12 +38,13 @@ def course_names() -> list[str]:
         pass
     raw = _download(COURSE_URL)
     if (found := sha256(raw)) != COURSE_SHA256:
-        raise DataError(f"{COURSE_URL} is not the course's file any more: its SHA-256 is {found}")
+        raise DataError(
+            f"{COURSE_URL} gave {len(raw):,} bytes that are not the course's file, with the SHA-256 {found}: "
+            "the download broke off, or the file has changed; try again, or give a file with --data"
+        )
     with contextlib.suppress(OSError):  # a cache that cannot be written is only slower
         os.makedirs(os.path.dirname(cached), exist_ok=True)
-        with open(f"{cached}.{os.getpid()}", "wb") as file:
-            file.write(raw)
-        os.replace(f"{cached}.{os.getpid()}", cached)
+        replace_file(cached, raw)
     return documents(raw.decode("ascii"))
 
 
@@ -51,13 +54,15 @@ def _cache_directory() -> str:
 
 
 def _download(url: str) -> bytes:
-    from urllib.request import urlopen  # here, as few need it and it takes long to import
+    from http.client import HTTPException  # here, as few need them and they take long to import
+    from urllib.request import urlopen
 
     try:
         with urlopen(url, timeout=30) as answer:
-            raw: bytes = answer.read()
-    except OSError as error:
-        raise DataError(f"cannot download {url}: {getattr(error, 'reason', error)}; give a file with --data") from error
+            raw: bytes = answer.read(_LONGEST)
+    except (OSError, HTTPException, ValueError) as error:
+        reason = str(getattr(error, "reason", error)).strip() or type(error).__name__
+        raise DataError(f"cannot download {url}: {reason}; try again, or give a file with --data") from error
     return raw
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import ConfigError
+from .files import replace_file
 from .value import Value
 
 METHODS = ["abs", "acos", "arccos", "arcsin", "arctan", "asin", "atan", "cos", "cosh", "elu", "erf", "exp", "exp2"]
@@ -53,8 +54,7 @@ class Drawing:
         if not name.endswith((".dot", ".svg")):
             raise ConfigError(f"{name} must end in .dot or .svg, which says what to draw")
         text = self.svg() if name.endswith(".svg") else self.dot
-        with open(name, "w", encoding="utf-8") as file:
-            file.write(text)
+        replace_file(name, text.encode())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """For notebooks."""

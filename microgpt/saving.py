@@ -13,12 +13,12 @@ import platform
 import random
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .config import Config
 from .errors import ConfigError, MicrogptError, ModelFileError
+from .files import replace_file
 from .model import GPT
 from .optimizers import OptimizerState
 from .safetensors import Tensor, from_bytes, tensor, to_bytes
@@ -82,22 +82,6 @@ def save(path: str | os.PathLike[str], saved: Saved) -> None:
         "c_library": " ".join(platform.libc_ver()).strip() or platform.system(),
     }
     replace_file(path, to_bytes(tensors, {"microgpt": json.dumps(about, sort_keys=True)}))
-
-
-def replace_file(path: str | os.PathLike[str], raw: bytes) -> None:
-    """The bytes take the place of a file, at once: a kill or a full disk at any moment leaves the old or the new."""
-    name = os.fspath(path)
-    beside = f"{name}.tmp"
-    try:
-        with open(beside, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, name)
-    except BaseException:
-        with suppress(OSError):
-            os.remove(beside)
-        raise
 
 
 def load(path: str | os.PathLike[str], tape: Tape | None = None) -> Saved:

@@ -1,10 +1,15 @@
 """microgpt.data: the embedded names, and the documents of a text file."""
 
 import hashlib
+import socket
+import struct
+import threading
+from contextlib import suppress
 
 import pytest
 
 from microgpt import DataError, data, embedded_names, read_documents
+from microgpt.cli import main
 
 NAMES_SHA256 = "91691165b471c338ee35387260590f0fdc23fcb50509b9ccfe1c879c7ac39a1e"
 BOM = b"\xef\xbb\xbf"
@@ -133,7 +138,7 @@ def test_course_names_are_downloaded_once(course_file, tmp_path):
 def test_course_names_are_checked(course_file, monkeypatch, tmp_path):
     """Another file under that address is refused, and not kept."""
     monkeypatch.setattr(data, "COURSE_SHA256", "0" * 64)
-    with pytest.raises(DataError, match="not the course's file any more"):
+    with pytest.raises(DataError, match=r"not the course's file, .* the file has changed; try again"):
         data.course_names()
     assert not (tmp_path / "cache").exists()
 
@@ -142,5 +147,69 @@ def test_course_names_without_a_network(monkeypatch, tmp_path):
     """A download that fails is a DataError that says what to do."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(data, "COURSE_URL", (tmp_path / "nowhere").as_uri())
-    with pytest.raises(DataError, match=r"cannot download .* give a file with --data"):
+    with pytest.raises(DataError, match=r"cannot download .* try again, or give a file with --data"):
         data.course_names()
+
+
+GOOD = b"emma\nolivia\n"
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+ANSWERS = {
+    "a reply that is cut": HEAD + b"Content-Length: 12\r\n\r\nemm",
+    "a reply in chunks that is cut": HEAD + b"Transfer-Encoding: chunked\r\n\r\n40\r\nemma\nol",
+    "chunks of no size": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nemma\n",
+    "one that is not HTTP": b"\x00\xff SSH-2.0-OpenSSH_9.2\r\n",
+    "no status": b"HTTP/1.1 what\r\n\r\n",
+    "an endless head": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000,
+    "an endless line": b"HTTP/1.1 200 " + b"O" * 100_000 + b"\r\n\r\n",
+    "nothing": b"",
+    "an error": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "another file": HEAD + b"Content-Length: 5\r\n\r\nemma\n",
+    "a way in a circle": b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+    "a way elsewhere": b"HTTP/1.1 302 Found\r\nLocation: nowhere://\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.fixture
+def answer(monkeypatch, tmp_path):
+    """Serves bytes to whoever connects, and closes the connection, with a reset if there are none to send."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(data, "COURSE_SHA256", hashlib.sha256(GOOD).hexdigest())
+    server = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setattr(data, "COURSE_URL", f"http://127.0.0.1:{server.getsockname()[1]}/")
+    said = []
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                with server.accept()[0] as connection, suppress(OSError):
+                    if said[0] == b"":
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        continue
+                    connection.recv(65536)
+                    connection.sendall(said[0])
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield said.append
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join(10)
+
+
+def test_download(answer):
+    """The server of these tests can serve the file."""
+    answer(HEAD + b"Content-Length: 12\r\n\r\n" + GOOD)
+    assert data.course_names() == ["emma", "olivia"]
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+def test_broken_downloads(answer, what, tmp_path, capsys):
+    """Whatever comes in the place of the file is one line that says what to do, and nothing is left of it."""
+    answer(ANSWERS[what])
+    assert main(["--course-names"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.endswith("try again, or give a file with --data\n"), err
+    assert not list(tmp_path.rglob("*.*"))

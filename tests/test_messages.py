@@ -1,4 +1,4 @@
-"""What is said of a wrong argument: one clear sentence in the words of the caller, which names nothing of the inside."""
+"""What is said of a wrong argument: one clear sentence in the words of the caller, nothing of the inside."""
 
 import re
 
