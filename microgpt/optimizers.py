@@ -125,6 +125,20 @@ class Adam(Optimizer):
         super().__init__(replace(config, optimizer="adam"), parameters)
 
 
+def fitting_learning_rate(config: Config) -> float:
+    """A learning rate at which Adam's steps on a model of this size do not run away: 0.5 / n_embd, at most 0.01.
+
+    docs/design.md has the measurement, at n_embd 64 to 512.
+    """
+    return min(0.01, 0.5 / config.n_embd)
+
+
+def lower_learning_rate(config: Config) -> float | None:
+    """A learning rate to try where that of the configuration is more than twice what fits; otherwise None."""
+    fitting = fitting_learning_rate(config)
+    return fitting if config.optimizer != "sgd" and config.learning_rate > 2 * fitting else None
+
+
 # ---- learning rates: of step `step` from 0, as a part of config.learning_rate
 
 

@@ -11,10 +11,13 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, TextIO
 
 from .errors import ConfigError
+
+LONGEST = 1000  # characters of a line on standard error; words of a command line may be longer
 
 
 class Interrupts:
@@ -60,6 +63,8 @@ class Output:
         self._shares = sys.stdout is not None and sys.stdout.isatty()  # its lines come where the progress stands
         self._text = ""
         self._shown = False
+        self._last: deque[float] = deque(maxlen=max(1, steps // 10))  # losses
+        self._taken = 0
         self._started = self._drawn = time.monotonic()
 
     def line(self, text: str) -> None:
@@ -73,6 +78,13 @@ class Output:
         if not self._quiet:
             self.line(text)
 
+    def remark(self, text: str) -> None:
+        """Say something to whoever reads along on a terminal; a quiet run says nothing."""
+        if text and self._terminal and not self._quiet:
+            self.clear()
+            flush()
+            complain(text)
+
     def event(self, event: str, **fields: object) -> None:
         """Write to the logs."""
         for log in self._logs:
@@ -84,6 +96,8 @@ class Output:
     def step(self, number: int, loss: float) -> None:
         """A step was taken."""
         self.event("step", step=number, loss=loss)
+        self._last.append(loss)
+        self._taken += 1
         if number % self._every == 0 or number == self._steps:
             self.detail(f"step {number:4d} / {self._steps:4d} | loss {loss:.4f}")
         self._progress(number, loss)
@@ -99,7 +113,10 @@ class Output:
             speed = (step - self._first) / (now - self._started)
             left = (self._steps - step) / speed
             rate = f"{speed:.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s"
-            self._text = f"{step}/{self._steps} steps, loss {loss:.4f}, {rate}, {left:.0f} s left"[: _columns() - 1]
+            parts = [f"{step}/{self._steps} steps", f"loss {loss:.4f}", rate, f"{left:.0f} s left"]
+            while len(parts) > 1 and len(", ".join(parts)) >= _columns():
+                parts.pop()
+            self._text = ", ".join(parts)[: _columns() - 1]
             self._drawn = now
         elif self._shown:
             return
@@ -107,6 +124,13 @@ class Output:
         sys.stderr.write(f"\r\x1b[K{self._text}")
         sys.stderr.flush()
         self._shown = True
+
+    def summary(self) -> str:
+        """How many steps were taken until now, in what time, with what loss; empty if none was."""
+        if not self._last:
+            return ""
+        seconds, mean = time.monotonic() - self._started, sum(self._last) / len(self._last)
+        return f"{self._taken} steps in {seconds:.2f} s; mean loss of the last {len(self._last)}: {mean:.4f}"
 
     def clear(self) -> None:
         """Take the progress line away."""
@@ -132,6 +156,8 @@ def flush() -> None:
 
 def complain(message: str) -> None:
     """One line on standard error, whatever the message holds."""
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
     if sys.stderr is not None:
         print(f"microgpt: {line}", file=sys.stderr)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from .config import Config
 from .errors import ConfigError, DataError, DivergedError, MicrogptError
 from .model import GPT, SPANS
-from .optimizers import Optimizer, OptimizerState, learning_rate_at, settings_of
+from .optimizers import Optimizer, OptimizerState, fitting_learning_rate, learning_rate_at, settings_of
 from .program import record
 from .tape import check, ffi, lib
 from .value import Value
@@ -278,7 +278,7 @@ class Training:
             if error is not None or not finite:
                 if isinstance(error, (MicrogptError, MemoryError)):
                     raise error
-                raise _diverged(self.taken + 1, None if finite else losses[-1], error) from error
+                raise _diverged(self._config, self.taken + 1, None if finite else losses[-1], error) from error
             if steps_per_call is None:
                 count = max(1, min(4 * count, int(count * CALL_SECONDS / max(seconds, 1e-6))))
 
@@ -300,14 +300,16 @@ def _engine_for(
         return _Anew(model, documents, held_out)
 
 
-def _diverged(step: int, loss: float | None, error: Exception | None) -> DivergedError:
+def _diverged(config: Config, step: int, loss: float | None, error: Exception | None) -> DivergedError:
     if loss is not None:
         what = f"the loss is {loss}"
     elif isinstance(error, ValueError):
         what = "a token got probability 0"
     else:
         what = "a number grew too large for a float"
-    return DivergedError(f"step {step}: {what}; try a lower learning rate", step)
+    rate = config.learning_rate
+    lower = min(rate / 3, fitting_learning_rate(config))
+    return DivergedError(f"step {step}: {what}; the learning_rate of {rate:g} may be too high: try {lower:.1g}", step)
 
 
 def train(

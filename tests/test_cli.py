@@ -12,14 +12,16 @@ import subprocess
 import sys
 import weakref
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import pytest
 
-from microgpt import PRESETS, Training, __version__
+from microgpt import PRESETS, Config, Training, __version__
 from microgpt import terminal as terminal_module
 from microgpt.cli import main
+from microgpt.cli.main import MODULES
+from microgpt.cli.parsing import COMMANDS
 
 from . import program
 
@@ -288,7 +290,9 @@ def test_diverged(run, directory, engine):
     status, out, err = run(*words)
     assert (status, one_line(err)) == (1, True), err
     reasons = "a token got probability 0|the loss is nan|a number grew too large for a float"
-    assert re.fullmatch(rf"microgpt: step 3: ({reasons}); try a lower learning rate\n", err)
+    assert re.fullmatch(
+        rf"microgpt: step 3: ({reasons}); the --learning-rate of 1e\+300 may be too high: try 0.01\n", err
+    )
     assert out.splitlines()[-1].startswith("step    2 /")
     assert [event["event"] for event in read_log(directory / "run.jsonl")] == ["run", "step", "step", "diverged"]
 
@@ -429,4 +433,101 @@ def test_progress(run, monkeypatch, on_terminal, tick, steps):
         assert (status, out, "") == expected
     clear = "\r\x1b[K"
     drawn = "".join(f"{clear}{step}/5 steps, ..." for step in steps)
-    assert re.sub(r"loss \d\.\d{4}, [\d.]+ steps/s, \d+ s left", "...", err) == drawn + (clear if steps else "")
+    told = "microgpt: 5 steps in ... s; mean loss of the last 1: ...\r\n" if on_terminal else ""
+    err = re.sub(r"loss \d\.\d{4}, [\d.]+ steps/s, \d+ s left", "...", err)
+    err = re.sub(r"in \d+\.\d\d s; mean loss of the last 1: \d\.\d{4}", "in ... s; mean loss of the last 1: ...", err)
+    assert err == drawn + (clear if steps else "") + told
+
+
+@not_on_windows
+def test_remarks(run, monkeypatch, directory):
+    """On a terminal, and only there, a run says what was cut, that its learning rate is high, and in the end its mean
+    loss; none of it on standard output, and none of it in a quiet run."""
+    words = [*TINY, "--block-size", "2", "--n-embd", "128", "--steps", "20", "--samples", "1"]
+    status, expected, err = run(*words)
+    assert (status, err) == (0, "")
+    with terminal() as (file, shown):
+        monkeypatch.setattr(sys, "stderr", file)
+        assert run(*words) == (0, expected, "")
+        assert run(*words, "--quiet")[1] == expected.splitlines(keepends=True)[-1]
+    losses = re.findall(r"loss (\d\.\d{4})", expected)[-2:]
+    first, second, third = "".join(shown).splitlines()
+    assert first == "microgpt: 2 of 4 documents are longer than the block of 2, and are cut"
+    assert second == "microgpt: --learning-rate 0.01 is high for --n-embd 128, where a training may diverge: try 0.004"
+    assert (mean := re.fullmatch(r"microgpt: 20 steps in \d+\.\d\d s; mean loss of the last 2: (\S+)", third))
+    assert float(mean[1]) == pytest.approx(sum(map(float, losses)) / 2, abs=2e-4)
+
+
+@not_on_windows
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (80, "120/500 steps, loss 2.0000, 60 steps/s, 6 s left"),
+        (40, "120/500 steps, loss 2.0000, 60 steps/s"),
+        (30, "120/500 steps, loss 2.0000"),
+        (20, "120/500 steps"),
+        (8, "120/500"),
+    ],
+)
+def test_progress_of_any_width(monkeypatch, columns, line):
+    """What does not fit is left out, whole."""
+    monkeypatch.setattr(terminal_module, "time", SimpleNamespace(monotonic=iter([0.0, 2.0]).__next__))
+    monkeypatch.setattr(terminal_module, "_columns", lambda: columns)
+    with terminal() as (file, shown):
+        monkeypatch.setattr(sys, "stderr", file)
+        output = terminal_module.Output([], 500)
+        output._taken = 119
+        output._progress(120, 2.0)
+    assert "".join(shown).removeprefix("\r\x1b[K") == line
+
+
+def test_every_and_quiet(run):
+    """--every N prints each N-th step and the last, --quiet the samples alone; both train as ever."""
+    _, out, _ = run(*TINY)
+    lines = out.splitlines()
+    assert run(*TINY, "--every", "2")[1].splitlines() == [*lines[:3], lines[4], lines[6], *lines[7:]]
+    assert run(*TINY, "--quiet")[1].splitlines() == lines[-3:]
+
+
+# ---- words that are misspelt
+
+HINTS = {
+    "smaple run": "there is no command 'smaple'; is it sample?",
+    "trian": "there is no command 'trian'; is it train?",
+    "help": "there is no command 'help': there are train, ",
+    "--steps 5 sample": "the command sample stands before its options",
+    "--stpes 5": "there is no option --stpes; is it --steps?",
+    "--learning_rate=1": "there is no option --learning_rate; is it --learning-rate?",
+    "--n_embd 8": "there is no option --n_embd; is it --n-embd?",
+    "sample --hlep": "there is no option --hlep; is it --help?",
+    "sample run --tempreature 1": "there is no option --tempreature; is it --temperature?",
+    "eval run --jsno": "there is no option --jsno; is it --json?",
+    "graph a a=1 --output x.dot": "there is no option --output",
+    "--steps 5 words": "there is no command 'words': there are train, ",
+    "--steps 5 extra words": "there is one word too many: words",
+    "smaple run --prompt x": "there is no command 'smaple'; is it sample?",
+    "train extra": "there is one word too many: extra",
+}
+
+
+@pytest.mark.parametrize("line", HINTS)
+def test_hints(run, line):
+    status, out, err = run(*line.split())
+    assert (status, out, one_line(err)) == (2, "", True)
+    assert err.startswith(f"microgpt: {HINTS[line]}"), err
+
+
+def test_help(run):
+    """Every command is in the help, and every command's help has an example; all settings are options, with their
+    defaults."""
+    _, out, _ = run("--help")
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} +\w", out, re.MULTILINE)
+        status, text, err = run(name, "--help")
+        assert (status, err) == (0, "")
+        assert "\nexample" in text
+    assert list(MODULES) == list(COMMANDS)
+    text = " ".join(out.split())
+    for setting in fields(Config):
+        option = "--" + setting.name.replace("_", "-")
+        assert re.search(rf"{option}[ ,][^()]*(\([^()]*\)[^()]*)?\(default: ", text), option

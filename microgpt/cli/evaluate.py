@@ -17,7 +17,11 @@ from .parsing import model_parser
 
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
-    return model_parser("eval", "The mean loss of documents: those that the run held out, all of the run, or others.")
+    return model_parser(
+        "eval",
+        "The mean loss of documents: those that the run held out, all of the run, or others.",
+        "example:\n  python -m microgpt eval run --data others.txt",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,11 +14,10 @@ from .parsing import Parser
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = Parser(
-        prog="microgpt graph",
-        usage="python -m microgpt graph EXPRESSION name=value ... [-o FILE.svg|.dot]",
-        description="Compute an expression and its gradients, and draw the graph: DOT, or with graphviz SVG.",
-        epilog='example: python -m microgpt graph "a*b + c.tanh()" a=2 b=-3 c=10 -o graph.svg',
-        allow_abbrev=False,
+        "graph",
+        "python -m microgpt graph EXPRESSION name=value ... [-o FILE.svg|.dot]",
+        "Compute an expression and its gradients, and draw the graph: DOT, or with graphviz SVG.",
+        'example:\n  python -m microgpt graph "a*b + c.tanh()" a=2 b=-3 c=10 -o graph.dot',
     )
     parser.add_argument("expression", metavar="EXPRESSION", help="of numbers, names, + - * / ** and functions")
     parser.add_argument("values", metavar="name=value", nargs="*", help="the number of each name")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,8 +12,8 @@ from typing import Protocol
 from ..errors import ConfigError, MicrogptError
 from ..terminal import complain, flush
 from . import evaluate, graph, sample, train
-from .options import SETTINGS
-from .parsing import UsageError, parse, suggestion
+from .options import as_options
+from .parsing import COMMANDS, UsageError, parse, suggestion
 
 
 class Command(Protocol):
@@ -25,7 +24,7 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace, /) -> int: ...
 
 
-COMMANDS: dict[str, Command] = {"train": train, "sample": sample, "eval": evaluate, "graph": graph}
+MODULES: dict[str, Command] = {"train": train, "sample": sample, "eval": evaluate, "graph": graph}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; not an error of ours
         return 0
     except ConfigError as error:
-        message = _as_options(str(error))
+        message = as_options(str(error))
     except MicrogptError as error:
         message = str(error)
     except MemoryError as error:
@@ -57,18 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parsed(words: list[str]) -> tuple[Command, argparse.Namespace]:
     """The command of a line, and its options; UsageError for what cannot be understood."""
+    if words and not words[0].startswith("-"):
+        _check_command(words[0])
     name = words[0] if words and words[0] in COMMANDS else "train"
-    arguments = parse(COMMANDS[name].parser(), words[1:] if name != "train" else words)
+    arguments = parse(MODULES[name].parser(), words[1:] if name != "train" else words)
     if name == "train" and arguments.command != "train":
+        _check_command(arguments.command)
+        raise UsageError(f"the command {arguments.command} stands before its options (see --help)")
+    return MODULES[name], arguments
+
+
+def _check_command(word: str) -> None:
+    if word not in COMMANDS:
         *others, last = COMMANDS
-        if arguments.command in COMMANDS:
-            hint = ": a command stands before its options"
-        else:
-            hint = suggestion(arguments.command, list(COMMANDS)) or f": there are {', '.join(others)} and {last}"
-        raise UsageError(f"there is no command {arguments.command!r}{hint} (see --help)")
-    return COMMANDS[name], arguments
-
-
-def _as_options(message: str) -> str:
-    """A message about settings, which are called here as they are typed."""
-    return re.sub(rf"(?<![-\w])({'|'.join(SETTINGS)})\b", lambda name: "--" + name[0].replace("_", "-"), message)
+        hint = suggestion(word, list(COMMANDS)) or f": there are {', '.join(others)} and {last}"
+        raise UsageError(f"there is no command {word!r}{hint} (see --help)")

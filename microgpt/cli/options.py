@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import fields, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from .. import __version__
 from ..config import CHOICES, PRESETS, Config
 from ..errors import ConfigError
 from ..model import SCALARS, SPANS, Operations
-from .parsing import Parser, suggestion
+from .parsing import COMMANDS, Parser, suggestion
 
 ENGINES: dict[str, tuple[Operations[Any], bool]] = {  # operations, replayed?
     "program": (SPANS, True),
@@ -21,7 +22,15 @@ ENGINES: dict[str, tuple[Operations[Any], bool]] = {  # operations, replayed?
 SETTINGS = ["n_embd", "n_head", "n_layer", "block_size", "steps", "batch_size", "seed"]
 SETTINGS += ["learning_rate", "temperature", "samples"]
 SETTINGS += ["std", "activation", "optimizer", "beta1", "beta2", "weight_decay", "momentum", "decay", "warmup"]
+SETTINGS += ["zero_output", "epsilon"]
 SETTINGS += ["val_fraction", "eval_every", "sample_every", "patience"]
+
+
+EXAMPLES = """examples:
+  python -m microgpt
+  python -m microgpt --data poems.txt --n-embd 32 --block-size 32 --steps 5000 --out poems
+  python -m microgpt train --resume poems
+  python -m microgpt sample poems --prompt "O " --count 5"""
 
 
 def _default(option: str) -> str:
@@ -36,13 +45,14 @@ def _default(option: str) -> str:
 def parser() -> argparse.ArgumentParser:
     """What `train` takes, which may stand without its name."""
     parser = Parser(
-        prog="microgpt",
-        usage="python -m microgpt [train] [options], or: python -m microgpt sample|eval|graph ...",
-        description="Train a tiny GPT on the lines of a text and print samples, exactly as the 200-line program does.",
-        allow_abbrev=False,
+        "",
+        "python -m microgpt [train] [options]\n       python -m microgpt COMMAND --help",
+        "Train a tiny GPT on the lines of a text and print samples, exactly as the 200-line program does.\n\n"
+        + "\n".join(["commands:", *(f"  {name:<8}{meaning}" for name, meaning in COMMANDS.items())]),
+        EXAMPLES,
     )
+    parser.add_argument("command", nargs="?", default="train", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"microgpt {__version__}")
-    parser.add_argument("command", nargs="?", default="train", help="what to do: train, which is also the default")
     parser.add_argument(
         "--preset",
         choices=sorted(PRESETS),
@@ -87,7 +97,14 @@ def parser() -> argparse.ArgumentParser:
     ):
         model.add_argument(option, type=int, metavar="N", help=meaning + _default(option))
     model.add_argument("--activation", choices=CHOICES["activation"], help="of the MLP" + _default("activation"))
-    model.add_argument("--std", type=float, metavar="X", help="of the initial parameters" + _default("std"))
+    model.add_argument(
+        "--std", type=float, metavar="X", help="standard deviation of the initial parameters" + _default("std")
+    )
+    model.add_argument(
+        "--zero-output",
+        action=argparse.BooleanOptionalAction,
+        help="whether the two matrices that end a layer start at 0" + _default("zero_output"),
+    )
 
     training = parser.add_argument_group("training")
     for option, meaning in (
@@ -100,9 +117,10 @@ def parser() -> argparse.ArgumentParser:
     ):
         training.add_argument(option, type=int, metavar="N", help=meaning + _default(option))
     for option, meaning in (
-        ("--learning-rate", "at the first step, or after the warm-up"),
+        ("--learning-rate", "at the first step, or after the warm-up; above n_embd 64 try 0.5 / n_embd"),
         ("--beta1", "decay of adam's first moments"),
         ("--beta2", "decay of adam's second moments"),
+        ("--epsilon", "what adam adds to the root that it divides by"),
         ("--weight-decay", "of adamw"),
         ("--momentum", "of sgd"),
         ("--val-fraction", "of the documents is held out, and not trained on"),
@@ -122,8 +140,8 @@ def parser() -> argparse.ArgumentParser:
         "--engine",
         choices=list(ENGINES),
         default="program",
-        help="recorded programs, vectors recorded anew in every step, or one scalar Value at a time, "
-        "slowest; all give the same bits (default: program)",
+        help="program: the loss recorded once; span: vectors recorded anew in every step; eager: one scalar Value "
+        "at a time, slowest; all give the same bits (default: program)",
     )
     return parser
 
@@ -160,3 +178,8 @@ def with_settings(config: Config, arguments: argparse.Namespace) -> Config:
     """The configuration with what the options set."""
     given = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
     return replace(config, **given)
+
+
+def as_options(message: str) -> str:
+    """A message about settings, which are called here as they are typed."""
+    return re.sub(rf"(?<![-\w])({'|'.join(SETTINGS)})\b", lambda name: "--" + name[0].replace("_", "-"), message)

@@ -19,7 +19,11 @@ TRIES = 10_000  # in a row that --unique and --new make for one more sample
 
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
-    parser = model_parser("sample", "Print samples of a saved model; without options those that its training printed.")
+    parser = model_parser(
+        "sample",
+        "Print samples of a saved model; without options those that its training printed.",
+        "example:\n  python -m microgpt sample run --prompt ka --count 5 --new",
+    )
     parser.add_argument("--count", type=int, metavar="N", help="how many (default: as in training)")
     parser.add_argument("--temperature", type=float, metavar="T", help="0 is the likeliest (default: as in training)")
     parser.add_argument("--top-k", type=int, metavar="K", help="only the K likeliest tokens (default: all)")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import TextIO, cast
 
 from ..errors import ConfigError, DataError, DivergedError, ModelFileError
 from ..model import GPT
-from ..optimizers import OptimizerState
+from ..optimizers import OptimizerState, lower_learning_rate
 from ..parameters import initial_parameters, parameter_count, parameters_sha256
 from ..sampling import sample
 from ..saving import Directory, Saved, load, save
@@ -20,7 +19,7 @@ from ..terminal import Interrupts, Output, complain, flush
 from ..tokenizer import Tokenizer
 from ..training import Training
 from .documents import documents_of, split
-from .options import ENGINES, SETTINGS, config_of, with_settings
+from .options import ENGINES, SETTINGS, as_options, config_of, with_settings
 from .options import parser as parser
 
 FEW = 5  # samples that a kept run logs on its way
@@ -239,9 +238,14 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
             output.detail(f"num docs: {len(docs)}")
             output.detail(f"vocab size: {tokenizer.vocab_size}")
             output.detail(f"num params: {count}")
-            if cut and sys.stderr is not None and sys.stderr.isatty():
-                complain(
+            if cut:
+                output.remark(
                     f"{cut} of {len(docs)} documents are longer than the block of {config.block_size}, and are cut"
+                )
+            if (lower := lower_learning_rate(config)) is not None:
+                output.remark(
+                    f"--learning-rate {config.learning_rate:g} is high for --n-embd {config.n_embd}, where a training "
+                    f"may diverge: try {lower:.1g}"
                 )
             run.start()
             if run.previous_steps is None:
@@ -259,7 +263,9 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                 run.keep(logs)
                 interrupts.check()
             output.clear()
+            summary = output.summary()
             if run.stops_here:
+                output.remark(summary)
                 flush()
                 complain(f"stopped after step {reached} of {config.steps}{run.advice()}")
                 return 0
@@ -271,11 +277,12 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
             if logs:
                 output.event("done", params_sha256=parameters_sha256(run.model.state_dict))
             flush()
+            output.remark(summary)
     except DivergedError as error:
         output.clear()
         output.event("diverged", step=error.step, message=str(error))
         flush()
-        complain(str(error))
+        complain(as_options(str(error)))
         return 1
     except KeyboardInterrupt:
         output.clear()
