@@ -210,9 +210,10 @@ mg_status mg_program_reverse(mg_program *program);
 /* Integer inputs by number. Bind: what operand `operand` of the statement that `lane` belongs to reads (of the view's
    list, what entry `entry` of it names) is from now on the run of `size` lanes from `first` + value * `size`, for values
    of input `input` below `count`: other leaves instead of leaves, or other lanes of the same statement, recorded before
-   `lane` was (else MG_SHAPE; MG_OPERATION where the program has no such operand). An input may be bound to several
-   operands. Not after mg_program_plan. Set: the values of all inputs, in order (MG_SHAPE, and nothing changed, when there
-   are more or fewer than were bound, or one is out of range). */
+   `lane` was (else MG_SHAPE; MG_OPERATION where the statement has no such operand). An input may be bound to several
+   operands; a statement that the result does not need is not computed, and nothing of it is bound. Not after
+   mg_program_plan. Set: the values of all inputs, in order (MG_SHAPE, and nothing changed, when there are more or fewer
+   than were bound, or one is out of range). */
 mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t operand, size_t entry, mg_id first,
                           size_t size, size_t count);
 mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n);

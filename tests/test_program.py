@@ -26,6 +26,7 @@ from microgpt import (
     Vector,
     initial_parameters,
     linear,
+    mean,
     record,
     rmsnorm,
     softmax,
@@ -138,6 +139,28 @@ def test_a_vector_result():
     assert program([0.0, 0.0, 0.0]) == [1 / 3] * 3
     with pytest.raises(microgpt.ShapeError, match="starts from one Value"):
         program.backward()
+
+
+def test_what_the_result_does_not_need_may_select_too():
+    """A recurrence computes a last state that no loss reads, and an index may select nothing but that."""
+    table = Matrix(3, 2, [1.0, 2.0, 3.0, -4.0, 5.0, 6.0])
+
+    def loss(*tokens):
+        state, losses = table[tokens[0]], []
+        for token in tokens[1:]:
+            losses.append(surprisal(softmax(state)[0]))
+            state = (state + table[token]).tanh()
+        return mean(losses)
+
+    program = record(loss, *[Index(0) for _ in range(4)])
+    for tokens in ([0, 1, 2, 0], [2, 2, 1, 1], [1, 0, 0, 2]):
+        table.zero_grad()
+        assert program(*tokens) == loss(*tokens).data
+        program.backward()
+        replayed = table.grad
+        table.zero_grad()
+        loss(*tokens).backward()
+        assert all_bits(replayed) == all_bits(table.grad)
 
 
 def test_indices_select_rows_and_lanes():

@@ -361,13 +361,15 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
     if (!mg_find(tape, lane, &slot)) {
         return MG_STALE;
     }
-    const size_t number = mg_is_leaf(mg_code(tape, slot)) ? program->statements.count
-                                                          : mg_program_statement(program, slot);
     if (size == 0 || count == 0 || size > MG_MAX_SLOTS / count || input > MG_MAX_SLOTS || program->planned) {
         return MG_SHAPE;
     }
+    if (mg_is_leaf(mg_code(tape, slot))) {
+        return MG_OPERATION;
+    }
+    const size_t number = mg_program_statement(program, slot);
     if (number == program->statements.count) {
-        return MG_OPERATION; /* not the program's */
+        return make_room(program, input); /* the result does not need it */
     }
     binding.head = program->statements.item[number];
     const uint8_t code = mg_code(tape, binding.head);
