@@ -243,6 +243,23 @@ void mg_trainer_free(mg_trainer *trainer);
    as the operations and the optimizer fail. The lanes of the program hold no particular numbers afterwards. */
 mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
                          size_t batch_size, const double *learning_rates, size_t steps, double *losses, size_t *done);
+/* A step in parts, for several processes that share its documents: each takes the gradients of some, whoever has a part
+   of the parameters adds that part up, and all apply the sum. Done so, in the order of the documents, a step has the bits
+   of mg_trainer_run. Gradients are numbers of the trainer's own: double, or float of a fast one; buffers of another size
+   than is said are refused (MG_SHAPE).
+   Gradients: those of documents first, first + 1, ... (modulo `documents`), `count` of them, each from 0, in slices of
+   `width` parameters, the last of which may be narrower: slice s has `count` rows, a document each, and begins at number
+   s * width * count. *done and the losses of so many documents are set, statuses are those of mg_trainer_run, and
+   MG_NOT_FINITE leaves its loss in losses[*done]. No parameter changes.
+   Add: rows as wide as the sum, one after the other, to what the sum holds.
+   Apply: one step of the optimizer with the sum over batch_size documents, whose mean it takes. A failed one changes
+   nothing. */
+mg_status mg_trainer_gradients(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
+                               size_t first, size_t count, size_t width, void *gradients, size_t bytes, double *losses,
+                               size_t *done);
+mg_status mg_trainer_add_rows(mg_trainer *trainer, const void *rows, size_t rows_bytes, void *sum, size_t sum_bytes);
+mg_status mg_trainer_apply(mg_trainer *trainer, const void *sum, size_t bytes, size_t batch_size,
+                           double learning_rate);
 /* The mean loss of documents from .. to - 1, each by itself, without a step; in losses[to - from]. */
 mg_status mg_trainer_losses(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t from, size_t to,
                             double *losses);

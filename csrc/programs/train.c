@@ -427,3 +427,112 @@ mg_status mg_trainer_write_state(mg_trainer *trainer, const double *m, const dou
     trainer->steps = status == MG_OK ? steps : trainer->steps;
     return status;
 }
+
+/* ---- a step in parts, for several processes ---------------------------------------------------------------------- */
+
+/* Moves the gradients of one document, which are then 0, to row `row` of `count`, slice by slice. */
+static void hand_out(const mg_trainer *trainer, size_t row, size_t count, size_t width, char *gradients) {
+    const size_t size = trainer->kernels->size;
+    size_t parameter = 0;
+    for (size_t r = 0; r < trainer->run_count; r++) {
+        const mg_parameters *run = &trainer->run[r];
+        for (size_t i = 0, part; i < run->n; i += part, parameter += part) {
+            const size_t slice = parameter / width * width, rest = trainer->parameters - slice;
+            const size_t whole = rest < width ? rest : width, left = slice + whole - parameter;
+            part = left < run->n - i ? left : run->n - i;
+            memcpy(gradients + (slice * count + row * whole + (parameter - slice)) * size,
+                   (const char *)run->grad + i * size, part * size);
+        }
+        memset(run->grad, 0, run->n * size);
+    }
+}
+
+mg_status mg_trainer_gradients(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
+                               size_t first, size_t count, size_t width, void *gradients, size_t bytes, double *losses,
+                               size_t *done) {
+    MG_INSIDE(trainer->tape);
+    const size_t row = trainer->parameters * trainer->kernels->size; /* there are buffers of that size */
+    mg_status status = mg_enter(trainer->tape);
+    *done = 0;
+    if (status == MG_OK && (first >= documents || width == 0 || bytes / row != count || bytes % row != 0)) {
+        status = MG_SHAPE;
+    }
+    if (status == MG_OK) {
+        status = load(trainer);
+    }
+    if (status != MG_OK) {
+        return status;
+    }
+    const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
+    for (size_t document = first; status == MG_OK && *done < count; document = (document + 1) % documents) {
+        status = learn(trainer, tokens + starts[document], starts[document + 1] - starts[document], true,
+                       &losses[*done]);
+        if (status == MG_OK) {
+            hand_out(trainer, (*done)++, count, width, gradients);
+        }
+    }
+    mg_restore_float_mode(mode);
+    if (status != MG_OK) {
+        clear_gradients(trainer);
+    }
+    return status;
+}
+
+mg_status mg_trainer_add_rows(mg_trainer *trainer, const void *rows, size_t rows_bytes, void *sum, size_t sum_bytes) {
+    MG_INSIDE(trainer->tape);
+    const size_t width = sum_bytes / trainer->kernels->size, count = width == 0 ? 0 : rows_bytes / sum_bytes;
+    mg_status status = mg_enter(trainer->tape);
+    if (status == MG_OK && (width * trainer->kernels->size != sum_bytes || count * sum_bytes != rows_bytes)) {
+        status = MG_SHAPE;
+    }
+    const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
+    for (size_t row = 0; status == MG_OK && row < count; row++) {
+        if (trainer->span > 0) {
+            const float *restrict x = (const float *)rows + row * width;
+            float *restrict y = sum;
+            for (size_t i = 0; i < width; i++) {
+                y[i] += x[i];
+            }
+        } else {
+            const double *restrict x = (const double *)rows + row * width;
+            double *restrict y = sum;
+            for (size_t i = 0; i < width; i++) {
+                y[i] += x[i];
+            }
+        }
+    }
+    mg_restore_float_mode(mode);
+    return status;
+}
+
+mg_status mg_trainer_apply(mg_trainer *trainer, const void *sum, size_t bytes, size_t batch_size,
+                           double learning_rate) {
+    MG_INSIDE(trainer->tape);
+    const size_t size = trainer->kernels->size;
+    mg_status status = mg_enter(trainer->tape);
+    if (status == MG_OK) {
+        status = bytes != trainer->parameters * size || batch_size == 0 ? MG_SHAPE : load(trainer);
+    }
+    if (status != MG_OK) {
+        return status;
+    }
+    const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
+    if (batch_size > 1) {
+        memcpy(trainer->sum, sum, bytes);
+        take_mean(trainer, 1 / (double)batch_size);
+    } else {
+        const char *next = sum;
+        for (size_t r = 0; r < trainer->run_count; next += trainer->run[r++].n * size) {
+            memcpy(trainer->run[r].grad, next, trainer->run[r].n * size);
+        }
+    }
+    status = mg_take_step(trainer->kernels, &trainer->optimizer, trainer->steps + 1, learning_rate, trainer->run,
+                          trainer->run_count);
+    trainer->steps += status == MG_OK;
+    mg_restore_float_mode(mode);
+    store(trainer);
+    if (status != MG_OK) {
+        clear_gradients(trainer);
+    }
+    return status;
+}

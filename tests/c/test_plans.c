@@ -637,6 +637,17 @@ static mg_status run(corpus *c, mg_trainer *trainer, size_t batch_size, size_t f
     return status;
 }
 
+/* Do two trainers remember the same? */
+static bool same_state(mg_trainer *a, mg_trainer *b, size_t n) {
+    double *numbers = malloc(4 * n * sizeof *numbers);
+    uint64_t steps[2] = {0, 1};
+    CHECK(mg_trainer_read_state(a, numbers, numbers + n, n, &steps[0]) == MG_OK);
+    CHECK(mg_trainer_read_state(b, numbers + 2 * n, numbers + 3 * n, n, &steps[1]) == MG_OK);
+    const bool same = steps[0] == steps[1] && same_numbers(numbers, numbers + 2 * n, 2 * n);
+    free(numbers);
+    return same;
+}
+
 /* Many steps a call, or one, or some: the same losses and parameters as by hand. */
 static void training_is_recording(void) {
     static const model_shape shapes[] = {
@@ -835,6 +846,122 @@ static void a_trainer_survives_no_memory(void) {
     }
 }
 
+/* One step as several processes take it, all of which are this one: `ranks` runs of documents, slices of `width`. */
+static mg_status step_in_parts(corpus *c, mg_trainer *trainer, bool fast, size_t batch_size, size_t ranks,
+                               size_t width, size_t step, double *losses) {
+    const size_t size = fast ? sizeof(float) : sizeof(double), n = parameters_of(&c->model);
+    char *sum = calloc(n, size), *all[8];
+    size_t first[9], done;
+    mg_status status = MG_OK;
+    for (size_t r = 0; r <= ranks; r++) {
+        first[r] = batch_size * r / ranks;
+    }
+    for (size_t r = 0; r < ranks; r++) {
+        const size_t count = first[r + 1] - first[r];
+        all[r] = malloc(count * n * size + 1); /* not a number more: the sanitizer looks */
+        if (status == MG_OK) {
+            status = mg_trainer_gradients(trainer, c->tokens, c->starts, DOCUMENTS,
+                                          (step * batch_size + first[r]) % DOCUMENTS, count, width, all[r],
+                                          count * n * size, losses + first[r], &done);
+            CHECK(status != MG_OK || done == count);
+        }
+    }
+    for (size_t slice = 0; status == MG_OK && slice < n; slice += width) {
+        const size_t whole = n - slice < width ? n - slice : width;
+        for (size_t r = 0; r < ranks; r++) {
+            const size_t count = first[r + 1] - first[r];
+            const char *rows = all[r] + slice * count * size;
+            if (batch_size == 1 && count == 1) {
+                memcpy(sum + slice * size, rows, whole * size);
+            } else {
+                CHECK(mg_trainer_add_rows(trainer, rows, count * whole * size, sum + slice * size, whole * size) ==
+                      MG_OK);
+            }
+        }
+    }
+    if (status == MG_OK) {
+        CHECK(mg_trainer_apply(trainer, sum, n * size + 1, batch_size, c->rates[step]) == MG_SHAPE);
+        CHECK(mg_trainer_apply(trainer, sum, n * size, 0, c->rates[step]) == MG_SHAPE);
+        status = mg_trainer_apply(trainer, sum, n * size, batch_size, c->rates[step]);
+    }
+    for (size_t r = 0; r < ranks; r++) {
+        free(all[r]);
+    }
+    free(sum);
+    return status;
+}
+
+static void a_step_in_parts_is_a_step(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    const size_t batch_sizes[] = {1, 2, 3, 7, 16}, widths[] = {1, 7, 100, 100000};
+    for (size_t i = 0; i < 5 * 4 * 2; i++) {
+        const bool fast = i % 2;
+        const size_t batch_size = batch_sizes[i / 2 % 5], width = widths[i / 10];
+        double expected[STEPS], losses[16];
+        corpus *c = make_corpus(shape, 60), *same = make_corpus(shape, 60);
+        mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
+        CHECK(run(same, other, batch_size, 0, 4, expected) == MG_OK);
+        for (size_t step = 0; step < 4; step++) {
+            double total = 0;
+            CHECK(step_in_parts(c, trainer, fast, batch_size, 1 + (i + step) % 4, width, step, losses) == MG_OK);
+            for (size_t b = 0; b < batch_size; b++) {
+                total += losses[b];
+            }
+            CHECK(total * (1 / (double)batch_size) == expected[step]);
+        }
+        CHECK(same_parameters(&c->model, &same->model) && same_state(trainer, other, parameters_of(&c->model)));
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
+/* A part that cannot be done leaves all as it was, and buffers of another size are refused. */
+static void a_failing_part_changes_nothing(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    for (int fast = 0; fast < 2; fast++) {
+        double expected[STEPS], losses[16] = {0};
+        corpus *c = make_corpus(shape, 65), *same = make_corpus(shape, 65);
+        mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
+        const size_t size = fast ? sizeof(float) : sizeof(double), n = parameters_of(&c->model), bytes = 3 * n * size;
+        char *gradients = malloc(bytes);
+        size_t done;
+        CHECK(run(same, other, 3, 0, 1, expected) == MG_OK);
+        int32_t *token = &c->tokens[c->starts[2]], before = *token;
+        *token = -1;
+        CHECK(mg_trainer_gradients(trainer, c->tokens, c->starts, DOCUMENTS, 0, 3, n, gradients, bytes, losses,
+                                   &done) == MG_SHAPE);
+        CHECK(done == 2 && mg_adjoint(c->model.tape, c->model.parameters[2]) == 0);
+        *token = before;
+        struct {
+            size_t documents, first, count, width, bytes;
+        } wrong[] = {{0, 0, 3, n, bytes},     {DOCUMENTS, DOCUMENTS, 3, n, bytes}, {DOCUMENTS, 0, 2, n, bytes},
+                     {DOCUMENTS, 0, 3, 0, bytes}, {DOCUMENTS, 0, 3, n, bytes - 1}, {DOCUMENTS, 0, SIZE_MAX, n, bytes}};
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+            CHECK(mg_trainer_gradients(trainer, c->tokens, c->starts, wrong[i].documents, wrong[i].first,
+                                       wrong[i].count, wrong[i].width, gradients, wrong[i].bytes, losses,
+                                       &done) == MG_SHAPE);
+        }
+        CHECK(mg_trainer_add_rows(trainer, gradients, 3 * size, gradients, 2 * size) == MG_SHAPE);
+        CHECK(mg_trainer_add_rows(trainer, gradients, 2 * size, gradients, size - 1) == MG_SHAPE);
+        CHECK(mg_trainer_add_rows(trainer, gradients, size, gradients, 0) == MG_SHAPE);
+        CHECK(mg_trainer_add_rows(trainer, gradients, 0, gradients, 0) == MG_OK);
+        if (!fast) { /* its square is too large */
+            memset(gradients, 0, n * size);
+            ((double *)gradients)[n - 1] = 1e300;
+            CHECK(mg_trainer_apply(trainer, gradients, n * size, 1, 0.1) == MG_POWER_RANGE);
+        }
+        CHECK(step_in_parts(c, trainer, fast, 3, 2, 50, 0, losses) == MG_OK);
+        CHECK(same_parameters(&c->model, &same->model) && same_state(trainer, other, n));
+        free(gradients);
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
 int main(void) {
     RUN(plans_are_recordings);
     RUN(random_shapes_are_recordings);
@@ -850,5 +977,7 @@ int main(void) {
     RUN(what_is_no_trainer_is_refused);
     RUN(the_fast_mode_is_near);
     RUN(a_trainer_survives_no_memory);
+    RUN(a_step_in_parts_is_a_step);
+    RUN(a_failing_part_changes_nothing);
     return verdict();
 }
