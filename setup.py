@@ -1,5 +1,8 @@
 """Builds the C core; everything else about the package is in pyproject.toml."""
 
+import re
+from pathlib import Path
+
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
@@ -13,7 +16,20 @@ class build_ext_here(build_ext):
             self.copy_extensions_to_source()
 
 
+def readme():
+    """The README without the links that are dead where packages are listed: those to files say their path instead."""
+
+    def said(link):
+        text, path = link.groups()
+        return f"`{path}`" if text.strip("`/") == path else f"{text}: `{path}`"
+
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]+)\]\((?!\w+:)([^)#]+)[^)]*\)", said, text) + "\nPaths are those of the source archive.\n"
+
+
 setup(
+    long_description=readme(),
+    long_description_content_type="text/markdown",
     cffi_modules=["microgpt/_build.py:ffibuilder"],
     cmdclass={"build_ext": build_ext_here},
     # One wheel for CPython 3.10 and newer: cffi compiles the core against the stable interface of Python.
