@@ -1,6 +1,8 @@
 """A language model with a fixed context, after makemore: the embeddings of three letters, one after the other, an MLP.
 
 python examples/makemore.py [STEPS]
+
+Prints the mean of the last 200 losses, and ten names.
 """
 
 import random

@@ -1,6 +1,8 @@
 """The course's GPT with one table for both ends: lm_head is wte, so what reads a letter is what predicts it.
 
 python examples/tied_embeddings.py [STEPS]
+
+Prints the number of parameters, and the mean of the last 200 losses.
 """
 
 import random

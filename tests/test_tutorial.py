@@ -11,7 +11,7 @@ from tests.pages import ROOT, Block, blocks, run
 
 TUTORIAL = ROOT / "docs" / "tutorial"
 PAGES = sorted(TUTORIAL.glob("[0-9]*.md"))
-LINKING = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))] if PAGES else []
+LINKING = [path for where in ("*.md", "docs/**/*.md", "examples/*.md") for path in sorted(ROOT.glob(where)) if PAGES]
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the tutorial is in the checkout, not in the wheel")
 
