@@ -30,9 +30,15 @@ typedef struct {
     /* sum += grad, and grad = 0; grad = sum * share, and sum = 0 */
     void (*add_gradients)(size_t n, void *grad, void *sum);
     void (*mean_gradients)(size_t n, void *grad, void *sum, double share);
-    /* A plan, see plan.h: false when it leaves ordinary numbers. Reverse then changed no leaf. */
+    /* x *= share */
+    void (*scale)(size_t n, void *x, double share);
+    /* A plan, see plan.h: values, and then adjoints, of all rows; false when they leave ordinary numbers. */
     bool (*forward)(const mg_replay *replay);
     bool (*reverse)(const mg_replay *replay);
+    /* After reverse: adds the gradients of texts of one plan to the leaves' adjoints, one text after the other, each summed
+       from 0. Does part `part` of `parts` that share no leaf. `one` is room for a text's sums, mg_plan_leaves numbers that are
+       0, and are again afterwards. NULL: there is one text, whose additions go to the adjoints one by one. */
+    void (*add_to_leaves)(const mg_text *texts, size_t count, size_t part, size_t parts, void *one);
 } mg_kernels;
 
 /* What the processor can do, and which row was asked for: exact.c and fast.c have the rows. */

@@ -51,8 +51,10 @@ static const mg_kernels NAME(row) = {
     .squares = NAME(squares),
     .add_gradients = NAME(add_gradients),
     .mean_gradients = NAME(mean_gradients),
+    .scale = NAME(scale),
     .forward = NAME(forward),
     .reverse = NAME(reverse),
+    .add_to_leaves = NAME(add_to_leaves),
 };
 
 #undef VECTORS

@@ -37,14 +37,14 @@ FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const R
 FOR_ROW static bool NAME(power_row)(const NAME(work) *w, size_t from, const REAL *x, REAL *out, REAL *partial) {
     const double k = w->step->constant;
     if (from == 0 && k == -1) {
-        NAME(inverses)(w->padded, w->positions, x, out, partial);
+        NAME(inverses)(w->padded, w->computed, x, out, partial);
     } else if (from == 0 && k == -0.5) {
         memcpy(out, x, w->padded * sizeof *out);
-        NAME(inverse_roots)(w->padded, w->positions, out, partial);
+        NAME(inverse_roots)(w->padded, w->computed, out, partial);
     } else {
         memset(out, 0, w->padded * sizeof *out);
         memset(partial, 0, w->padded * sizeof *partial);
-        for (size_t t = from; t < w->positions; t++) {
+        for (size_t t = from; t < w->computed; t++) {
             double value, lower;
             if (mg_pow((double)x[t], k, &value) != MG_OK || mg_pow((double)x[t], k - 1, &lower) != MG_OK) {
                 return false;
@@ -70,7 +70,7 @@ FOR_ROW static bool NAME(power_row)(const NAME(work) *w, size_t from, const REAL
 FOR_ROW static bool NAME(log_row)(const NAME(work) *w, size_t from, const REAL *x, REAL *out, REAL *partial) {
     memset(out, 0, w->padded * sizeof *out);
     memset(partial, 0, w->padded * sizeof *partial);
-    for (size_t t = from; t < w->positions; t++) {
+    for (size_t t = from; t < w->computed; t++) {
         REAL p = x[t];
         if (!(p > 0)) {
             if (EXACT || !(p == 0)) {
@@ -90,7 +90,7 @@ FOR_ROW static bool NAME(rule_row)(const NAME(work) *w, size_t from, const REAL 
     const mg_step *step = w->step;
     memset(out, 0, w->padded * sizeof *out);
     memset(partial, 0, step->partials * w->padded * sizeof *partial);
-    for (size_t t = from; t < w->positions; t++) {
+    for (size_t t = from; t < w->computed; t++) {
         const double b = step->factors == 2 ? (double)x[1][move[1] ? t : 0] : step->constant;
         double result[3];
         if (mg_rule(step->operation, (double)x[0][move[0] ? t : 0], b, result) != MG_OK) {
@@ -108,7 +108,7 @@ FOR_ROW static bool NAME(rule_row)(const NAME(work) *w, size_t from, const REAL 
 FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size, const NAME(rows) *x) {
     const mg_step *step = w->step;
     for (size_t r = 0; r < size->groups * size->width; r++) {
-        const size_t g = r / size->width, i = r % size->width, from = step->causal && !step->uniform ? i : 0;
+        const size_t g = r / size->width, i = r % size->width, from = step->causal && !step->uniform ? w->start[i] : 0;
         REAL *out = w->value + r * w->padded, *partial = w->partial + r * step->partials * w->padded;
         const REAL *row[2] = {x[0].row + g * x[0].group + i * x[0].lane, NULL};
         const size_t move[2] = {x[0].move, x[1].move};
@@ -120,7 +120,7 @@ FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size
             memset(partial, 0, step->partials * w->padded * sizeof *partial);
             ordinary = NAME(rule_row)(w, from, row, move, out, partial);
         } else if (step->operation == MG_EXP) {
-            ordinary = NAME(exp_row)(w->padded, from, w->positions, row[0], out);
+            ordinary = NAME(exp_row)(w->padded, from, w->computed, row[0], out);
         } else if (step->operation == MG_LOG) {
             ordinary = NAME(log_row)(w, from, row[0], out, partial);
         } else {
@@ -267,7 +267,7 @@ FOR_ROW static NAME(rows) NAME(target_of)(const NAME(work) *w, const mg_source *
     if (x->from == MG_FROM_ROWS) {
         return NAME(rows_of)(w, x, NAME(adjoints_of)(w->replay, x->step));
     }
-    NAME(rows) to = {(REAL *)w->replay->scratch + w->plan->scratch - w->padded, 0, 0, 1};
+    NAME(rows) to = {(REAL *)w->replay->scratch + w->replay->scratch_numbers - w->padded, 0, 0, 1};
     memset(to.row, 0, w->padded * sizeof *to.row);
     return to;
 }
@@ -306,7 +306,7 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
             NAME(add_of_kind)(kind[f], size, &g, &x[f], &to[f]);
         }
         REAL *rows = gets[f] && source->from == MG_FROM_SELECTED ? NAME(adjoints_of)(w->replay, source->step) : NULL;
-        for (size_t t = 0; rows != NULL && t < w->positions; t++) {
+        for (size_t t = 0; rows != NULL && t < w->computed; t++) {
             rows[NAME(selected)(w, source)[t] * w->padded + t] += to[f].row[t];
         }
     }
@@ -322,8 +322,9 @@ FOR_ROW static bool NAME(largest_of)(const NAME(work) *w) {
         memcpy(out, NAME(value_row)(w, x, g, 0, 0), w->padded * sizeof *out);
         for (size_t c = 1; c < w->terms; c++) {
             const REAL *row = NAME(value_row)(w, x, g, 0, c);
-            for (size_t t = causal ? c / MG_CHUNK * MG_CHUNK : 0; t < w->padded; t++) {
-                out[t] = ((row[t] > out[t]) & (!causal | (t >= c))) ? row[t] : out[t];
+            const size_t from = causal ? w->start[c] : 0;
+            for (size_t t = from / MG_CHUNK * MG_CHUNK; t < w->padded; t++) {
+                out[t] = ((row[t] > out[t]) & (t >= from)) ? row[t] : out[t];
             }
         }
     }

@@ -236,3 +236,11 @@ FOR_ROW static void NAME(mean_gradients)(size_t n, void *grad_, void *sum_, doub
         sum[i] = 0;
     }
 }
+
+/* x *= share */
+FOR_ROW static void NAME(scale)(size_t n, void *x_, double share) {
+    REAL *x = x_;
+    for (size_t i = 0; i < n; i++) {
+        x[i] *= (REAL)share;
+    }
+}

@@ -2,16 +2,18 @@
  * of row.h.
  */
 
-/* ---- leaves ----------------------------------------------------------------------------------------------------- */
+/* ---- from leaves ------------------------------------------------------------------------------------------------ */
 
 /* Leaves that differ from position to position, as rows. */
 FOR_ROW static void NAME(gather)(const NAME(work) *w) {
     const mg_gather *gather = &w->plan->gather[w->step->gather];
-    memset(w->value, 0, w->width * w->padded * sizeof *w->value);
-    for (size_t t = 0; t < w->positions; t++) {
+    if (w->computed < w->padded) {
+        memset(w->value, 0, w->width * w->padded * sizeof *w->value);
+    }
+    for (size_t t = 0; t < w->computed; t++) {
+        const mg_slot *slot = mg_gathered(w->replay, gather, t);
         for (size_t p = 0; p < gather->parts; p++) {
-            const mg_slot slot = w->plan->gathered[gather->slots + t * gather->parts + p];
-            const REAL *leaves = NAME(leaf)(w->replay, w->replay->leaf_value, slot);
+            const REAL *leaves = NAME(leaf)(w->replay, w->replay->leaf_value, slot[p]);
             REAL *out = w->value + p * gather->block * w->padded + t;
             for (size_t c = 0; c < gather->block; c++) {
                 out[c * w->padded] = leaves[c];
@@ -20,55 +22,62 @@ FOR_ROW static void NAME(gather)(const NAME(work) *w) {
     }
 }
 
-/* The value of operand f, at one position. */
-FOR_ROW static REAL NAME(value_at)(const NAME(work) *w, size_t f, size_t t, size_t g, size_t i, size_t c) {
+/* ---- to leaves -------------------------------------------------------------------------------------------------- */
+
+/* A text's position: its number, and its column. */
+typedef struct {
+    size_t position, text, column;
+} NAME(place);
+
+/* The value of operand f, at one place. */
+FOR_ROW static REAL NAME(value_at)(const NAME(work) *w, size_t f, NAME(place) at, size_t g, size_t i, size_t c) {
     const mg_source *x = &w->step->operand[f];
     switch (x->from) {
     case MG_FROM_CONSTANT: return (REAL)x->constant;
     case MG_FROM_LEAVES:
         return *NAME(leaf)(w->replay, w->replay->leaf_value,
                            x->leaves + (mg_slot)(g * x->group + i * x->lane + c * x->term));
-    case MG_FROM_SELECTED: return NAME(values_of)(w->replay, x->step)[NAME(selected)(w, x)[t] * w->padded + t];
+    case MG_FROM_SELECTED:
+        return NAME(values_of)(w->replay, x->step)[NAME(selected)(w, x)[at.column] * w->padded + at.column];
     case MG_FROM_PAST: {
         const bool by_lane = x->past == MG_BY_LANE;
         const size_t row = x->offset + g * x->group + (by_lane ? c * x->term : i * x->lane);
-        return NAME(values_of)(w->replay, x->step)[row * w->padded + (by_lane ? i : c)];
+        return NAME(values_of)(w->replay, x->step)[row * w->padded + w->start[by_lane ? i : c] + at.text];
     }
     default: break;
     }
     if (x->parts > 0) {
         const mg_part *part = &w->plan->part[x->part + c / x->block];
-        return NAME(values_of)(w->replay, part->step)[(part->offset + c % x->block) * w->padded + t];
+        return NAME(values_of)(w->replay, part->step)[(part->offset + c % x->block) * w->padded + at.column];
     }
-    return NAME(value_row)(w, x, g, i, c)[t];
+    return NAME(value_row)(w, x, g, i, c)[at.column];
 }
 
-/* The partial with respect to operand f, at one position. */
-FOR_ROW static REAL NAME(partial_at)(const NAME(work) *w, size_t f, size_t t, size_t g, size_t i, size_t c) {
+/* The partial with respect to operand f, at one place. */
+FOR_ROW static REAL NAME(partial_at)(const NAME(work) *w, size_t f, NAME(place) at, size_t g, size_t i, size_t c) {
     const mg_step *step = w->step;
     const size_t stored = step->uniform ? g : g * w->width + i;
     switch (step->operation) {
     case MG_ADD: return 1;
-    case MG_MUL: return NAME(value_at)(w, 1 - f, t, g, i, c);
-    case MG_SUM: return step->factors == 2 ? NAME(value_at)(w, 1 - f, t, g, i, c) : 1;
-    case MG_RELU: return NAME(value_at)(w, 0, t, g, i, c) > 0;
-    case MG_EXP: return w->value[stored * w->padded + t];
+    case MG_MUL: return NAME(value_at)(w, 1 - f, at, g, i, c);
+    case MG_SUM: return step->factors == 2 ? NAME(value_at)(w, 1 - f, at, g, i, c) : 1;
+    case MG_RELU: return NAME(value_at)(w, 0, at, g, i, c) > 0;
+    case MG_EXP: return w->value[stored * w->padded + at.column];
     default:
-        return step->partials == 0 ? NAME(value_at)(w, 0, t, g, i, c) * 2
-                                   : w->partial[(stored * step->partials + f) * w->padded + t];
+        return step->partials == 0 ? NAME(value_at)(w, 0, at, g, i, c) * 2
+                                   : w->partial[(stored * step->partials + f) * w->padded + at.column];
     }
 }
 
-/* Where operand f is leaves: the one of a lane and term at a position. */
-FOR_ROW static REAL *NAME(leaf_adjoint_at)(const NAME(work) *w, size_t f, size_t t, size_t g, size_t i, size_t c) {
+/* Where operand f is leaves: the one of a lane and term at a place. */
+FOR_ROW static mg_slot NAME(leaf_at)(const NAME(work) *w, size_t f, NAME(place) at, size_t g, size_t i, size_t c) {
     const mg_source *x = &w->step->operand[f];
     const size_t offset = g * x->group + i * x->lane + c * x->term;
     if (x->from == MG_FROM_LEAVES) {
-        return NAME(leaf)(w->replay, w->replay->leaf_adjoint, x->leaves + (mg_slot)offset);
+        return x->leaves + (mg_slot)offset;
     }
     const mg_gather *gather = &w->plan->gather[w->plan->step[x->step].gather];
-    const mg_slot slot = w->plan->gathered[gather->slots + t * gather->parts + offset / gather->block];
-    return NAME(leaf)(w->replay, w->replay->leaf_adjoint, slot + (mg_slot)(offset % gather->block));
+    return mg_gathered(w->replay, gather, at.column)[offset / gather->block] + (mg_slot)(offset % gather->block);
 }
 
 /* to[c * term] += x[c] * g, n of them */
@@ -85,19 +94,56 @@ FOR_ROW static void NAME(add_scaled)(size_t n, const REAL *restrict x, size_t x_
     }
 }
 
-/* The additions of an event at one position: lanes down, terms down. */
-FOR_ROW static void NAME(add_at)(const NAME(work) *w, size_t f, size_t t) {
+/* The columns of what a sum of products with leaves reads, as lines: see mg_replay. */
+FOR_ROW static REAL *NAME(turned_lines)(const mg_replay *replay, size_t step) {
+    return (REAL *)replay->turned + replay->turned_column[step] * replay->lines;
+}
+
+FOR_ROW static void NAME(turn)(const NAME(work) *w) {
+    const size_t wide = mg_padded(w->terms);
+    REAL *lines = NAME(turned_lines)(w->replay, w->number);
+    for (size_t p = 0; p < NAME(parts_of)(w); p++) {
+        const NAME(part) part = NAME(part_of)(w, p);
+        const REAL *rows = NAME(value_row)(w, &part.rows, 0, 0, 0);
+        const size_t stride = part.rows.term * w->padded;
+        for (size_t d = 0; d < w->replay->texts; d++) {
+            for (size_t t = 0; t < w->replay->length[d]; t++) {
+                REAL *line = lines + (w->replay->line[d] + t) * wide + part.first;
+                for (size_t c = 0; c < part.terms; c++) {
+                    line[c] = rows[c * stride + w->start[t] + d];
+                }
+            }
+        }
+    }
+    for (size_t n = 0; n < w->replay->lines && w->terms < wide; n++) {
+        memset(lines + n * wide + w->terms, 0, (wide - w->terms) * sizeof *lines);
+    }
+}
+
+/* All that is read by products whose weights get a gradient. */
+FOR_ROW static void NAME(turn_all)(const mg_replay *replay) {
+    const mg_plan *plan = replay->plan;
+    for (size_t k = 0, next = 0; k < plan->each; k++) {
+        if (plan->step[k].weights != MG_NOWHERE && replay->turned_column[k] == next) {
+            const NAME(work) w = NAME(work_of)(replay, k);
+            NAME(turn)(&w);
+            next += mg_padded(w.terms);
+        }
+    }
+}
+
+/* The additions of an event at one place, lanes down, terms down, to leaves that begin at `to` with slot `lowest`. */
+FOR_ROW static void NAME(add_at)(const NAME(work) *w, size_t f, NAME(place) at, REAL *to, mg_slot lowest) {
     const mg_step *step = w->step;
     const mg_source *x = &step->operand[f];
-    const size_t width = step->causal ? t + 1 : step->width, terms = step->causal_terms ? t + 1 : step->terms;
+    const size_t width = step->causal ? at.position + 1 : step->width;
+    const size_t terms = step->causal_terms ? at.position + 1 : step->terms;
     if (step->weights == f && x->term > 0) { /* all terms of a lane at once: their leaves differ */
-        REAL *column = w->replay->scratch;
-        for (size_t c = 0; c < terms; c++) {
-            column[c] = NAME(value_at)(w, 1 - f, t, 0, 0, c);
-        }
+        const REAL *line = NAME(turned_lines)(w->replay, w->number) +
+                           (w->replay->line[at.text] + at.position) * mg_padded(terms);
         for (size_t i = width; i-- > 0;) {
-            NAME(add_scaled)(terms, column, 1, w->adjoint[i * w->padded + t],
-                             NAME(leaf_adjoint_at)(w, f, t, 0, i, 0), x->term);
+            NAME(add_scaled)(terms, line, 1, w->adjoint[i * w->padded + at.column],
+                             to + (NAME(leaf_at)(w, f, at, 0, i, 0) - lowest), x->term);
         }
         return;
     }
@@ -108,83 +154,213 @@ FOR_ROW static void NAME(add_at)(const NAME(work) *w, size_t f, size_t t) {
             const REAL *row = NAME(leaf)(w->replay, w->replay->leaf_value, weights->leaves) + i * weights->lane;
             for (size_t end = terms; end > 0;) {
                 const size_t from = x->term == 1 ? (end - 1) / block * block : end - 1;
-                NAME(add_scaled)(end - from, row + from * weights->term, weights->term, w->adjoint[i * w->padded + t],
-                                 NAME(leaf_adjoint_at)(w, f, t, 0, i, from), 1);
+                NAME(add_scaled)(end - from, row + from * weights->term, weights->term,
+                                 w->adjoint[i * w->padded + at.column],
+                                 to + (NAME(leaf_at)(w, f, at, 0, i, from) - lowest), 1);
                 end = from;
             }
         }
         return;
     }
     if (step->operation == MG_ADD && step->groups == 1 && x->lane == 1 && x->from == MG_FROM_ROWS) {
-        REAL *leaves = NAME(leaf_adjoint_at)(w, f, t, 0, 0, 0); /* one part: a row of an embedding */
+        REAL *leaves = to + (NAME(leaf_at)(w, f, at, 0, 0, 0) - lowest); /* one part: a row of an embedding */
         for (size_t i = 0; i < width; i++) {
-            leaves[i] += w->adjoint[i * w->padded + t];
+            leaves[i] += w->adjoint[i * w->padded + at.column];
         }
         return;
     }
     for (size_t lane = step->groups * width; lane-- > 0;) {
         const size_t g = lane / width, i = lane % width;
-        const REAL adjoint = w->adjoint[(g * w->width + i) * w->padded + t];
+        const REAL adjoint = w->adjoint[(g * w->width + i) * w->padded + at.column];
         for (size_t c = terms; c-- > 0;) {
-            *NAME(leaf_adjoint_at)(w, f, t, g, i, c) += NAME(partial_at)(w, f, t, g, i, c) * adjoint;
+            to[NAME(leaf_at)(w, f, at, g, i, c) - lowest] += NAME(partial_at)(w, f, at, g, i, c) * adjoint;
         }
     }
 }
 
-/* Weights get x[c] * g[i], positions down: columns side by side, for which x is turned round, unless it was. */
-FOR_ROW static void NAME(weights_reverse)(const NAME(work) *w, bool turn) {
-    const mg_source *weights = &w->step->operand[w->step->weights];
-    const size_t columns = w->terms, wide = mg_padded(columns), last = w->positions - 1;
-    REAL *turned = w->replay->scratch;
-    for (size_t p = 0; turn && p < NAME(parts_of)(w); p++) {
-        const NAME(part) part = NAME(part_of)(w, p);
-        const REAL *rows = NAME(value_row)(w, &part.rows, 0, 0, 0);
-        const size_t stride = part.rows.term * w->padded;
-        for (size_t t = 0; t < w->positions; t++) {
-            for (size_t c = 0; c < part.terms; c++) {
-                turned[t * wide + part.first + c] = rows[c * stride + t];
+/* All events of a region in one text: positions down, the events of each in order. */
+FOR_ROW static void NAME(add_text)(const mg_text *text, const mg_region *region, REAL *to, mg_slot lowest) {
+    const mg_replay *replay = text->replay;
+    for (size_t t = replay->length[text->text]; t-- > 0;) {
+        const NAME(place) at = {t, text->text, replay->start[t] + text->text};
+        for (size_t e = region->from; e < region->to; e++) {
+            const mg_event *event = &replay->plan->event[e];
+            const NAME(work) w = NAME(work_of)(replay, event->step);
+            NAME(add_at)(&w, event->factor, at, to, lowest);
+        }
+    }
+}
+
+FOR_ROW static void NAME(move_sum)(size_t n, REAL *restrict one, REAL *restrict sum) {
+    for (size_t i = 0; i < n; i++) {
+        sum[i] += one[i];
+        one[i] = 0;
+    }
+}
+
+/* What a text's events added to leaves from `one` on goes to those that begin at `sum`, and is 0 again: once for each
+   leaf, whose sum a second 0 does not change. */
+FOR_ROW static void NAME(move_text)(const mg_text *text, const mg_region *region, REAL *one, REAL *sum) {
+    const mg_replay *replay = text->replay;
+    const mg_plan *plan = replay->plan;
+    for (size_t e = region->from; e < region->to; e++) {
+        const mg_source *x = &plan->step[plan->event[e].step].operand[plan->event[e].factor];
+        if (x->from == MG_FROM_LEAVES) {
+            NAME(move_sum)(region->end - region->first, one, sum);
+            return;
+        }
+        const mg_gather *gather = &plan->gather[plan->step[x->step].gather];
+        for (size_t t = 0; t < replay->length[text->text]; t++) {
+            const mg_slot *slot = mg_gathered(replay, gather, replay->start[t] + text->text);
+            for (size_t p = 0; p < gather->parts; p++) {
+                NAME(move_sum)(gather->block, one + (slot[p] - region->first), sum + (slot[p] - region->first));
             }
         }
     }
-    const NAME(sum) sum = {w->adjoint + last, (ptrdiff_t)w->padded, -1, turned + last * wide, -(ptrdiff_t)wide,
-                           w->positions};
-    NAME(products)(w->width, columns, &sum, 1, NAME(leaf)(w->replay, w->replay->leaf_adjoint, weights->leaves),
-                   weights->lane);
 }
 
-/* Does each lane and term have a leaf of its own, terms side by side? */
-FOR_ROW static bool NAME(side_by_side)(const NAME(work) *w) {
-    const mg_source *weights = &w->step->operand[w->step->weights];
-    return weights->term == 1 && (weights->lane >= w->terms || w->width == 1);
+/* A text, as the sums of a matrix's gradients read it. */
+typedef struct {
+    const REAL *adjoint; /* number `position` of lane i is at i * padded + start[position] */
+    const REAL *line;
+    const size_t *start;
+    size_t length, padded;
+} NAME(factors);
+
+#define TEXTS_AT_ONCE 32
+
+/* out[k][c] gets for each text the sum of g[k] * x[c], positions down, of `outputs` lanes and a chunk of columns, the first
+   n of which are there; of a text alone, each g[k] * x[c]. `outputs` is a constant wherever this is inlined. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(const size_t outputs,
+                                                                             const NAME(factors) *texts, size_t count,
+                                                                             size_t output, size_t place, size_t wide,
+                                                                             REAL *out, size_t out_stride, size_t n,
+                                                                             bool alone) {
+    VECTOR total[WIDTH][VECTORS];
+    REAL edge[WIDTH][MG_CHUNK];
+    for (size_t k = 0; k < outputs; k++) {
+        const REAL *from = out + (output + k) * out_stride + place;
+        if (n < MG_CHUNK) {
+            memset(edge[k], 0, sizeof edge[k]);
+            memcpy(edge[k], from, n * sizeof *from);
+            from = edge[k];
+        }
+        for (size_t v = 0; v < VECTORS; v++) {
+            total[k][v] = LOAD(from + v * WIDTH);
+        }
+    }
+    for (size_t d = 0; d < count; d++) {
+        const size_t padded = texts[d].padded, *start = texts[d].start;
+        const REAL *line = texts[d].line + texts[d].length * wide + place, *g = texts[d].adjoint + output * padded;
+        VECTOR sum[WIDTH][VECTORS];
+        for (size_t k = 0; k < outputs; k++) {
+            for (size_t v = 0; v < VECTORS; v++) {
+                sum[k][v] = total[k][v];
+                if (!alone) {
+                    sum[k][v] = (VECTOR){0};
+                }
+            }
+        }
+        for (size_t t = texts[d].length; t-- > 0;) {
+            const REAL *column = g + start[t];
+            VECTOR x[VECTORS];
+            line -= wide;
+            for (size_t v = 0; v < VECTORS; v++) {
+                x[v] = LOAD(line + v * WIDTH);
+            }
+            for (size_t k = 0; k < outputs; k++) {
+                for (size_t v = 0; v < VECTORS; v++) {
+                    sum[k][v] += x[v] * column[k * padded];
+                }
+            }
+        }
+        for (size_t k = 0; k < outputs; k++) {
+            for (size_t v = 0; v < VECTORS; v++) {
+                if (!alone) {
+                    sum[k][v] += total[k][v];
+                }
+                total[k][v] = sum[k][v];
+            }
+        }
+    }
+    for (size_t k = 0; k < outputs; k++) {
+        REAL *to = out + (output + k) * out_stride + place;
+        for (size_t v = 0; v < VECTORS; v++) {
+            STORE(n < MG_CHUNK ? edge[k] + v * WIDTH : to + v * WIDTH, total[k][v]);
+        }
+        if (n < MG_CHUNK) {
+            memcpy(to, edge[k], n * sizeof *to);
+        }
+    }
 }
 
-FOR_ROW static bool NAME(same_columns)(const NAME(work) *w, const NAME(work) *other) {
-    const mg_source *x = &w->step->operand[1 - w->step->weights];
-    const mg_source *y = &other->step->operand[1 - other->step->weights];
-    return x->parts == 0 && y->parts == 0 && x->step == y->step && x->offset == y->offset && x->term == y->term &&
-           w->terms == other->terms;
+/* Rows from .. to - 1 of a matrix get x[c] * g[i], positions down, of one text after the other. */
+FOR_ROW static void NAME(matrix_reverse)(const mg_text *texts, size_t count, size_t number, size_t from, size_t to,
+                                         bool alone) {
+    for (size_t first = 0; first < count; first += TEXTS_AT_ONCE) {
+        const size_t here = count - first < TEXTS_AT_ONCE ? count - first : TEXTS_AT_ONCE;
+        NAME(factors) factors[TEXTS_AT_ONCE];
+        const NAME(work) w = NAME(work_of)(texts[first].replay, number);
+        const mg_source *weights = &w.step->operand[w.step->weights];
+        const size_t wide = mg_padded(w.terms), stride = weights->lane;
+        REAL *out = NAME(leaf)(w.replay, w.replay->leaf_adjoint, weights->leaves);
+        for (size_t d = 0; d < here; d++) {
+            const mg_replay *replay = texts[first + d].replay;
+            const size_t text = texts[first + d].text;
+            factors[d] = (NAME(factors)){
+                .adjoint = NAME(adjoints_of)(replay, number) + text,
+                .line = NAME(turned_lines)(replay, number) + replay->line[text] * wide,
+                .start = replay->start,
+                .length = replay->length[text],
+                .padded = replay->padded,
+            };
+        }
+        for (size_t place = 0; place < w.terms; place += MG_CHUNK) {
+            const size_t n = w.terms - place < MG_CHUNK ? w.terms - place : MG_CHUNK;
+            size_t i = from;
+            for (; i + WIDTH <= to; i += WIDTH) {
+                NAME(matrix_block)(WIDTH, factors, here, i, place, wide, out, stride, n, alone);
+            }
+            if (WIDTH > 4 && i + 4 <= to) {
+                NAME(matrix_block)(4, factors, here, i, place, wide, out, stride, n, alone);
+                i += 4;
+            }
+            if (WIDTH > 2 && i + 2 <= to) {
+                NAME(matrix_block)(2, factors, here, i, place, wide, out, stride, n, alone);
+                i += 2;
+            }
+            for (; i < to; i++) {
+                NAME(matrix_block)(1, factors, here, i, place, wide, out, stride, n, alone);
+            }
+        }
+    }
 }
 
-FOR_ROW static void NAME(leaves_reverse)(const mg_replay *replay) {
+/* See kernels.h. */
+FOR_ROW static void NAME(add_to_leaves)(const mg_text *texts, size_t count, size_t part, size_t parts, void *one) {
+    const mg_replay *replay = texts[0].replay;
     const mg_plan *plan = replay->plan;
-    NAME(work) turned = {0}; /* whose x was turned round last */
+    REAL *room = one;
+    const bool alone = one == NULL;
+    size_t turn = 0;
     for (size_t r = 0; r < plan->region_count; r++) {
         const mg_region *region = &plan->region[r];
-        const mg_event *event = &plan->event[region->from];
-        const NAME(work) w = NAME(work_of)(replay, event->step);
-        if (region->to == region->from + 1 && w.step->weights == event->factor && NAME(side_by_side)(&w)) {
-            NAME(weights_reverse)(&w, turned.step == NULL || !NAME(same_columns)(&w, &turned));
-            turned = w;
+        if (mg_region_is_matrix(plan, region)) {
+            const size_t number = plan->event[region->from].step, width = plan->step[number].width;
+            const size_t from = width * part / parts / WIDTH * WIDTH;
+            const size_t to = part + 1 == parts ? width : width * (part + 1) / parts / WIDTH * WIDTH;
+            NAME(matrix_reverse)(texts, count, number, from, to, alone);
             continue;
         }
-        turned.step = NULL;
-        for (size_t t = replay->positions; t-- > 0;) {
-            NAME(add_at)(&w, event->factor, t);
-            for (size_t e = region->from + 1; e < region->to; e++) {
-                const NAME(work) other = NAME(work_of)(replay, plan->event[e].step);
-                NAME(add_at)(&other, plan->event[e].factor, t);
-            }
+        const bool mine = turn++ % parts == part;
+        if (mine && alone) {
+            NAME(add_text)(&texts[0], region, replay->leaf_adjoint, replay->lowest);
         }
+        for (size_t d = 0; mine && !alone && d < count; d++) {
+            NAME(add_text)(&texts[d], region, room, region->first);
+            NAME(move_text)(&texts[d], region, room, NAME(leaf)(replay, replay->leaf_adjoint, region->first));
+        }
+        room += alone ? 0 : region->end - region->first;
     }
 }
 
@@ -206,17 +382,20 @@ FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
             return false;
         }
     }
-    return !plan->check_values || NAME(all_finite)(plan->value_rows * replay->padded, replay->value);
+    return !plan->check_values || NAME(all_finite)(replay->value_rows * replay->padded, replay->value);
 }
 
-/* Seeds the losses and goes through the actions, then adds to the leaves. False, with no leaf changed, when an adjoint
-   is not finite: a 0 that stands for what is not there would then count. */
+/* Seeds the losses and goes through the actions. False when an adjoint is not finite: a 0 that stands for what is not there
+   would then count. */
 FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     const mg_plan *plan = replay->plan;
-    const size_t numbers = plan->adjoint_rows * replay->padded;
+    const size_t numbers = replay->adjoint_rows * replay->padded;
+    REAL *losses = NAME(adjoints_of)(replay, plan->loss);
     memset(replay->adjoint, 0, numbers * sizeof(REAL));
-    for (size_t t = 0; t < replay->positions; t++) {
-        NAME(adjoints_of)(replay, plan->loss)[t] = plan->mean ? (REAL)(1 / (double)replay->positions) : 1;
+    for (size_t d = 0; d < replay->texts; d++) {
+        for (size_t t = 0; t < replay->length[d]; t++) {
+            losses[replay->start[t] + d] = plan->mean ? (REAL)(1 / (double)replay->length[d]) : 1;
+        }
     }
     for (size_t n = 0; n < plan->action_count; n++) {
         const size_t number = plan->action[n].number;
@@ -234,6 +413,8 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     if (!NAME(all_finite)(numbers, replay->adjoint)) {
         return false;
     }
-    NAME(leaves_reverse)(replay);
+    NAME(turn_all)(replay);
     return true;
 }
+
+#undef TEXTS_AT_ONCE

@@ -1,8 +1,9 @@
 /* row_rows.h: a step of a plan at work, and what its operands are as rows of numbers. A part of row.h; plan.h says what
  * steps and sources are.
  *
- * Rows are `padded` numbers long. At the places beyond `positions` every adjoint is 0 and every value finite; where a
- * sum runs over the positions so far, lanes that lie ahead of a position are 0 there, and get 0.
+ * Rows are `padded` numbers long. At the places beyond `computed` every adjoint is 0 and every value finite, and where a
+ * text has no position every adjoint is 0; where a sum runs over the positions so far, lanes that lie ahead of a position
+ * are 0 there, and get 0.
  */
 
 /* A step at work. */
@@ -10,18 +11,19 @@ typedef struct {
     const mg_replay *replay;
     const mg_plan *plan;
     const mg_step *step;
-    size_t number, positions, padded;
+    size_t number, positions, padded, computed;
+    const size_t *start;
     size_t width, terms; /* the numbers of rows, of this text */
     REAL *value, *partial; /* its rows */
     REAL *adjoint;
 } NAME(work);
 
 FOR_ROW static REAL *NAME(values_of)(const mg_replay *replay, size_t step) {
-    return (REAL *)replay->value + replay->plan->value_row[step] * replay->padded;
+    return (REAL *)replay->value + replay->value_row[step] * replay->padded;
 }
 
 FOR_ROW static REAL *NAME(adjoints_of)(const mg_replay *replay, size_t step) {
-    return (REAL *)replay->adjoint + replay->plan->adjoint_row[step] * replay->padded;
+    return (REAL *)replay->adjoint + replay->adjoint_row[step] * replay->padded;
 }
 
 FOR_ROW static NAME(work) NAME(work_of)(const mg_replay *replay, size_t number) {
@@ -34,10 +36,12 @@ FOR_ROW static NAME(work) NAME(work_of)(const mg_replay *replay, size_t number) 
         .number = number,
         .positions = replay->positions,
         .padded = replay->padded,
+        .computed = replay->computed,
+        .start = replay->start,
         .width = step->causal ? replay->positions : step->width,
         .terms = step->causal_terms ? replay->positions : step->terms,
         .value = NAME(values_of)(replay, number),
-        .partial = (REAL *)replay->value + plan->partial_row[number] * replay->padded,
+        .partial = (REAL *)replay->value + replay->partial_row[number] * replay->padded,
         .adjoint = NAME(adjoints_of)(replay, number),
     };
 }
@@ -64,7 +68,7 @@ FOR_ROW static inline REAL *NAME(adjoint_row)(const NAME(work) *w, const mg_sour
 FOR_ROW static inline ptrdiff_t NAME(stride)(const NAME(work) *w, size_t rows) { return (ptrdiff_t)(rows * w->padded); }
 
 FOR_ROW static const size_t *NAME(selected)(const NAME(work) *w, const mg_source *x) {
-    return w->plan->selected + x->select * w->plan->positions;
+    return mg_selected(w->replay, x->select);
 }
 
 /* What a map reads or adds to: the row of lane i of group g begins at row + g * group + i * lane. Its numbers move on
@@ -91,7 +95,7 @@ FOR_ROW static NAME(rows) NAME(operand_of)(const NAME(work) *w, size_t f) {
     if (x->from == MG_FROM_SELECTED) {
         const REAL *numbers = NAME(values_of)(w->replay, x->step);
         memset(room, 0, w->padded * sizeof *room);
-        for (size_t t = 0; t < w->positions; t++) {
+        for (size_t t = 0; t < w->computed; t++) {
             room[t] = numbers[NAME(selected)(w, x)[t] * w->padded + t];
         }
         return (NAME(rows)){room, 0, 0, 1};
@@ -153,7 +157,7 @@ FOR_ROW static bool NAME(all_finite)(size_t n, const REAL *x) {
 FOR_ROW static void NAME(cut)(const NAME(work) *w, size_t groups, REAL *rows) {
     for (size_t g = 0; g < groups; g++) {
         for (size_t u = 1; u < w->positions; u++) {
-            memset(rows + (g * w->positions + u) * w->padded, 0, u * sizeof *rows);
+            memset(rows + (g * w->positions + u) * w->padded, 0, w->start[u] * sizeof *rows);
         }
     }
 }

@@ -75,37 +75,61 @@ FOR_ROW static void NAME(fan_rows)(const mg_replay *replay, const mg_fan *fan, c
     }
 }
 
-/* The same at one position, which has an order of its own. */
+/* to[c * stride + j] += weight[c * term] * g[j], for `columns` of them side by side. */
+FOR_ROW static void NAME(add_lane)(size_t terms, size_t columns, const REAL *weight, size_t term, const REAL *g,
+                                   REAL *restrict to, size_t stride) {
+    if (columns == 1 && stride == 1) {
+        for (size_t c = 0; c < terms; c++) {
+            to[c] += weight[c * term] * g[0];
+        }
+        return;
+    }
+    for (size_t c = 0; c < terms; c++) {
+        for (size_t j = 0; j < columns; j++) {
+            to[c * stride + j] += weight[c * term] * g[j];
+        }
+    }
+}
+
+/* A fan's rows at one position, which has an order of its own. */
 FOR_ROW static void NAME(exceptional_rows)(const mg_replay *replay, const mg_exception *exception,
-                                           const NAME(part) *part, REAL *column) {
+                                           const NAME(part) *part, size_t columns, REAL *saved) {
     const mg_plan *plan = replay->plan;
     for (size_t r = exception->from; r < exception->to; r++) {
         const mg_rows *run = &plan->run[r];
         const mg_step *step = &plan->step[run->step];
         const mg_source *leaves = &step->operand[step->weights];
-        const REAL *weights = NAME(leaf)(replay, replay->leaf_value, leaves->leaves);
+        const REAL *weights = NAME(leaf)(replay, replay->leaf_value, leaves->leaves) + part->first * leaves->term;
         for (size_t n = 0; n < run->count; n++) {
             const size_t lane = run->start - n;
-            const REAL g = NAME(adjoints_of)(replay, run->step)[lane * replay->padded + exception->position];
-            const REAL *row = weights + lane * leaves->lane + part->first * leaves->term;
-            for (size_t c = 0; c < part->terms; c++) {
-                column[c] += row[c * leaves->term] * g;
-            }
+            const REAL *g = NAME(adjoints_of)(replay, run->step) + lane * replay->padded;
+            NAME(add_lane)(part->terms, columns, weights + lane * leaves->lane, leaves->term,
+                           g + replay->start[exception->position], saved, columns);
         }
     }
 }
 
-/* The selected lane comes last: its adjoint is put aside, and it is then added at each position. */
+/* The columns of positions with an order of their own: out of the rows, or back into them. */
+FOR_ROW static void NAME(move_columns)(size_t terms, size_t columns, REAL *rows, size_t stride, REAL *saved, bool back) {
+    for (size_t c = 0; c < terms; c++) {
+        for (size_t j = 0; j < columns; j++) {
+            REAL *row = &rows[c * stride + j], *other = &saved[c * columns + j];
+            *(back ? row : other) = *(back ? other : row);
+        }
+    }
+}
+
+/* The selected lane comes last: its adjoint is put aside, and it is then added in each column. */
 FOR_ROW static void NAME(selected_row)(const mg_replay *replay, const mg_fan *fan, const NAME(part) *part,
                                        const REAL *saved, REAL *to) {
     const mg_step *step = &replay->plan->step[fan->first];
     const mg_source *leaves = &step->operand[step->weights];
-    const size_t *selected = replay->plan->selected + fan->select * replay->plan->positions;
-    for (size_t t = 0; t < replay->positions; t++) {
+    const size_t *selected = mg_selected(replay, fan->select), stride = part->rows.term * replay->padded;
+    for (size_t t = 0; t < replay->computed; t++) {
         const size_t slot = selected[t] * leaves->lane + part->first * leaves->term;
         const REAL *row = NAME(leaf)(replay, replay->leaf_value, leaves->leaves + (mg_slot)slot);
         for (size_t c = 0; c < part->terms; c++) {
-            to[c * part->rows.term * replay->padded + t] += row[c * leaves->term] * saved[t];
+            to[c * stride + t] += row[c * leaves->term] * saved[t];
         }
     }
 }
@@ -118,43 +142,43 @@ FOR_ROW static void NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
         return;
     }
     REAL *saved = replay->scratch;
-    const size_t *selected = plan->selected + (fan->select == MG_NOWHERE ? 0 : fan->select * plan->positions);
-    for (size_t t = 0; fan->select != MG_NOWHERE && t < replay->positions; t++) {
+    const size_t *selected = mg_selected(replay, fan->select == MG_NOWHERE ? 0 : fan->select);
+    for (size_t t = 0; fan->select != MG_NOWHERE && t < w.computed; t++) {
         saved[t] = w.adjoint[selected[t] * padded + t];
         w.adjoint[selected[t] * padded + t] = 0;
     }
     for (size_t p = 0; p < NAME(parts_of)(&w); p++) {
         const NAME(part) part = NAME(part_of)(&w, p);
         const size_t stride = part.rows.term * padded;
-        REAL *to = NAME(adjoint_row)(&w, &part.rows, 0, 0, 0), *column = saved + padded;
-        for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
-            const size_t t = plan->exception[e].position;
-            for (size_t c = 0; t < replay->positions && c < part.terms; c++) {
-                column[c] = to[c * stride + t];
+        REAL *to = NAME(adjoint_row)(&w, &part.rows, 0, 0, 0);
+        for (int back = 0; back < 2; back++) {
+            REAL *aside = saved + padded;
+            for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
+                const size_t t = plan->exception[e].position;
+                if (t >= w.positions) {
+                    continue;
+                }
+                const size_t columns = w.start[t + 1] - w.start[t];
+                NAME(move_columns)(part.terms, columns, to + w.start[t], stride, aside, back);
+                if (!back) {
+                    NAME(exceptional_rows)(replay, &plan->exception[e], &part, columns, aside);
+                }
+                aside += columns * part.terms;
             }
-            if (t < replay->positions) {
-                NAME(exceptional_rows)(replay, &plan->exception[e], &part, column);
-                column += part.terms;
-            }
-        }
-        NAME(fan_rows)(replay, fan, &part, to);
-        column = saved + padded;
-        for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
-            const size_t t = plan->exception[e].position;
-            for (size_t c = 0; t < replay->positions && c < part.terms; c++) {
-                to[c * stride + t] = *column++;
+            if (!back) {
+                NAME(fan_rows)(replay, fan, &part, to);
             }
         }
         if (fan->select != MG_NOWHERE) {
             NAME(selected_row)(replay, fan, &part, saved, to);
         }
     }
-    for (size_t t = 0; fan->select != MG_NOWHERE && t < replay->positions; t++) {
+    for (size_t t = 0; fan->select != MG_NOWHERE && t < w.computed; t++) {
         w.adjoint[selected[t] * padded + t] = saved[t];
     }
 }
 
-/* ---- sums over positions ---------------------------------------------------------------------------------------- */
+/* ---- sums over positions, of one text --------------------------------------------------------------------------- */
 
 /* out[t][u] = x[u][t], positions by positions; the rest of each row stays 0 */
 FOR_ROW static void NAME(transpose)(const NAME(work) *w, const REAL *x, REAL *out) {
@@ -173,7 +197,7 @@ FOR_ROW static REAL *NAME(turned)(const NAME(work) *w) {
 
 /* Lane u of a group is sum(x[c] * past[u][c] for c), where past[u] are lanes of position u. Where u lies ahead of a
    position, the number means nothing. */
-FOR_ROW static bool NAME(dots)(const NAME(work) *w, size_t f) {
+FOR_ROW static bool NAME(dots_of_one)(const NAME(work) *w, size_t f) {
     const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
     memset(w->value, 0, w->step->groups * w->width * w->padded * sizeof *w->value);
     for (size_t g = 0; g < w->step->groups; g++) {
@@ -191,7 +215,7 @@ FOR_ROW static bool NAME(dots)(const NAME(work) *w, size_t f) {
 }
 
 /* x[c] gets past[u][c] * g[u], u down; past[u][c] gets x[c] * g[u], positions down. */
-FOR_ROW static void NAME(dots_reverse)(const NAME(work) *w, size_t f) {
+FOR_ROW static void NAME(dots_of_one_reverse)(const NAME(work) *w, size_t f) {
     const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
     const ptrdiff_t row = (ptrdiff_t)w->padded;
     const size_t last = w->positions - 1;
@@ -217,7 +241,7 @@ FOR_ROW static void NAME(dots_reverse)(const NAME(work) *w, size_t f) {
 
 /* Lane i of a group is sum(x[u] * past[u][i] for u), over the positions u so far. A value that is not finite would count
    where it lies ahead. */
-FOR_ROW static bool NAME(mix)(const NAME(work) *w, size_t f) {
+FOR_ROW static bool NAME(mix_of_one)(const NAME(work) *w, size_t f) {
     const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
     bool finite = true;
     memset(w->value, 0, w->step->groups * w->width * w->padded * sizeof *w->value);
@@ -235,7 +259,7 @@ FOR_ROW static bool NAME(mix)(const NAME(work) *w, size_t f) {
 }
 
 /* x[u] gets past[u][i] * g[i], i down; past[u][i] gets x[u] * g[i], positions down. */
-FOR_ROW static void NAME(mix_reverse)(const NAME(work) *w, size_t f) {
+FOR_ROW static void NAME(mix_of_one_reverse)(const NAME(work) *w, size_t f) {
     const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
     const ptrdiff_t row = (ptrdiff_t)w->padded;
     for (size_t g = w->step->groups; g-- > 0;) {
@@ -258,6 +282,146 @@ FOR_ROW static void NAME(mix_reverse)(const NAME(work) *w, size_t f) {
     }
     if (NAME(gets)(w, x)) {
         NAME(cut_adjoints_of)(w, x);
+    }
+}
+
+/* ---- sums over positions, of texts side by side ----------------------------------------------------------------- */
+
+/* Those texts that have position t also have all before it, in the same lanes: so a vector holds one number of several
+   texts, and what it is multiplied by is a vector too. */
+
+/* Positions of the longest of the texts that share a chunk with lane j. */
+FOR_ROW static inline size_t NAME(longest)(const NAME(work) *w, size_t j) {
+    return w->replay->length[j / MG_CHUNK * MG_CHUNK];
+}
+
+/* Rows of what is of this position, and of what is of another one, of a group. */
+typedef struct {
+    const REAL *here, *there, *g;
+    REAL *to_here, *to_there;
+    size_t next_here, next_there; /* between terms, or lanes */
+} NAME(pair);
+
+FOR_ROW static inline NAME(pair) NAME(pair_of)(const NAME(work) *w, size_t f, size_t g, size_t here, size_t there) {
+    const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
+    const size_t rows = (past->offset + g * past->group) * w->padded;
+    return (NAME(pair)){
+        .here = NAME(value_row)(w, x, g, 0, 0),
+        .there = NAME(values_of)(w->replay, past->step) + rows,
+        .g = w->adjoint + g * w->width * w->padded,
+        .to_here = NAME(gets)(w, x) ? NAME(adjoint_row)(w, x, g, 0, 0) : NULL,
+        .to_there = NAME(gets)(w, past) ? NAME(adjoints_of)(w->replay, past->step) + rows : NULL,
+        .next_here = here * w->padded,
+        .next_there = there * w->padded,
+    };
+}
+
+/* Lane u of a group is sum(x[c] * past[u][c] for c); 0 where u lies ahead. */
+FOR_ROW static bool NAME(dots_of_many)(const NAME(work) *w, size_t f) {
+    for (size_t g = 0; g < w->step->groups; g++) {
+        const NAME(pair) p = NAME(pair_of)(w, f, g, w->step->operand[1 - f].term, w->step->operand[f].term);
+        for (size_t u = 0; u < w->positions; u++) {
+            REAL *out = w->value + (g * w->width + u) * w->padded;
+            memset(out, 0, w->start[u] * sizeof *out);
+            for (size_t t = u; t < w->positions; t++) {
+                for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
+                    const REAL *x = p.here + w->start[t] + j, *past = p.there + w->start[u] + j;
+                    VECTOR sum = {0};
+                    for (size_t c = 0; c < w->terms; c++) {
+                        sum += LOAD(x + c * p.next_here) * LOAD(past + c * p.next_there);
+                    }
+                    STORE(out + w->start[t] + j, sum);
+                }
+            }
+        }
+    }
+    return true;
+}
+
+/* x[c] gets past[u][c] * g[u], u down; past[u][c] gets x[c] * g[u], positions down. */
+FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
+    for (size_t g = w->step->groups; g-- > 0;) {
+        const NAME(pair) p = NAME(pair_of)(w, f, g, w->step->operand[1 - f].term, w->step->operand[f].term);
+        for (size_t c = 0; p.to_here != NULL && c < w->terms; c++) {
+            for (size_t t = 0; t < w->positions; t++) {
+                for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
+                    REAL *to = p.to_here + c * p.next_here + w->start[t] + j;
+                    VECTOR sum = LOAD(to);
+                    for (size_t u = t + 1; u-- > 0;) {
+                        sum += LOAD(p.there + c * p.next_there + w->start[u] + j) *
+                               LOAD(p.g + u * w->padded + w->start[t] + j);
+                    }
+                    STORE(to, sum);
+                }
+            }
+        }
+        for (size_t c = 0; p.to_there != NULL && c < w->terms; c++) {
+            for (size_t u = 0; u < w->positions; u++) {
+                for (size_t j = 0; j < w->start[u + 1] - w->start[u]; j += WIDTH) {
+                    REAL *to = p.to_there + c * p.next_there + w->start[u] + j;
+                    VECTOR sum = LOAD(to);
+                    for (size_t t = NAME(longest)(w, j); t-- > u;) {
+                        sum += LOAD(p.here + c * p.next_here + w->start[t] + j) *
+                               LOAD(p.g + u * w->padded + w->start[t] + j);
+                    }
+                    STORE(to, sum);
+                }
+            }
+        }
+    }
+}
+
+/* Lane i of a group is sum(x[u] * past[u][i] for u), over the positions u so far. */
+FOR_ROW static bool NAME(mix_of_many)(const NAME(work) *w, size_t f) {
+    for (size_t g = 0; g < w->step->groups; g++) {
+        const NAME(pair) p = NAME(pair_of)(w, f, g, 1, w->step->operand[f].lane);
+        for (size_t i = 0; i < w->width; i++) {
+            REAL *out = w->value + (g * w->width + i) * w->padded;
+            for (size_t t = 0; t < w->positions; t++) {
+                for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
+                    VECTOR sum = {0};
+                    for (size_t u = 0; u <= t; u++) {
+                        sum += LOAD(p.here + u * p.next_here + w->start[t] + j) *
+                               LOAD(p.there + i * p.next_there + w->start[u] + j);
+                    }
+                    STORE(out + w->start[t] + j, sum);
+                }
+            }
+        }
+    }
+    return true;
+}
+
+/* x[u] gets past[u][i] * g[i], i down; past[u][i] gets x[u] * g[i], positions down. */
+FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
+    for (size_t g = w->step->groups; g-- > 0;) {
+        const NAME(pair) p = NAME(pair_of)(w, f, g, 1, w->step->operand[f].lane);
+        for (size_t u = 0; p.to_here != NULL && u < w->positions; u++) {
+            for (size_t t = u; t < w->positions; t++) {
+                for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
+                    REAL *to = p.to_here + u * p.next_here + w->start[t] + j;
+                    VECTOR sum = LOAD(to);
+                    for (size_t i = w->width; i-- > 0;) {
+                        sum += LOAD(p.there + i * p.next_there + w->start[u] + j) *
+                               LOAD(p.g + i * w->padded + w->start[t] + j);
+                    }
+                    STORE(to, sum);
+                }
+            }
+        }
+        for (size_t i = 0; p.to_there != NULL && i < w->width; i++) {
+            for (size_t u = 0; u < w->positions; u++) {
+                for (size_t j = 0; j < w->start[u + 1] - w->start[u]; j += WIDTH) {
+                    REAL *to = p.to_there + i * p.next_there + w->start[u] + j;
+                    VECTOR sum = LOAD(to);
+                    for (size_t t = NAME(longest)(w, j); t-- > u;) {
+                        sum += LOAD(p.here + u * p.next_here + w->start[t] + j) *
+                               LOAD(p.g + i * w->padded + w->start[t] + j);
+                    }
+                    STORE(to, sum);
+                }
+            }
+        }
     }
 }
 
@@ -340,7 +504,10 @@ FOR_ROW static bool NAME(sum_forward)(const NAME(work) *w) {
     if (f == MG_NOWHERE) {
         return NAME(sum_of_rows)(w);
     }
-    return w->step->operand[f].past == MG_BY_LANE ? NAME(dots)(w, f) : NAME(mix)(w, f);
+    if (w->replay->texts > 1) {
+        return w->step->operand[f].past == MG_BY_LANE ? NAME(dots_of_many)(w, f) : NAME(mix_of_many)(w, f);
+    }
+    return w->step->operand[f].past == MG_BY_LANE ? NAME(dots_of_one)(w, f) : NAME(mix_of_one)(w, f);
 }
 
 FOR_ROW static void NAME(sum_reverse)(const NAME(work) *w) {
@@ -348,9 +515,9 @@ FOR_ROW static void NAME(sum_reverse)(const NAME(work) *w) {
     if (f == MG_NOWHERE) {
         NAME(sum_of_rows_reverse)(w);
     } else if (w->step->operand[f].past == MG_BY_LANE) {
-        NAME(dots_reverse)(w, f);
+        w->replay->texts > 1 ? NAME(dots_of_many_reverse)(w, f) : NAME(dots_of_one_reverse)(w, f);
     } else {
-        NAME(mix_reverse)(w, f);
+        w->replay->texts > 1 ? NAME(mix_of_many_reverse)(w, f) : NAME(mix_of_one_reverse)(w, f);
     }
 }
 

@@ -56,8 +56,7 @@ void mg_plan_free(mg_tape *tape, mg_plan *plan) {
     mg_discard(tape, plan->event, plan->event_count, sizeof *plan->event);
     mg_discard(tape, plan->region, plan->region_count, sizeof *plan->region);
     mg_discard(tape, plan->input, plan->input_count, sizeof *plan->input);
-    mg_reallocate(tape, plan->value_row, plan->value_row == NULL ? 0 : 3 * plan->step_count * sizeof *plan->value_row, 0);
-    mg_reallocate(tape, plan->work, plan->work_bytes, 0);
+    mg_workspace_free(tape, plan, &plan->workspace);
     mg_reallocate(tape, plan, sizeof *plan, 0);
 }
 

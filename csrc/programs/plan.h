@@ -127,6 +127,28 @@ typedef struct {
     size_t select;
 } mg_plan_input;
 
+/* Where a plan computes: which rows every step has in texts of so many positions, and room for their numbers. Texts side
+ * by side share rows, the longest text first; at each position they fill whole chunks, in which every text keeps its lane:
+ *
+ *               position 0          1          2
+ *     text         a b c d    a b c d    a b - -        lengths 3, 3, 2, 2; with chunks of 4
+ *     column       0 1 2 3    4 5 6 7    8 9
+ *
+ * What stands at places where a text has no position is computed as the first text's, and has no adjoint. A text alone
+ * has a column a position.
+ *
+ * Invariants, of what mg_replay points to
+ *   start[t + 1] - start[t] is 1 for one text, and otherwise the texts longer than t, up to a whole number of chunks
+ *   length[0] == positions; line[d + 1] == line[d] + length[d] */
+typedef struct {
+    size_t laid_out;                               /* for so many positions; 0: not yet */
+    size_t *value_row, *partial_row, *adjoint_row; /* [step_count] */
+    size_t *turned_column;                         /* [step_count]: see mg_replay */
+    size_t value_rows, adjoint_rows, turned_columns;
+    void *numbers, *index;                         /* what mg_replay points to */
+    size_t number_bytes, index_bytes;
+} mg_workspace;
+
 struct mg_plan {
     size_t positions, each; /* losses, and statements of one position */
     bool mean;
@@ -147,12 +169,7 @@ struct mg_plan {
     mg_event *event;
     mg_region *region;
     mg_plan_input *input;
-    /* the workspace, laid out for so many positions */
-    size_t laid_out;
-    size_t *value_row, *partial_row, *adjoint_row; /* [step_count] */
-    size_t value_rows, adjoint_rows, scratch;      /* rows of values and partials; of adjoints; numbers of scratch */
-    void *work;
-    size_t work_bytes;
+    mg_workspace workspace; /* of the program's own text */
 };
 
 /* plan.c. Makes a plan, or says why not; fails only without memory. */
@@ -169,21 +186,51 @@ bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not);
 bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not);
 bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not);
 
-/* replay.c. Where a row of kernels works. The numbers are double, or float where the kernels are the fast ones. */
+/* replay.c. Where a row of kernels works: texts side by side, in rows of `padded` numbers, double, or float where the
+ * kernels are the fast ones. Text d has position t in column start[t] + d.
+ *
+ * `turned` has what sums of products with leaves read, columns as lines: line line[d] + t of the matrix that begins at
+ * number turned_column[step] * lines is what the step reads at position t of text d, mg_padded(terms) numbers. */
 typedef struct {
     const mg_plan *plan;
-    size_t positions, padded; /* those of this text; up to a whole number of chunks */
-    void *value, *adjoint, *scratch;
-    void *leaf_value;         /* of slot `lowest` and those that follow; not written */
+    size_t texts, positions, lines;
+    size_t padded, computed;     /* numbers in a row; the first so many of them mean something */
+    const size_t *start, *length, *line;
+    const size_t *value_row, *partial_row, *adjoint_row, *turned_column;
+    mg_slot *gathered;           /* by column: mg_gathered */
+    size_t *selected;            /* by column: mg_selected */
+    size_t columns;              /* of the two */
+    void *value, *adjoint, *turned, *scratch;
+    size_t value_rows, adjoint_rows, scratch_numbers;
+    void *leaf_value;            /* of slot `lowest` and those that follow; not written */
     void *leaf_adjoint;
     mg_slot lowest;
 } mg_replay;
-/* The workspace, for numbers of `size` bytes and a text of `positions`; on the tape's leaves. False without memory. */
-bool mg_plan_enter(mg_tape *tape, mg_plan *plan, size_t positions, size_t size, mg_replay *replay);
-/* Selects, for the first positions. The values are in range, and the inputs were found. */
+
+/* A text that was computed, and whose gradients go to the leaves. */
+typedef struct {
+    const mg_replay *replay;
+    size_t text;
+} mg_text;
+
+/* The workspace for texts of these lengths, the longest first, of numbers of `size` bytes; on the tape's leaves. False
+   without memory. What `replay` refers to stays until the workspace is entered again. */
+bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
+                        size_t size, mg_replay *replay);
+void mg_workspace_free(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace);
+/* The inputs of a text, in order; the first text's first. The values are in range, and the inputs were found. */
+void mg_replay_select(const mg_program *program, const mg_replay *replay, size_t text, const int32_t *values);
+/* About how many bytes a text of so many positions needs, of numbers of `size` bytes. */
+size_t mg_workspace_bytes(const mg_plan *plan, size_t positions, size_t size);
+/* Numbers that additions of one text to leaves need, where there are several texts. */
+size_t mg_plan_leaves(const mg_plan *plan);
+/* Does the region get the weights' additions of one sum, leaves side by side? Then those run in vectors. */
+bool mg_region_is_matrix(const mg_plan *plan, const mg_region *region);
+
+/* Selects, for the first positions, in the plan itself, while it is made. */
 void mg_plan_select(const mg_program *program, mg_plan *plan, const int32_t *values, size_t positions);
-/* The loss that forward left, of numbers of `size` bytes. */
-double mg_plan_loss(const mg_replay *replay, size_t size);
+/* The loss of a text that forward left, of numbers of `size` bytes. */
+double mg_replay_loss(const mg_replay *replay, size_t text, size_t size);
 /* Forward and reverse with the program's selections, all lanes' numbers to the tape; false where the statements must be
    computed one by one. */
 bool mg_plan_compute(mg_program *program);
@@ -192,6 +239,13 @@ bool mg_plan_sweep(mg_program *program);
 static inline size_t mg_padded(size_t positions) { return (positions + MG_CHUNK - 1) / MG_CHUNK * MG_CHUNK; }
 static inline mg_slot mg_step_head(const mg_program *program, const mg_plan *plan, size_t step, size_t position) {
     return program->statements.item[position * plan->each + step];
+}
+/* What a gather reads in a column, part by part; what a selection reads, column by column. */
+static inline mg_slot *mg_gathered(const mg_replay *replay, const mg_gather *gather, size_t column) {
+    return replay->gathered + gather->slots / replay->plan->positions * replay->columns + column * gather->parts;
+}
+static inline size_t *mg_selected(const mg_replay *replay, size_t select) {
+    return replay->selected + select * replay->columns;
 }
 /* Lanes in a group, and terms, at a position. */
 static inline size_t mg_width_at(const mg_step *step, size_t position) {

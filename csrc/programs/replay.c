@@ -9,84 +9,214 @@
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* Numbers of scratch: operands of a map that are no rows, a square of positions, or the columns of a sum at all positions. */
-static size_t scratch_for(const mg_plan *plan, size_t positions, size_t padded) {
-    size_t most = positions * padded;
+/* Columns of the texts that have position t. */
+static size_t room_at(const size_t *length, size_t texts, size_t t) {
+    size_t longer = 0;
+    while (longer < texts && length[longer] > t) {
+        longer++;
+    }
+    return texts == 1 ? 1 : mg_padded(longer);
+}
+
+/* Numbers of scratch: operands of a map that are no rows, a square of positions, or the columns of a fan at positions that
+   have an order of their own. */
+static size_t scratch_for(const mg_plan *plan, const size_t *length, size_t texts, size_t padded) {
+    const size_t positions = length[0];
+    size_t most = texts == 1 ? positions * padded : 0;
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
         const size_t lanes = step->groups * (step->causal ? positions : step->width);
         most = step->operation < MG_LANE ? larger(most, 3 * padded + 2 * lanes * MG_CHUNK) : most;
-        if (plan->step[k].weights != MG_NOWHERE) {
-            most = larger(most, positions * mg_padded(plan->step[k].terms));
-        }
     }
     for (size_t f = 0; f < plan->fan_count; f++) {
         const mg_fan *fan = &plan->fan[f];
-        most = larger(most, padded + (fan->exceptions_end - fan->exceptions) * plan->step[fan->first].terms);
+        size_t columns = 0;
+        for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
+            columns += room_at(length, texts, plan->exception[e].position);
+        }
+        most = larger(most, padded + columns * plan->step[fan->first].terms);
     }
     return most;
 }
 
-/* Which rows every step has for a text of so many positions. */
-static bool lay_out(mg_tape *tape, mg_plan *plan, size_t positions) {
-    if (plan->value_row == NULL) {
-        plan->value_row = mg_allot(tape, 3 * plan->step_count, sizeof *plan->value_row);
-        if (plan->value_row == NULL) {
+/* Do the weights of two sums get products with the same columns? */
+static bool same_columns(const mg_step *a, const mg_step *b) {
+    const mg_source *x = &a->operand[1 - a->weights], *y = &b->operand[1 - b->weights];
+    return x->parts == 0 && y->parts == 0 && x->step == y->step && x->offset == y->offset && x->term == y->term &&
+           a->terms == b->terms;
+}
+
+/* Which rows every step has for texts of so many positions. */
+static bool lay_out(mg_tape *tape, const mg_plan *plan, mg_workspace *at, size_t positions) {
+    if (at->value_row == NULL) {
+        at->value_row = mg_allot(tape, 4 * plan->step_count, sizeof *at->value_row);
+        if (at->value_row == NULL) {
             return false;
         }
-        plan->partial_row = plan->value_row + plan->step_count;
-        plan->adjoint_row = plan->partial_row + plan->step_count;
+        at->partial_row = at->value_row + plan->step_count;
+        at->adjoint_row = at->partial_row + plan->step_count;
+        at->turned_column = at->adjoint_row + plan->step_count;
     }
-    size_t values = 0, adjoints = 0;
+    size_t values = 0, adjoints = 0, turned = 0;
     for (size_t k = 0; k < plan->step_count; k++) {
         const mg_step *step = &plan->step[k];
         const size_t lanes = step->groups * (step->causal ? positions : step->width);
         const size_t rows = step->uniform ? step->groups : lanes;
-        plan->value_row[k] = values;
-        plan->partial_row[k] = values + rows;
-        plan->adjoint_row[k] = adjoints;
+        at->value_row[k] = values;
+        at->partial_row[k] = values + rows;
+        at->adjoint_row[k] = adjoints;
         values += rows * (1 + step->partials);
         adjoints += step->derives && step->operation != MG_GATHER ? lanes : 0;
+        if (step->weights != MG_NOWHERE) {
+            size_t same = 0;
+            while (same < k && (plan->step[same].weights == MG_NOWHERE || !same_columns(&plan->step[same], step))) {
+                same++;
+            }
+            at->turned_column[k] = same < k ? at->turned_column[same] : turned;
+            turned += same < k ? 0 : mg_padded(step->terms);
+        }
     }
-    plan->value_rows = values;
-    plan->adjoint_rows = adjoints;
-    plan->scratch = scratch_for(plan, positions, mg_padded(positions));
-    plan->laid_out = positions;
+    at->value_rows = values;
+    at->adjoint_rows = adjoints;
+    at->turned_columns = turned;
+    at->laid_out = positions;
     return true;
 }
 
-bool mg_plan_enter(mg_tape *tape, mg_plan *plan, size_t positions, size_t size, mg_replay *replay) {
-    if (plan->laid_out != positions && !lay_out(tape, plan, positions)) {
+void mg_workspace_free(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace) {
+    const size_t rows = workspace->value_row == NULL ? 0 : 4 * plan->step_count * sizeof *workspace->value_row;
+    mg_reallocate(tape, workspace->value_row, rows, 0);
+    mg_reallocate(tape, workspace->numbers, workspace->number_bytes, 0);
+    mg_reallocate(tape, workspace->index, workspace->index_bytes, 0);
+    *workspace = (mg_workspace){0};
+}
+
+/* A block of at least so many bytes, whose content may be lost. */
+static bool make_room(mg_tape *tape, void **block, size_t *bytes, size_t wanted) {
+    if (*bytes >= wanted) {
+        return true;
+    }
+    mg_reallocate(tape, *block, *bytes, 0);
+    *block = mg_reallocate(tape, NULL, 0, wanted);
+    *bytes = *block == NULL ? 0 : wanted;
+    return *block != NULL;
+}
+
+/* Where the texts are, and what they read: all arrays in one block. */
+static bool index_texts(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
+                        mg_replay *replay) {
+    const size_t positions = length[0], slots = plan->gathered_count / plan->positions;
+    size_t columns = 0;
+    for (size_t t = 0; t < positions; t++) {
+        columns += room_at(length, texts, t);
+    }
+    const size_t sizes = positions + 1 + texts + texts + 1 + plan->select_count * columns;
+    if (!make_room(tape, &workspace->index, &workspace->index_bytes,
+                   sizes * sizeof(size_t) + slots * columns * sizeof(mg_slot))) {
         return false;
     }
-    const size_t padded = mg_padded(positions), values = plan->value_rows * padded, adjoints = plan->adjoint_rows * padded;
-    const size_t bytes = (values + adjoints + plan->scratch) * size + MG_ALIGNMENT;
-    if (plan->work_bytes < bytes) {
-        mg_reallocate(tape, plan->work, plan->work_bytes, 0);
-        plan->work_bytes = 0;
-        plan->work = mg_reallocate(tape, NULL, 0, bytes);
-        if (plan->work == NULL) {
-            return false;
-        }
-        plan->work_bytes = bytes;
+    size_t *start = workspace->index, *lengths = start + positions + 1, *line = lengths + texts;
+    size_t *selected = line + texts + 1;
+    mg_slot *gathered = (mg_slot *)(void *)(selected + plan->select_count * columns);
+    start[0] = line[0] = 0;
+    for (size_t t = 0; t < positions; t++) {
+        start[t + 1] = start[t] + room_at(length, texts, t);
     }
-    char *value = (char *)(((uintptr_t)plan->work + MG_ALIGNMENT - 1) / MG_ALIGNMENT * MG_ALIGNMENT);
-    *replay = (mg_replay){.plan = plan, .positions = positions, .padded = padded, .value = value,
-                          .adjoint = value + values * size, .scratch = value + (values + adjoints) * size,
-                          .leaf_value = tape->value, .leaf_adjoint = tape->adjoint};
+    for (size_t d = 0; d < texts; d++) {
+        lengths[d] = length[d];
+        line[d + 1] = line[d] + length[d];
+    }
+    *replay = (mg_replay){.plan = plan, .texts = texts, .positions = positions, .lines = line[texts],
+                          .padded = mg_padded(columns), .computed = columns, .start = start, .length = lengths,
+                          .line = line, .gathered = gathered, .selected = selected, .columns = columns};
+    for (size_t g = 0; g < plan->gather_count; g++) {
+        const mg_gather *gather = &plan->gather[g];
+        for (size_t t = 0; t < positions; t++) {
+            for (size_t column = start[t]; column < start[t + 1]; column++) {
+                memcpy(mg_gathered(replay, gather, column), plan->gathered + gather->slots + t * gather->parts,
+                       gather->parts * sizeof *gathered);
+            }
+        }
+    }
     return true;
+}
+
+bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
+                        size_t size, mg_replay *replay) {
+    if (workspace->laid_out != length[0] && !lay_out(tape, plan, workspace, length[0])) {
+        return false;
+    }
+    if (!index_texts(tape, plan, workspace, length, texts, replay)) {
+        return false;
+    }
+    const size_t scratch = scratch_for(plan, length, texts, replay->padded);
+    const size_t values = workspace->value_rows * replay->padded, adjoints = workspace->adjoint_rows * replay->padded;
+    const size_t turned = workspace->turned_columns * replay->lines;
+    if (!make_room(tape, &workspace->numbers, &workspace->number_bytes,
+                   (values + adjoints + turned + scratch) * size + MG_ALIGNMENT)) {
+        return false;
+    }
+    char *value = workspace->numbers;
+    value += MG_ALIGNMENT - (uintptr_t)value % MG_ALIGNMENT;
+    replay->value_row = workspace->value_row;
+    replay->partial_row = workspace->partial_row;
+    replay->adjoint_row = workspace->adjoint_row;
+    replay->turned_column = workspace->turned_column;
+    replay->value = value;
+    replay->adjoint = value + values * size;
+    replay->turned = value + (values + adjoints) * size;
+    replay->scratch = value + (values + adjoints + turned) * size;
+    replay->value_rows = workspace->value_rows;
+    replay->adjoint_rows = workspace->adjoint_rows;
+    replay->scratch_numbers = scratch;
+    replay->leaf_value = tape->value;
+    replay->leaf_adjoint = tape->adjoint;
+    return true;
+}
+
+size_t mg_workspace_bytes(const mg_plan *plan, size_t positions, size_t size) {
+    size_t rows = 0;
+    for (size_t k = 0; k < plan->step_count; k++) {
+        const mg_step *step = &plan->step[k];
+        const size_t lanes = step->groups * (step->causal ? positions : step->width);
+        rows += (step->uniform ? step->groups : lanes) * (1 + step->partials) + (step->derives ? lanes : 0);
+    }
+    return rows * positions * size;
+}
+
+size_t mg_plan_leaves(const mg_plan *plan) {
+    size_t leaves = 0;
+    for (size_t r = 0; r < plan->region_count; r++) {
+        leaves += mg_region_is_matrix(plan, &plan->region[r]) ? 0 : plan->region[r].end - plan->region[r].first;
+    }
+    return leaves;
+}
+
+bool mg_region_is_matrix(const mg_plan *plan, const mg_region *region) {
+    const mg_event *event = &plan->event[region->from];
+    const mg_step *step = &plan->step[event->step];
+    if (region->to != region->from + 1 || step->weights != event->factor) {
+        return false;
+    }
+    const mg_source *weights = &step->operand[step->weights];
+    return weights->term == 1 && (weights->lane >= step->terms || step->width == 1);
+}
+
+/* ---- what the texts read ---------------------------------------------------------------------------------------- */
+
+static mg_slot selected_by(const mg_program *program, const mg_binding *binding, int32_t value) {
+    return value < 0 ? mg_selected_now(program->tape, binding)
+                     : binding->table + (mg_slot)((size_t)value * binding->size);
 }
 
 void mg_plan_select(const mg_program *program, mg_plan *plan, const int32_t *values, size_t positions) {
     for (size_t n = 0; n < plan->input_count; n++) {
         const mg_plan_input *input = &plan->input[n];
         const mg_binding *binding = &program->bindings[input->binding];
-        const int32_t value = values[binding->input];
         if (input->position >= positions) {
             continue;
         }
-        const mg_slot slot = value < 0 ? mg_selected_now(program->tape, binding)
-                                       : binding->table + (mg_slot)((size_t)value * binding->size);
+        const mg_slot slot = selected_by(program, binding, values[binding->input]);
         if (input->gather == MG_NOWHERE) {
             plan->selected[input->select * plan->positions + input->position] = slot - binding->table;
         } else {
@@ -96,15 +226,37 @@ void mg_plan_select(const mg_program *program, mg_plan *plan, const int32_t *val
     }
 }
 
-double mg_plan_loss(const mg_replay *replay, size_t size) {
+void mg_replay_select(const mg_program *program, const mg_replay *replay, size_t text, const int32_t *values) {
     const mg_plan *plan = replay->plan;
-    const size_t first = plan->value_row[plan->loss] * replay->padded;
-    double sum = 0;
-    for (size_t t = 0; t < replay->positions; t++) {
-        sum += size == sizeof(float) ? (double)((const float *)replay->value)[first + t]
-                                     : ((const double *)replay->value)[first + t];
+    for (size_t n = 0; n < plan->input_count; n++) {
+        const mg_plan_input *input = &plan->input[n];
+        const mg_binding *binding = &program->bindings[input->binding];
+        if (input->position >= replay->length[text]) {
+            continue;
+        }
+        const mg_slot slot = selected_by(program, binding, values[binding->input]);
+        /* places without a text read what the first text does */
+        const size_t from = replay->start[input->position] + text;
+        const size_t to = text == 0 ? replay->start[input->position + 1] : from + 1;
+        for (size_t column = from; column < to; column++) {
+            if (input->gather == MG_NOWHERE) {
+                mg_selected(replay, input->select)[column] = slot - binding->table;
+            } else {
+                mg_gathered(replay, &plan->gather[input->gather], column)[input->part] = slot;
+            }
+        }
     }
-    return plan->mean ? sum * (1 / (double)replay->positions) : sum;
+}
+
+double mg_replay_loss(const mg_replay *replay, size_t text, size_t size) {
+    const mg_plan *plan = replay->plan;
+    const size_t first = replay->value_row[plan->loss] * replay->padded + text;
+    double sum = 0;
+    for (size_t t = 0; t < replay->length[text]; t++) {
+        const size_t at = first + replay->start[t];
+        sum += size == sizeof(float) ? (double)((const float *)replay->value)[at] : ((const double *)replay->value)[at];
+    }
+    return plan->mean ? sum * (1 / (double)replay->length[text]) : sum;
 }
 
 /* ---- to the tape ------------------------------------------------------------------------------------------------ */
@@ -139,8 +291,8 @@ static void store_values(const mg_program *program, const mg_replay *replay) {
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
         const size_t rows = step->causal ? replay->positions : step->width;
-        const double *value = (const double *)replay->value + plan->value_row[k] * replay->padded;
-        const double *partial = (const double *)replay->value + plan->partial_row[k] * replay->padded;
+        const double *value = (const double *)replay->value + replay->value_row[k] * replay->padded;
+        const double *partial = (const double *)replay->value + replay->partial_row[k] * replay->padded;
         for (size_t t = 0; t < replay->positions; t++) {
             const mg_slot first = mg_first_lane(tape, mg_step_head(program, plan, k, t));
             const size_t width = mg_width_at(step, t);
@@ -162,7 +314,7 @@ static void store_adjoints(const mg_program *program, const mg_replay *replay) {
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
         const size_t rows = step->causal ? replay->positions : step->width;
-        const double *adjoint = (const double *)replay->adjoint + plan->adjoint_row[k] * replay->padded;
+        const double *adjoint = (const double *)replay->adjoint + replay->adjoint_row[k] * replay->padded;
         for (size_t t = 0; t < replay->positions; t++) {
             const mg_slot first = mg_first_lane(tape, mg_step_head(program, plan, k, t));
             const size_t width = mg_width_at(step, t);
@@ -174,13 +326,23 @@ static void store_adjoints(const mg_program *program, const mg_replay *replay) {
     }
 }
 
+/* The plan at the program's own text. */
+static bool enter(mg_program *program, mg_replay *replay) {
+    mg_plan *plan = program->plan;
+    const size_t length = program->losses;
+    if (!mg_workspace_enter(program->tape, plan, &plan->workspace, &length, 1, sizeof(double), replay)) {
+        return false;
+    }
+    mg_replay_select(program, replay, 0, program->values);
+    return true;
+}
+
 bool mg_plan_compute(mg_program *program) {
     mg_tape *tape = program->tape;
-    mg_plan *plan = program->plan;
+    const mg_plan *plan = program->plan;
     mg_replay replay;
-    mg_plan_select(program, plan, program->values, program->losses);
-    if (!mg_plan_enter(tape, plan, program->losses, sizeof(double), &replay) || !mg_kernels_chosen()->forward(&replay) ||
-        !isfinite(mg_plan_loss(&replay, sizeof(double)))) {
+    if (!enter(program, &replay) || !mg_kernels_chosen()->forward(&replay) ||
+        !isfinite(mg_replay_loss(&replay, 0, sizeof(double)))) {
         return false;
     }
     store_values(program, &replay);
@@ -193,13 +355,12 @@ bool mg_plan_compute(mg_program *program) {
 
 bool mg_plan_sweep(mg_program *program) {
     mg_tape *tape = program->tape;
-    mg_plan *plan = program->plan;
     mg_replay replay;
     mg_slot result;
-    if (!mg_find(tape, program->result, &result) ||
-        !mg_plan_enter(tape, plan, program->losses, sizeof(double), &replay) || !mg_kernels_chosen()->reverse(&replay)) {
+    if (!mg_find(tape, program->result, &result) || !enter(program, &replay) || !mg_kernels_chosen()->reverse(&replay)) {
         return false;
     }
+    mg_kernels_chosen()->add_to_leaves(&(mg_text){&replay, 0}, 1, 0, 1, NULL);
     store_adjoints(program, &replay);
     tape->adjoint[result] = 1;
     if (program->mean) {

@@ -1,6 +1,7 @@
 /* train.c: many steps of training in one call. */
 #include "kernels/float_mode.h"
 #include "kernels/kernels.h"
+#include "programs/batch.h"
 #include "programs/optimizer.h"
 #include "programs/plan.h"
 
@@ -19,6 +20,7 @@ struct mg_trainer {
     size_t count, run_count, parameters;
     void *m, *v, *sum; /* [parameters], run after run */
     int32_t *values;   /* [inputs] */
+    mg_batch *batch;   /* NULL where the program has no plan */
     size_t *losses;    /* [inputs + 1]: of a document of so many tokens */
     size_t inputs;
     uint64_t steps; /* taken */
@@ -48,6 +50,7 @@ void mg_trainer_free(mg_trainer *trainer) {
         release(tape, trainer->losses, trainer->inputs + 1, sizeof *trainer->losses);
         release(tape, trainer->value, trainer->span, size);
         release(tape, trainer->adjoint, trainer->span, size);
+        mg_batch_free(trainer->batch);
         mg_program_free(trainer->program);
         mg_reallocate(tape, trainer, sizeof *trainer, 0);
         mg_release(tape);
@@ -153,7 +156,10 @@ static mg_status set_up(mg_trainer *trainer, const mg_id *first, const size_t *s
     for (size_t n = 0; n <= trainer->inputs; n++) {
         trainer->losses[n] = mg_program_losses_of(trainer->program, n);
     }
-    return find_parameters(trainer);
+    if (trainer->program->plan != NULL) {
+        trainer->batch = mg_batch_new(trainer->program, trainer->kernels, 1);
+    }
+    return trainer->program->plan != NULL && trainer->batch == NULL ? MG_NO_MEMORY : find_parameters(trainer);
 }
 
 mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
@@ -245,59 +251,63 @@ static void store(mg_trainer *trainer) {
     trainer->stored = tape->writes;
 }
 
-/* What a step that failed has left. */
-static void clear_gradients(mg_trainer *trainer) {
-    for (size_t r = 0; r < trainer->run_count; r++) {
-        memset(trainer->run[r].grad, 0, trainer->run[r].n * trainer->kernels->size);
-    }
-    memset(trainer->sum, 0, trainer->parameters * trainer->kernels->size);
-}
-
 /* ---- documents -------------------------------------------------------------------------------------------------- */
 
-/* Forward by the plan, and reverse if asked for; false where that left ordinary numbers, with no gradient changed. */
-static bool learn_by_plan(mg_trainer *trainer, size_t positions, bool reverse, double *loss) {
-    mg_replay replay;
-    mg_plan *plan = trainer->program->plan;
-    mg_plan_select(trainer->program, plan, trainer->values, positions);
-    if (!mg_plan_enter(trainer->tape, plan, positions, trainer->kernels->size, &replay)) {
-        return false;
-    }
-    if (trainer->span > 0) {
-        replay.leaf_value = trainer->value;
-        replay.leaf_adjoint = trainer->adjoint;
-        replay.lowest = trainer->lowest;
-    }
-    if (!trainer->kernels->forward(&replay)) {
-        return false;
-    }
-    *loss = mg_plan_loss(&replay, trainer->kernels->size);
-    return isfinite(*loss) && (!reverse || trainer->kernels->reverse(&replay));
+/* Document d is tokens[starts[d]] to tokens[starts[d + 1] - 1]. */
+typedef struct {
+    const int32_t *tokens;
+    const size_t *starts;
+    size_t documents;
+} mg_tokens;
+
+static size_t inputs_of(const mg_trainer *trainer, const mg_tokens *all, size_t document) {
+    const size_t count = all->starts[document + 1] - all->starts[document];
+    return count < trainer->inputs ? count : trainer->inputs; /* the program reads no more */
 }
 
-/* The loss of one document, and its gradients in the parameters. */
-static mg_status learn(mg_trainer *trainer, const int32_t *tokens, size_t count, bool reverse, double *loss) {
+/* Have all documents from number `first` on a loss, and tokens that the program can read? */
+static bool in_range(const mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count) {
+    for (size_t d = 0; d < count; d++) {
+        const size_t document = (first + d) % all->documents, inputs = inputs_of(trainer, all, document);
+        if (trainer->losses[inputs] == 0 ||
+            !mg_program_in_range(trainer->program, all->tokens + all->starts[document], inputs)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The loss of one document, statement by statement, and its gradients in the parameters. */
+static mg_status learn_plainly(mg_trainer *trainer, const mg_tokens *all, size_t document, bool reverse, double *loss) {
     mg_program *program = trainer->program;
-    count = count < trainer->inputs ? count : trainer->inputs; /* the program reads no more */
-    const size_t positions = trainer->losses[count];
-    if (positions == 0 || !mg_program_in_range(program, tokens, count)) {
-        return MG_SHAPE;
-    }
-    memcpy(trainer->values, tokens, count * sizeof *tokens);
-    memset(trainer->values + count, 0, (trainer->inputs - count) * sizeof *tokens);
-    if (program->plan != NULL && learn_by_plan(trainer, positions, reverse, loss)) {
-        return MG_OK;
-    }
+    const size_t count = inputs_of(trainer, all, document), positions = trainer->losses[count];
     if (trainer->span > 0) {
         *loss = (double)NAN;
         return MG_NOT_FINITE;
     }
+    memcpy(trainer->values, all->tokens + all->starts[document], count * sizeof *trainer->values);
+    memset(trainer->values + count, 0, (trainer->inputs - count) * sizeof *trainer->values);
     mg_program_select(program, trainer->values);
     mg_status status = mg_compute_plainly(program, positions, loss);
     if (status == MG_OK && !isfinite(*loss)) {
         status = MG_NOT_FINITE;
     }
     return status == MG_OK && reverse ? mg_sweep_plainly(program, positions) : status;
+}
+
+/* Documents number first .. first + count - 1, at most MG_WAVE, by the plan: see mg_batch_compute. */
+static bool learn_wave(mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count, bool reverse, bool alone,
+                       double *losses) {
+    mg_document documents[MG_WAVE];
+    const mg_tape *tape = trainer->tape;
+    const mg_leaf_numbers leaves = trainer->span > 0 ? (mg_leaf_numbers){trainer->value, trainer->adjoint, trainer->lowest}
+                                               : (mg_leaf_numbers){tape->value, tape->adjoint, 0};
+    for (size_t d = 0; d < count; d++) {
+        const size_t document = (first + d) % all->documents;
+        documents[d] = (mg_document){all->tokens + all->starts[document],
+                                     trainer->losses[inputs_of(trainer, all, document)]};
+    }
+    return mg_batch_compute(trainer->batch, documents, count, reverse, alone, &leaves, losses);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------ */
@@ -317,23 +327,59 @@ static void take_mean(mg_trainer *trainer, double share) {
     }
 }
 
-/* One step, number trainer->steps from 0. */
-static mg_status take_step(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
-                           size_t batch_size, double learning_rate, double *loss) {
-    const size_t first = (size_t)(trainer->steps * batch_size % documents);
-    double total = 0, one = 0;
+/* What a step that failed has left. */
+static void clear_gradients(mg_trainer *trainer) {
+    for (size_t r = 0; r < trainer->run_count; r++) {
+        memset(trainer->run[r].grad, 0, trainer->run[r].n * trainer->kernels->size);
+    }
+    memset(trainer->sum, 0, trainer->parameters * trainer->kernels->size);
+}
+
+/* The sum of the losses of `count` documents from number `first` on, and the mean of their gradients, each from 0 and
+   added in order; by the plan, and where that leaves ordinary numbers, statement by statement. */
+static mg_status learn(mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count, double *total) {
+    const double share = 1 / (double)count;
+    double losses[MG_WAVE];
+    bool planned = trainer->batch != NULL;
+    *total = 0;
+    if (!in_range(trainer, all, first, count)) {
+        return MG_SHAPE;
+    }
+    for (size_t d = 0, wave; planned && d < count; d += wave) {
+        wave = count - d < MG_WAVE ? count - d : MG_WAVE;
+        planned = learn_wave(trainer, all, first + d, wave, true, count == 1, losses);
+        for (size_t n = 0; planned && n < wave; n++) {
+            *total += losses[n];
+        }
+    }
+    if (planned) {
+        for (size_t r = 0; count > 1 && r < trainer->run_count; r++) {
+            trainer->kernels->scale(trainer->run[r].n, trainer->run[r].grad, share);
+        }
+        return MG_OK;
+    }
+    clear_gradients(trainer);
+    *total = 0;
     mg_status status = MG_OK;
-    for (size_t b = 0; status == MG_OK && b < batch_size; b++) {
-        const size_t document = (first + b) % documents;
-        status = learn(trainer, tokens + starts[document], starts[document + 1] - starts[document], true, &one);
-        total += one;
-        if (status == MG_OK && batch_size > 1) {
+    for (size_t d = 0; status == MG_OK && d < count; d++) {
+        double loss = 0;
+        status = learn_plainly(trainer, all, (first + d) % all->documents, true, &loss);
+        *total += loss;
+        if (status == MG_OK && count > 1) {
             add_gradients(trainer);
         }
     }
-    if (status == MG_OK && batch_size > 1) {
-        take_mean(trainer, 1 / (double)batch_size);
+    if (status == MG_OK && count > 1) {
+        take_mean(trainer, share);
     }
+    return status;
+}
+
+/* One step, number trainer->steps from 0. */
+static mg_status take_step(mg_trainer *trainer, const mg_tokens *all, size_t batch_size, double learning_rate,
+                           double *loss) {
+    double total = 0;
+    mg_status status = learn(trainer, all, (size_t)(trainer->steps * batch_size % all->documents), batch_size, &total);
     *loss = total * (1 / (double)batch_size);
     if (status == MG_OK && !isfinite(*loss)) {
         status = MG_NOT_FINITE;
@@ -357,15 +403,27 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
     if (status != MG_OK) {
         return status;
     }
+    const mg_tokens all = {tokens, starts, documents};
     const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
     for (; status == MG_OK && *done < steps; *done += status == MG_OK) {
-        status = take_step(trainer, tokens, starts, documents, batch_size, learning_rates[*done], &losses[*done]);
+        status = take_step(trainer, &all, batch_size, learning_rates[*done], &losses[*done]);
         trainer->steps += status == MG_OK;
     }
     mg_restore_float_mode(mode);
     store(trainer);
     if (status != MG_OK) {
         clear_gradients(trainer);
+    }
+    return status;
+}
+
+static mg_status losses_of(mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count, double *losses) {
+    mg_status status = in_range(trainer, all, first, count) ? MG_OK : MG_SHAPE;
+    if (status == MG_OK && trainer->batch != NULL && learn_wave(trainer, all, first, count, false, false, losses)) {
+        return MG_OK;
+    }
+    for (size_t d = 0; status == MG_OK && d < count; d++) {
+        status = learn_plainly(trainer, all, first + d, false, &losses[d]);
     }
     return status;
 }
@@ -378,8 +436,10 @@ mg_status mg_trainer_losses(mg_trainer *trainer, const int32_t *tokens, const si
         status = load(trainer);
     }
     const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
-    for (size_t d = from; status == MG_OK && d < to; d++) {
-        status = learn(trainer, tokens + starts[d], starts[d + 1] - starts[d], false, &losses[d - from]);
+    const mg_tokens all = {tokens, starts, to};
+    for (size_t d = from, wave; status == MG_OK && d < to; d += wave) {
+        wave = to - d < MG_WAVE ? to - d : MG_WAVE;
+        status = losses_of(trainer, &all, d, wave, &losses[d - from]);
     }
     mg_restore_float_mode(mode);
     return status;

@@ -1,0 +1,208 @@
+/* batch.c: documents side by side.
+ *
+ * A call computes a wave of documents in two turns. First each group of documents, in a workspace of its own: forward and
+ * reverse, up to the adjoints of all rows. Then the leaves: a thread takes some of them, and adds to those what document
+ * after document gives, in order. So no document's gradients are ever stored, and no addition depends on who does it.
+ *
+ * Documents are sorted by length and dealt in chunks, so that lanes of a chunk end at about the same position.
+ */
+#include "programs/batch.h"
+
+#include "kernels/float_mode.h"
+#include "programs/pool.h"
+
+#include <math.h>
+#include <string.h>
+
+#define GROUP_BYTES ((size_t)1 << 20) /* about as much as a group of several chunks may need: a cache */
+#define CHUNK_BYTES ((size_t)8 << 20) /* as a chunk may need; more, and documents are computed one by one */
+
+struct mg_batch {
+    mg_tape *tape;
+    mg_program *program;
+    const mg_kernels *kernels;
+    mg_pool *pool;
+    size_t threads;
+    /* groups */
+    mg_workspace *workspace; /* [MG_WAVE] */
+    mg_replay *replay;       /* [MG_WAVE] */
+    size_t groups;
+    bool ordinary[MG_WAVE];
+    bool reverse;
+    /* documents */
+    size_t order[MG_WAVE]; /* of the documents, the longest first */
+    mg_text text[MG_WAVE]; /* in the order of the documents */
+    size_t count;
+    /* leaves */
+    void *one; /* [leaves]: see mg_kernels */
+    size_t leaves;
+    bool alone;
+};
+
+mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels, size_t threads) {
+    mg_tape *tape = program->tape;
+    mg_batch *batch = mg_allot(tape, 1, sizeof *batch);
+    if (batch == NULL) {
+        return NULL;
+    }
+    batch->tape = tape;
+    batch->program = program;
+    batch->kernels = kernels;
+    batch->threads = threads;
+    batch->workspace = mg_allot(tape, MG_WAVE, sizeof *batch->workspace);
+    batch->replay = mg_allot(tape, MG_WAVE, sizeof *batch->replay);
+    batch->pool = threads > 1 ? mg_pool_new(threads) : NULL;
+    if (program->plan != NULL) {
+        batch->leaves = mg_plan_leaves(program->plan) + 1;
+        batch->one = mg_allot(tape, batch->leaves, kernels->size);
+    }
+    if (batch->workspace == NULL || batch->replay == NULL || (threads > 1 && batch->pool == NULL) ||
+        (program->plan != NULL && batch->one == NULL)) {
+        mg_batch_free(batch);
+        return NULL;
+    }
+    return batch;
+}
+
+void mg_batch_free(mg_batch *batch) {
+    if (batch == NULL) {
+        return;
+    }
+    mg_tape *tape = batch->tape;
+    mg_pool_free(batch->pool);
+    for (size_t g = 0; batch->workspace != NULL && g < MG_WAVE; g++) {
+        mg_workspace_free(tape, batch->program->plan, &batch->workspace[g]);
+    }
+    mg_reallocate(tape, batch->workspace, batch->workspace == NULL ? 0 : MG_WAVE * sizeof *batch->workspace, 0);
+    mg_reallocate(tape, batch->replay, batch->replay == NULL ? 0 : MG_WAVE * sizeof *batch->replay, 0);
+    mg_reallocate(tape, batch->one, batch->one == NULL ? 0 : batch->leaves * batch->kernels->size, 0);
+    mg_reallocate(tape, batch, sizeof *batch, 0);
+}
+
+/* ---- threads ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    void (*work)(void *context, size_t part);
+    void *context;
+    bool flush;
+} shared;
+
+/* The float mode is a thread's own. */
+static void work_in_mode(void *context, size_t part) {
+    const shared *share = context;
+    const mg_float_mode mode = mg_flush_subnormals(share->flush);
+    share->work(share->context, part);
+    mg_restore_float_mode(mode);
+}
+
+void mg_batch_share(mg_batch *batch, void (*work)(void *context, size_t part), void *context, size_t parts) {
+    shared share = {work, context, batch->kernels->size != sizeof(double)};
+    if (batch->pool != NULL && parts > 1) {
+        mg_pool_run(batch->pool, work_in_mode, &share, parts);
+        return;
+    }
+    for (size_t part = 0; part < parts; part++) {
+        work_in_mode(&share, part);
+    }
+}
+
+size_t mg_batch_threads(const mg_batch *batch) { return batch->threads; }
+
+/* ---- groups ----------------------------------------------------------------------------------------------------- */
+
+/* Longest first; of two of a length the earlier. */
+static void sort_documents(mg_batch *batch, const mg_document *documents, size_t count) {
+    for (size_t n = 0; n < count; n++) {
+        size_t at = n;
+        for (; at > 0 && documents[batch->order[at - 1]].positions < documents[n].positions; at--) {
+            batch->order[at] = batch->order[at - 1];
+        }
+        batch->order[at] = n;
+    }
+}
+
+/* How many groups the sorted documents go to; 0 where each is to be computed by itself. */
+static size_t groups_for(const mg_batch *batch, const mg_document *documents, size_t count) {
+    const mg_plan *plan = batch->program->plan;
+    const size_t chunks = mg_padded(count) / MG_CHUNK, longest = documents[batch->order[0]].positions;
+    const size_t bytes = mg_workspace_bytes(plan, longest, batch->kernels->size) * MG_CHUNK;
+    size_t together = 0, apart = 0; /* columns; a step costs a document by itself as much as some columns do */
+    for (size_t n = 0; n < count; n++) {
+        const size_t positions = documents[batch->order[n]].positions;
+        together += n % MG_CHUNK == 0 ? positions * MG_CHUNK : 0;
+        apart += mg_padded(positions) + MG_CHUNK / 2;
+    }
+    if (count == 1 || together > apart || bytes > CHUNK_BYTES) {
+        return 0;
+    }
+    const size_t each = bytes > GROUP_BYTES ? 1 : GROUP_BYTES / bytes; /* chunks in a group */
+    const size_t groups = (chunks + each - 1) / each, least = batch->threads < chunks ? batch->threads : chunks;
+    return groups > least ? groups : least;
+}
+
+/* Group `number` of `groups` gets chunk number, number + groups, ... of the sorted documents. False without memory. */
+static bool enter_group(mg_batch *batch, const mg_document *documents, size_t count, size_t number, size_t groups,
+                        size_t chunk) {
+    const mg_plan *plan = batch->program->plan;
+    mg_replay *replay = &batch->replay[number];
+    size_t length[MG_WAVE] = {0}, document[MG_WAVE] = {0}, texts = 0;
+    for (size_t from = number * chunk; from < count; from += groups * chunk) {
+        for (size_t n = from; n < from + chunk && n < count; n++) {
+            document[texts] = batch->order[n];
+            length[texts] = documents[batch->order[n]].positions;
+            batch->text[batch->order[n]] = (mg_text){replay, texts};
+            texts++;
+        }
+    }
+    if (!mg_workspace_enter(batch->tape, plan, &batch->workspace[number], length, texts, batch->kernels->size, replay)) {
+        return false;
+    }
+    for (size_t d = 0; d < texts; d++) {
+        mg_replay_select(batch->program, replay, d, documents[document[d]].tokens);
+    }
+    return true;
+}
+
+static void compute_group(void *context, size_t number) {
+    mg_batch *batch = context;
+    const mg_replay *replay = &batch->replay[number];
+    batch->ordinary[number] =
+        batch->kernels->forward(replay) && (!batch->reverse || batch->kernels->reverse(replay));
+}
+
+static void add_part(void *context, size_t part) {
+    mg_batch *batch = context;
+    batch->kernels->add_to_leaves(batch->text, batch->count, part, batch->threads, batch->alone ? NULL : batch->one);
+}
+
+bool mg_batch_compute(mg_batch *batch, const mg_document *documents, size_t count, bool reverse, bool alone,
+                      const mg_leaf_numbers *leaves, double *losses) {
+    sort_documents(batch, documents, count);
+    const size_t together = groups_for(batch, documents, count);
+    const size_t groups = together == 0 ? count : together;
+    bool ordinary = true;
+    for (size_t g = 0; ordinary && g < groups; g++) {
+        ordinary = enter_group(batch, documents, count, g, groups, together == 0 ? 1 : MG_CHUNK);
+        batch->replay[g].leaf_value = leaves->value;
+        batch->replay[g].leaf_adjoint = leaves->adjoint;
+        batch->replay[g].lowest = leaves->lowest;
+    }
+    if (!ordinary) {
+        return false;
+    }
+    batch->reverse = reverse;
+    batch->count = count;
+    batch->alone = alone;
+    mg_batch_share(batch, compute_group, batch, groups);
+    for (size_t g = 0; g < groups; g++) {
+        ordinary = ordinary && batch->ordinary[g];
+    }
+    for (size_t d = 0; ordinary && d < count; d++) {
+        losses[d] = mg_replay_loss(batch->text[d].replay, batch->text[d].text, batch->kernels->size);
+        ordinary = isfinite(losses[d]);
+    }
+    if (ordinary && reverse) {
+        mg_batch_share(batch, add_part, batch, batch->threads);
+    }
+    return ordinary;
+}

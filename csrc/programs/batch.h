@@ -1,0 +1,39 @@
+/* batch.h: documents side by side: dealt to groups, computed by one thread or several, and their gradients added in the
+ * order of the documents, so that the result is that of one document after the other, however many threads there are.
+ */
+#ifndef MG_BATCH_H
+#define MG_BATCH_H
+
+#include "kernels/kernels.h"
+
+#define MG_WAVE 128 /* documents that are computed together at the most */
+
+typedef struct mg_batch mg_batch;
+
+/* A document: the inputs of the program, those that its positions read, and how many positions it has. */
+typedef struct {
+    const int32_t *tokens;
+    size_t positions;
+} mg_document;
+
+/* Leaves' values and adjoints from slot `lowest` on, in the numbers of the kernels. */
+typedef struct {
+    void *value, *adjoint;
+    mg_slot lowest;
+} mg_leaf_numbers;
+
+/* For a program with a plan, and so many threads, the caller's among them. NULL without memory. */
+mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels, size_t threads);
+void mg_batch_free(mg_batch *batch);
+
+/* The losses of `count` documents, at most MG_WAVE, and with `reverse` their gradients, each summed from 0, added to the
+   leaves' adjoints in order; where `alone`, the only document's additions go there one by one. False where that left
+   ordinary numbers, or memory, with no adjoint changed. */
+bool mg_batch_compute(mg_batch *batch, const mg_document *documents, size_t count, bool reverse, bool alone,
+                      const mg_leaf_numbers *leaves, double *losses);
+
+/* Calls work(context, part) for all parts below `parts`, on the batch's threads; the float mode is the fast kernels'. */
+void mg_batch_share(mg_batch *batch, void (*work)(void *context, size_t part), void *context, size_t parts);
+size_t mg_batch_threads(const mg_batch *batch);
+
+#endif

@@ -1,0 +1,18 @@
+/* pool.h: threads that share the parts of a piece of work. They are started once and sleep when there is none. */
+#ifndef MG_POOL_H
+#define MG_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct mg_pool mg_pool;
+
+/* For `threads` threads, the caller's among them; NULL where there is no memory. The others are started by the first run
+   that has work for them; where that fails, the caller does all of it. */
+mg_pool *mg_pool_new(size_t threads);
+void mg_pool_free(mg_pool *pool); /* NULL is fine */
+/* Calls work(context, part) once for each part below `parts`, and returns when all have returned. One call at a time. In a
+   process that was forked, threads are started anew. */
+void mg_pool_run(mg_pool *pool, void (*work)(void *context, size_t part), void *context, size_t parts);
+
+#endif

@@ -1,0 +1,115 @@
+"""Documents side by side: the numbers are those of one document after the other, in every row of kernels."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from microgpt import GPT, Config, Model, Tape, initial_parameters, parameters_sha256, train
+
+from .bits import all_bits
+from .rows import processor_has
+from .test_models import PLANNED, Parameters
+
+WIDE = Config(n_embd=6, n_head=2, block_size=9, zero_output=False, std=0.5, steps=3, learning_rate=0.05)
+# Chunks that are full, begun and of one document; documents apart, as they differ much in length; waves that are full.
+CASES = [
+    replace(WIDE, batch_size=2),
+    replace(WIDE, batch_size=8, activation="relu"),
+    replace(WIDE, batch_size=9, n_head=3, n_layer=2),
+    replace(WIDE, batch_size=16, n_embd=16, n_head=4),
+    replace(WIDE, batch_size=7, block_size=1),
+    replace(WIDE, batch_size=24, block_size=2, n_embd=3, n_head=1),
+    replace(WIDE, batch_size=140, n_embd=2, n_head=1, steps=2),
+    replace(WIDE, batch_size=12, block_size=20, n_embd=13, n_head=1),
+    replace(WIDE, batch_size=11, optimizer="sgd", zero_output=True),
+]
+
+
+def documents_for(config, seed, vocab=5):
+    """Of all lengths, in no order; fewer than some batches, so that some come twice in a step."""
+    rng = random.Random(seed)
+    return [[rng.randrange(vocab) for _ in range(rng.randrange(2, config.block_size + 4))] for _ in range(30)]
+
+
+def trained(config, number, replay=True):
+    model = GPT(config, initial_parameters(config, 5, random.Random(number), Tape()))
+    steps = train(model, documents_for(config, number), replay=replay)
+    return all_bits([step.loss for step in steps]), parameters_sha256(model.state_dict)
+
+
+def print_trained() -> None:
+    """For the test below, in a process of its own."""
+    from microgpt.tape import ffi, lib
+
+    print(ffi.string(lib.mg_kernels_name()).decode(), [trained(config, n) for n, config in enumerate(CASES)])
+
+
+@pytest.fixture(scope="module")
+def one_by_one():
+    return [trained(config, n, replay=False) for n, config in enumerate(CASES)]
+
+
+@pytest.mark.parametrize("row", ["plain", "avx2", "avx512", "neon"])
+def test_batches_in_every_row(row, one_by_one):
+    code = "from tests.test_batches import print_trained; print_trained()"
+    environment = {**os.environ, "MICROGPT_KERNELS": row}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    name, _, found = done.stdout.strip().partition(" ")
+    assert found == str(one_by_one)
+    if name != row:
+        assert not processor_has(row), "a row that this processor has did not run"
+        pytest.skip(f"this processor has no row {row}")
+
+
+@pytest.mark.parametrize("batch_size", [3, 8, 19])
+@pytest.mark.parametrize("name", PLANNED)
+def test_batches_of_any_model(name, batch_size):
+    function, outcomes = PLANNED[name], []
+    rng = random.Random(batch_size)
+    documents = [[rng.randrange(7) for _ in range(rng.randrange(2, 9))] for _ in range(23)]
+    for replay in (True, False):
+        with Tape():
+            w = Parameters()
+            function(w, documents[0])
+            config = Config(steps=4, batch_size=batch_size)
+            model = Model(lambda tokens, w=w: function(w, tokens), list(w.matrices.values()), config)
+            losses = [step.loss for step in train(model, documents, replay=replay)]
+            outcomes.append((all_bits(losses), all_bits(x for m in w.matrices.values() for x in m.data)))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_document_that_leaves_ordinary_numbers():
+    """In the middle of a batch: the step is what one document after the other gives, numbers or error."""
+    config = replace(WIDE, batch_size=9, activation="relu", steps=2)
+    for scale in (1e150, 1e300, 1e308):
+        outcomes = []
+        for replay in (True, False):
+            model = GPT(config, initial_parameters(config, 5, random.Random(1), Tape()))
+            model.state_dict["layer0.attn_wv"].data = [scale * x for x in model.state_dict["layer0.attn_wv"].data]
+            losses = []
+            try:
+                for step in train(model, documents_for(config, 1), replay=replay):
+                    losses.append(step.loss)
+                outcome = "trained"
+            except ArithmeticError as error:
+                outcome = str(error)
+            outcomes.append((outcome, all_bits(losses), parameters_sha256(model.state_dict)))
+        assert outcomes[0] == outcomes[1]
+
+
+def test_fast_batches_are_near():
+    """The loss of a first step within 1e-5, relatively."""
+    for number, config in enumerate(CASES):
+        first = []
+        for fast in (True, False):
+            small = replace(config, std=0.1, steps=1)
+            model = GPT(small, initial_parameters(small, 5, random.Random(number), Tape()))
+            first += [step.loss for step in train(model, documents_for(small, number), fast=fast)]
+        assert first[0] == pytest.approx(first[1], rel=1e-5)
