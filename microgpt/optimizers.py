@@ -95,7 +95,7 @@ class Optimizer:
     def add(self) -> None:
         """Take note of the gradients of one document of a batch, and set them to 0."""
         runs = self._first, self._sizes, len(self._first)
-        check(lib.mg_gradients_add(self._tape.pointer, *runs, self._sum, len(self._sum)))
+        check(lib.mg_gradients_add(self._tape._pointer, *runs, self._sum, len(self._sum)))
         self._added += 1
 
     def average(self) -> None:
@@ -103,7 +103,7 @@ class Optimizer:
         if self._added == 0:
             raise ShapeError("average() is the mean of the gradients that add() took note of, and there are none")
         runs = self._first, self._sizes, len(self._first)
-        check(lib.mg_gradients_mean(self._tape.pointer, *runs, self._sum, len(self._sum), 1 / self._added))
+        check(lib.mg_gradients_mean(self._tape._pointer, *runs, self._sum, len(self._sum), 1 / self._added))
         self._added = 0
 
     def update(self, learning_rate: float) -> None:
@@ -112,7 +112,7 @@ class Optimizer:
         OverflowError, with nothing changed, when the square of a gradient is too large for a float.
         """
         runs = self._first, self._sizes, len(self._first), self._m, self._v, len(self._m)
-        check(lib.mg_optimizer_step(self._tape.pointer, *runs, self._settings, self.steps + 1, learning_rate))
+        check(lib.mg_optimizer_step(self._tape._pointer, *runs, self._settings, self.steps + 1, learning_rate))
         self.steps += 1
 
 

@@ -86,9 +86,9 @@ class Program(Generic[Result, Inputs]):
 
     def __init__(self, inputs: Any, result: Any, since: int, selections: Any) -> None:
         self._tape: Tape = result._tape
-        pointer = lib.mg_program_new(self._tape.pointer, result._node, since)
+        pointer = lib.mg_program_new(self._tape._pointer, result._node, since)
         if pointer == ffi.NULL:
-            self._tape.raise_status()
+            self._tape._raise_status()
         self._pointer = ffi.gc(pointer, lib.mg_program_free)  # in whatever order a tape and its programs are finalized
         self.inputs = inputs
         self.result = result
@@ -171,7 +171,7 @@ class Program(Generic[Result, Inputs]):
             raise ShapeError("backward() starts from one Value, and this program's result is a Vector")
         for handle in self.inputs:
             if isinstance(handle, Handle):
-                check(lib.mg_clear_adjoints(self._tape.pointer, handle._node, handle._size))
+                check(lib.mg_clear_adjoints(self._tape._pointer, handle._node, handle._size))
         check(lib.mg_program_reverse(self._pointer))
 
 
@@ -241,14 +241,14 @@ def record(
     tape = tape or default_tape()
     with tape:
         inputs = tuple(_input(example) for example in examples)
-        outer, tape.recorder = tape.recorder, _Recorder()
-        check(lib.mg_tape_record_quietly(tape.pointer, quiet))
+        outer, tape._recorder = tape._recorder, _Recorder()
+        check(lib.mg_tape_record_quietly(tape._pointer, quiet))
         try:
             result = function(*inputs)
-            selections = tape.recorder.selections
+            selections = tape._recorder.selections
         finally:
-            tape.recorder = outer
-            lib.mg_tape_record_quietly(tape.pointer, False)
+            tape._recorder = outer
+            lib.mg_tape_record_quietly(tape._pointer, False)
     if not isinstance(result, (Value, Vector)):
         raise TypeError(f"a recorded function returns a Value or a Vector, not {type(result).__name__}")
     return Program(inputs, result, since or 0, selections)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -24,8 +25,13 @@ from . import errors
 try:
     from ._core import ffi as ffi  # for the modules that record on a tape
     from ._core import lib as lib
-except ImportError:
-    raise ImportError("microgpt's C core is not built for this Python; in a checkout, run: pip install -e .") from None
+except ImportError as error:
+    _why = "the C core of microgpt is not built for this Python; in a checkout, run: pip install ."
+    if error.name == "_cffi_backend":
+        _why = "the C core of microgpt needs the package cffi; run: pip install cffi"
+    if sys.argv[:1] == ["-m"]:  # `python -m microgpt`, which is about to begin: one line for whoever typed it
+        raise SystemExit(f"microgpt: {_why}") from None
+    raise ImportError(_why) from None
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -99,25 +105,25 @@ class Tape:
     It belongs to the thread that made it, until another one adopts it: any other gets WrongThreadError.
     """
 
-    __slots__ = ("__weakref__", "_collect_at", "_handles", "_seen", "labels", "limit", "pointer", "recorder")
+    __slots__ = ("__weakref__", "_collect_at", "_handles", "_labels", "_limit", "_pointer", "_recorder", "_seen")
 
-    pointer: Any
+    _pointer: Any
     """The core's tape, for the modules that record on it."""
-    limit: int
+    _limit: int
     """An id above it calls for attention: it is NONE, the id of nothing, or it is time to collect."""
-    labels: dict[int, str]
+    _labels: dict[int, str]
     """The labels of Values, by id."""
-    recorder: Any
+    _recorder: Any
     """What takes notes while a function is being recorded; None otherwise."""
 
     def __init__(self) -> None:
         tape = lib.mg_tape_new()
         if tape == ffi.NULL:
             raise MemoryError("no memory for a tape")
-        self.pointer = ffi.gc(tape, lib.mg_tape_free)
-        self.limit = lib.mg_tape_mark(tape) + COLLECT_FROM
-        self.labels = {}
-        self.recorder = None
+        self._pointer = ffi.gc(tape, lib.mg_tape_free)
+        self._limit = lib.mg_tape_mark(tape) + COLLECT_FROM
+        self._labels = {}
+        self._recorder = None
         self._collect_at = COLLECT_FROM
         self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
         self._seen = 0
@@ -144,11 +150,11 @@ class Tape:
 
     def mark(self) -> int:
         """This moment, for `rewind`."""
-        return lib.mg_tape_mark(self.pointer)
+        return lib.mg_tape_mark(self._pointer)
 
     def rewind(self, mark: int) -> None:
         """Forget everything recorded since the mark. A Value made since then raises StaleValueError when it is used."""
-        check(lib.mg_tape_rewind(self.pointer, mark))
+        check(lib.mg_tape_rewind(self._pointer, mark))
 
     def collect(self) -> None:
         """Forget everything that no existing Value was computed from.
@@ -156,46 +162,49 @@ class Tape:
         A tape does this by itself when it has doubled since the last time. Values that `gc.freeze()` has hidden from
         Python's garbage collector cannot be seen, so after gc.freeze() nothing is forgotten until gc.unfreeze().
         """
+        # The first time leaves the page that was being filled, which protects a result whose handle is still being made
+        # when a collection comes up in the middle of it. The page is then closed; what it held is left to the second.
+        self._collect([], [])
         self._collect([], [])
 
     def memory(self) -> Memory:
         """What the tape holds now."""
-        memory = lib.mg_tape_memory(self.pointer)
+        memory = lib.mg_tape_memory(self._pointer)
         if not memory.bytes:
-            self.raise_status()
+            self._raise_status()
         return Memory(memory.slots, memory.capacity, memory.bytes)
 
     def adopt(self) -> None:
         """Take the tape over for the calling thread. The thread that owned it must not be inside a call on it."""
-        check(lib.mg_tape_adopt(self.pointer))
+        check(lib.mg_tape_adopt(self._pointer))
 
     def close(self) -> None:
         """Free the tape's storage now. Its Values raise ClosedTapeError from then on."""
-        check(lib.mg_tape_close(self.pointer))
+        check(lib.mg_tape_close(self._pointer))
 
     # ---- for value.py and vector.py
 
-    def attend(self, node: int, other: object = None, size: int = 1) -> None:
+    def _attend(self, node: int, other: object = None, size: int = 1) -> None:
         """Raise the error that the core left behind if there is no node; else collect if it is time to.
 
         `other` is the second operand, if there is one: a handle that may be of another tape, or a number. `size` lanes
         have been recorded from `node` on, and have no handle yet.
         """
         if node == NONE:
-            self.raise_status(other)
+            self._raise_status(other)
         if self.memory().slots >= self._collect_at:
             self._collect([node], [size])
             self._collect_at = max(COLLECT_FROM, 2 * self.memory().slots)
-        self.limit = node + max(self._collect_at - self.memory().slots, COLLECT_FROM // 4)
+        self._limit = node + max(self._collect_at - self.memory().slots, COLLECT_FROM // 4)
 
-    def raise_status(self, other: object = None) -> None:
+    def _raise_status(self, other: object = None) -> None:
         """Raise the error that the core left behind, if any, and clear it."""
-        status = lib.mg_tape_take_status(self.pointer)
+        status = lib.mg_tape_take_status(self._pointer)
         if status == lib.MG_STALE and isinstance(other, Handle) and other._tape is not self:
             raise errors.ForeignValueError("the two values are of different tapes: record them on one, in `with tape:`")
         check(status)
 
-    def find(self, node: int, lane: bool) -> Handle | None:
+    def _find(self, node: int, lane: bool) -> Handle | None:
         """The handle of one lane, if there is one, so that a lane never has two.
 
         The handles that operations returned are looked for once, when the first is asked for; a lane of a
@@ -210,21 +219,21 @@ class Tape:
             handle = self._handles.get(node)
         return handle
 
-    def enlist(self, handle: Handle) -> None:
+    def _enlist(self, handle: Handle) -> None:
         """Let `find` know a handle on a lane that was recorded earlier."""
         self._handles[handle._node] = handle
 
-    def read(self, node: int, size: int, adjoints: bool = False) -> list[float]:
+    def _read(self, node: int, size: int, adjoints: bool = False) -> list[float]:
         """The data, or the gradients, of `size` lanes from `node`."""
         buffer = ffi.new("double[]", size)
-        check((lib.mg_read_adjoints if adjoints else lib.mg_read_values)(self.pointer, node, size, buffer))
+        check((lib.mg_read_adjoints if adjoints else lib.mg_read_values)(self._pointer, node, size, buffer))
         numbers: list[float] = ffi.unpack(buffer, size)
         return numbers
 
-    def write(self, node: int, numbers: Sequence[float], adjoints: bool = False) -> None:
+    def _write(self, node: int, numbers: Sequence[float], adjoints: bool = False) -> None:
         """Set the data, or the gradients, of the lanes from `node`."""
         buffer = ffi.new("double[]", list(numbers))
-        check((lib.mg_write_adjoints if adjoints else lib.mg_write_values)(self.pointer, node, len(buffer), buffer))
+        check((lib.mg_write_adjoints if adjoints else lib.mg_write_values)(self._pointer, node, len(buffer), buffer))
 
     def _collect(self, roots: list[int], sizes: list[int]) -> None:
         handles = _handles()
@@ -233,13 +242,13 @@ class Tape:
         mine = [handle for handle in handles if getattr(handle, "_tape", None) is self]
         roots += [handle._node for handle in mine]
         sizes += [handle._size for handle in mine]
-        check(lib.mg_tape_collect(self.pointer, roots, sizes, len(roots)))
-        self.labels = {node: label for node, label in self.labels.items() if self._holds(node)}
+        check(lib.mg_tape_collect(self._pointer, roots, sizes, len(roots)))
+        self._labels = {node: label for node, label in self._labels.items() if self._holds(node)}
 
     def _holds(self, node: int) -> bool:
-        if lib.mg_lane_operation(self.pointer, node) >= 0:
+        if lib.mg_lane_operation(self._pointer, node) >= 0:
             return True
-        lib.mg_tape_take_status(self.pointer)
+        lib.mg_tape_take_status(self._pointer)
         return False
 
 

@@ -113,9 +113,9 @@ class _Core:
         pointer = lib.mg_trainer_new(self._program._pointer, first, sizes, len(first), settings, fast)
         if pointer == ffi.NULL:
             if fast and (why := self._program.why_not_planned) is not None:
-                lib.mg_tape_take_status(tape.pointer)
+                lib.mg_tape_take_status(tape._pointer)
                 raise ConfigError(f"the fast mode needs a program that can be computed by position: {why}")
-            tape.raise_status()
+            tape._raise_status()
         self._pointer = ffi.gc(pointer, lib.mg_trainer_free)
 
     def _serves(self, shortest: int, longest: int) -> bool:

@@ -36,9 +36,9 @@ class _ValueType(type):
             _record(out, *arguments, **options)
             return out  # type: ignore[return-value]
         tape = default_tape()  # as `_record` does, without the call
-        node = lib.mg_leaf(tape.pointer, arguments[0])
-        if node > tape.limit:
-            tape.attend(node)
+        node = lib.mg_leaf(tape._pointer, arguments[0])
+        if node > tape._limit:
+            tape._attend(node)
         out._node = node
         out._tape = tape
         return out  # type: ignore[return-value]
@@ -59,9 +59,9 @@ def _record(
         tape, node = _record_custom(data, children, local_grads)
     else:
         tape = default_tape()
-        node = lib.mg_leaf(tape.pointer, data)
-    if node > tape.limit:
-        tape.attend(node)
+        node = lib.mg_leaf(tape._pointer, data)
+    if node > tape._limit:
+        tape._attend(node)
     out._node = node
     out._tape = tape
     if label:
@@ -104,36 +104,36 @@ class Value(Handle, metaclass=_ValueType):
     @property
     def data(self) -> float:
         """The number, computed when the value was made; may be set."""
-        if self._tape.recorder is not None:
-            self._tape.recorder.notice_reading()
-        data: float = _value(self._tape.pointer, self._node)
+        if self._tape._recorder is not None:
+            self._tape._recorder.notice_reading()
+        data: float = _value(self._tape._pointer, self._node)
         if data != data:  # a NaN of its own, or a refusal
-            self._tape.raise_status()
+            self._tape._raise_status()
         return data
 
     @data.setter
     def data(self, data: Number) -> None:
-        status = _set_value(self._tape.pointer, self._node, data)
+        status = _set_value(self._tape._pointer, self._node, data)
         if status:
             check(status)
 
     @property
     def grad(self) -> float:
         """The derivative of the result of `backward()` with respect to this value; accumulates; may be set."""
-        grad: float = _adjoint(self._tape.pointer, self._node)
+        grad: float = _adjoint(self._tape._pointer, self._node)
         if grad != grad:
-            self._tape.raise_status()
+            self._tape._raise_status()
         return grad
 
     @grad.setter
     def grad(self, grad: Number) -> None:
-        status = _set_adjoint(self._tape.pointer, self._node, grad)
+        status = _set_adjoint(self._tape._pointer, self._node, grad)
         if status:
             check(status)
 
     def backward(self) -> None:
         """Set this gradient to 1 and add to the gradients of all that this was computed from, by the chain rule."""
-        check(lib.mg_sweep(self._tape.pointer, self._node))
+        check(lib.mg_sweep(self._tape._pointer, self._node))
 
     # ---- operations
 
@@ -142,14 +142,14 @@ class Value(Handle, metaclass=_ValueType):
     def __add__(self, other: Value | Number) -> Value:
         tape = self._tape
         if isinstance(other, Value):
-            node = _add(tape.pointer, self._node, other._node)
+            node = _add(tape._pointer, self._node, other._node)
         else:
             try:
-                node = _binary_with(tape.pointer, _ADD, self._node, other)
+                node = _binary_with(tape._pointer, _ADD, self._node, other)
             except TypeError:
                 return NotImplemented
-        if node > tape.limit:
-            tape.attend(node, other)
+        if node > tape._limit:
+            tape._attend(node, other)
         out = _bare()
         out._node = node
         out._tape = tape
@@ -158,14 +158,14 @@ class Value(Handle, metaclass=_ValueType):
     def __mul__(self, other: Value | Number) -> Value:
         tape = self._tape
         if isinstance(other, Value):
-            node = _mul(tape.pointer, self._node, other._node)
+            node = _mul(tape._pointer, self._node, other._node)
         else:
             try:
-                node = _binary_with(tape.pointer, _MUL, self._node, other)
+                node = _binary_with(tape._pointer, _MUL, self._node, other)
             except TypeError:
                 return NotImplemented
-        if node > tape.limit:
-            tape.attend(node, other)
+        if node > tape._limit:
+            tape._attend(node, other)
         out = _bare()
         out._node = node
         out._tape = tape
@@ -175,13 +175,13 @@ class Value(Handle, metaclass=_ValueType):
         if isinstance(other, Value):
             return self._with(lib.MG_POWER, other)
         try:
-            return self._result(_unary_with(self._tape.pointer, _POW, self._node, other))
+            return self._result(_unary_with(self._tape._pointer, _POW, self._node, other))
         except TypeError:
             return NotImplemented
 
     def __rpow__(self, other: Number) -> Value:
         try:
-            return self._result(_unary_with(self._tape.pointer, _EXPONENT, self._node, other))
+            return self._result(_unary_with(self._tape._pointer, _EXPONENT, self._node, other))
         except TypeError:
             return NotImplemented
 
@@ -215,95 +215,95 @@ class Value(Handle, metaclass=_ValueType):
 
     def __abs__(self) -> Value:
         """The absolute value; the derivative at 0 is 0."""
-        return self._result(_unary(self._tape.pointer, lib.MG_ABS, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_ABS, self._node))
 
     def log(self) -> Value:
         """The natural logarithm; ValueError unless data > 0."""
-        return self._result(_unary(self._tape.pointer, lib.MG_LOG, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_LOG, self._node))
 
     def exp(self) -> Value:
         """e to the power of this; OverflowError when the result is too large for a float."""
-        return self._result(_unary(self._tape.pointer, lib.MG_EXP, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_EXP, self._node))
 
     def relu(self) -> Value:
         """max(0, self); the derivative at 0 is 0."""
-        return self._result(_unary(self._tape.pointer, lib.MG_RELU, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_RELU, self._node))
 
     def tanh(self) -> Value:
         """The hyperbolic tangent."""
-        return self._result(_unary(self._tape.pointer, lib.MG_TANH, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_TANH, self._node))
 
     def sigmoid(self) -> Value:
         """1 / (1 + exp(-self)), computed so that it never overflows."""
-        return self._result(_unary(self._tape.pointer, lib.MG_SIGMOID, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_SIGMOID, self._node))
 
     def sqrt(self) -> Value:
         """The square root; ValueError below 0, ZeroDivisionError at 0, where it has no derivative."""
-        return self._result(_unary(self._tape.pointer, lib.MG_SQRT, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_SQRT, self._node))
 
     def sin(self) -> Value:
         """The sine of an angle in radians."""
-        return self._result(_unary(self._tape.pointer, lib.MG_SIN, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_SIN, self._node))
 
     def cos(self) -> Value:
         """The cosine of an angle in radians."""
-        return self._result(_unary(self._tape.pointer, lib.MG_COS, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_COS, self._node))
 
     def tan(self) -> Value:
         """The tangent of an angle in radians."""
-        return self._result(_unary(self._tape.pointer, lib.MG_TAN, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_TAN, self._node))
 
     def arcsin(self) -> Value:
         """The angle in radians whose sine this is; ValueError outside -1 to 1, ZeroDivisionError at
         both ends, where it has no derivative."""
-        return self._result(_unary(self._tape.pointer, lib.MG_ASIN, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_ASIN, self._node))
 
     def arccos(self) -> Value:
         """The angle in radians whose cosine this is; errors as arcsin's."""
-        return self._result(_unary(self._tape.pointer, lib.MG_ACOS, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_ACOS, self._node))
 
     def arctan(self) -> Value:
         """The angle in radians whose tangent this is."""
-        return self._result(_unary(self._tape.pointer, lib.MG_ATAN, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_ATAN, self._node))
 
     def sinh(self) -> Value:
         """The hyperbolic sine; OverflowError when it is too large for a float."""
-        return self._result(_unary(self._tape.pointer, lib.MG_SINH, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_SINH, self._node))
 
     def cosh(self) -> Value:
         """The hyperbolic cosine; OverflowError when it is too large for a float."""
-        return self._result(_unary(self._tape.pointer, lib.MG_COSH, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_COSH, self._node))
 
     def log2(self) -> Value:
         """The logarithm to base 2; ValueError unless data > 0."""
-        return self._result(_unary(self._tape.pointer, lib.MG_LOG2, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_LOG2, self._node))
 
     def log10(self) -> Value:
         """The logarithm to base 10; ValueError unless data > 0."""
-        return self._result(_unary(self._tape.pointer, lib.MG_LOG10, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_LOG10, self._node))
 
     def log1p(self) -> Value:
         """log(1 + self), exact also near 0; ValueError unless data > -1."""
-        return self._result(_unary(self._tape.pointer, lib.MG_LOG1P, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_LOG1P, self._node))
 
     def exp2(self) -> Value:
         """2 to the power of this; OverflowError when the result is too large for a float."""
-        return self._result(_unary(self._tape.pointer, lib.MG_EXP2, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_EXP2, self._node))
 
     def expm1(self) -> Value:
         """exp(self) - 1, exact also near 0; OverflowError when the result is too large for a float."""
-        return self._result(_unary(self._tape.pointer, lib.MG_EXPM1, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_EXPM1, self._node))
 
     def erf(self) -> Value:
         """The error function."""
-        return self._result(_unary(self._tape.pointer, lib.MG_ERF, self._node))
+        return self._result(_unary(self._tape._pointer, lib.MG_ERF, self._node))
 
     asin, acos, atan = arcsin, arccos, arctan
 
     def softplus(self, beta: float = 1.0) -> Value:
         """log(1 + exp(beta * self)) / beta, which never overflows: a smooth relu."""
         if beta == 1:
-            return self._result(_unary(self._tape.pointer, lib.MG_SOFTPLUS, self._node))
+            return self._result(_unary(self._tape._pointer, lib.MG_SOFTPLUS, self._node))
         return (self * beta).softplus() / beta
 
     def silu(self) -> Value:
@@ -363,8 +363,8 @@ class Value(Handle, metaclass=_ValueType):
     def _result(self, node: int, other: Handle | None = None) -> Value:
         """The handle of an operation on this, and on `other` if there is one."""
         tape = self._tape
-        if node > tape.limit:
-            tape.attend(node, other)
+        if node > tape._limit:
+            tape._attend(node, other)
         out = _bare()
         out._node = node
         out._tape = tape
@@ -372,7 +372,7 @@ class Value(Handle, metaclass=_ValueType):
 
     def _with(self, operation: int, other: Value | Number) -> Value:
         """The handle of an operation on this and another."""
-        pointer = self._tape.pointer
+        pointer = self._tape._pointer
         if isinstance(other, Value):
             out = self._result(_binary(pointer, operation, self._node, other._node), other)
             other._used(out, 1)
@@ -385,7 +385,7 @@ class Value(Handle, metaclass=_ValueType):
     def detach(self) -> Value:
         """The same number without a derivative; a replay computes it anew."""
         view = ffi.new("mg_view *", [self._node, 0, 0, 0, ffi.NULL, 0, 0, False])
-        return self._result(lib.mg_largest(self._tape.pointer, 1, 1, view))
+        return self._result(lib.mg_largest(self._tape._pointer, 1, 1, view))
 
     # ---- comparing: by the numbers of this moment, which no derivative and no replay can see
 
@@ -430,11 +430,11 @@ class Value(Handle, metaclass=_ValueType):
         return _leaf, (self.data, self.grad, self.label, dict(self.__dict__))
 
     def _noticed(self) -> float:
-        if self._tape.recorder is not None:
-            self._tape.recorder.notice_branch()
-        data: float = _value(self._tape.pointer, self._node)
+        if self._tape._recorder is not None:
+            self._tape._recorder.notice_branch()
+        data: float = _value(self._tape._pointer, self._node)
         if data != data:
-            self._tape.raise_status()
+            self._tape._raise_status()
         return data
 
     # ---- looking at the graph
@@ -457,10 +457,10 @@ class Value(Handle, metaclass=_ValueType):
     @property
     def _op(self) -> str:
         """What made this value, for drawing; empty for a leaf: micrograd's name."""
-        pointer = self._tape.pointer
+        pointer = self._tape._pointer
         operation: int = lib.mg_lane_operation(pointer, self._node)
         if operation < 0:
-            self._tape.raise_status()
+            self._tape._raise_status()
         name: str = ffi.string(lib.mg_operation_name(operation)).decode()
         if operation in (_POW, _EXPONENT):
             k: float = lib.mg_lane_constant(pointer, self._node)
@@ -471,21 +471,21 @@ class Value(Handle, metaclass=_ValueType):
     @property
     def label(self) -> str:
         """A name for drawing; empty unless set."""
-        return self._tape.labels.get(self._node, "")
+        return self._tape._labels.get(self._node, "")
 
     @label.setter
     def label(self, label: str) -> None:
-        self._tape.labels[self._node] = label
+        self._tape._labels[self._node] = label
 
     def __repr__(self) -> str:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def _operands(self) -> tuple[list[int], list[float]]:
         """The ids of the operands, and the partials with respect to them."""
-        pointer = self._tape.pointer
+        pointer = self._tape._pointer
         count: int = lib.mg_lane_operand_count(pointer, self._node)
         if not count:
-            self._tape.raise_status()
+            self._tape._raise_status()
             return [], []
         operands, partials = ffi.new("mg_id[]", count), ffi.new("double[]", count)
         check(lib.mg_lane_operands(pointer, self._node, operands, partials))
@@ -497,12 +497,12 @@ _bare: Callable[[], Value] = type.__call__.__get__(Value)  # a handle without a 
 
 def value_at(tape: Tape, node: int, lane: bool = False) -> Value:
     """The Value of a lane that has been recorded: always the same object while there is one."""
-    handle = tape.find(node, lane)
+    handle = tape._find(node, lane)
     if handle is None:
         handle = _bare()
         handle._node = node
         handle._tape = tape
-        tape.enlist(handle)
+        tape._enlist(handle)
     return cast(Value, handle)
 
 
@@ -534,7 +534,7 @@ def _record_custom(data: Number, children: tuple[Value, ...], local_grads: tuple
         raise ShapeError(f"{len(children)} children but {len(local_grads)} local_grads: give one for each child")
     tape = children[0]._tape
     operands = [child._node for child in children]
-    node: int = lib.mg_custom(tape.pointer, data, operands, local_grads, len(children))
+    node: int = lib.mg_custom(tape._pointer, data, operands, local_grads, len(children))
     if node == NONE:
-        tape.raise_status(next((child for child in children if child._tape is not tape), None))
+        tape._raise_status(next((child for child in children if child._tape is not tape), None))
     return tape, node

@@ -56,26 +56,26 @@ class Lanes(Handle):
     @property
     def data(self) -> list[float]:
         """The numbers of all lanes, of a Matrix row by row; may be set, to as many, otherwise ShapeError."""
-        if self._tape.recorder is not None:
-            self._tape.recorder.notice_reading()
-        return self._tape.read(self._node, self._size)
+        if self._tape._recorder is not None:
+            self._tape._recorder.notice_reading()
+        return self._tape._read(self._node, self._size)
 
     @data.setter
     def data(self, numbers: Iterable[float]) -> None:
-        self._tape.write(self._node, _fitting(numbers, self._size))
+        self._tape._write(self._node, _fitting(numbers, self._size))
 
     @property
     def grad(self) -> list[float]:
         """The gradients of all lanes, of a Matrix row by row; may be set, to as many, otherwise ShapeError."""
-        return self._tape.read(self._node, self._size, adjoints=True)
+        return self._tape._read(self._node, self._size, adjoints=True)
 
     @grad.setter
     def grad(self, numbers: Iterable[float]) -> None:
-        self._tape.write(self._node, _fitting(numbers, self._size), adjoints=True)
+        self._tape._write(self._node, _fitting(numbers, self._size), adjoints=True)
 
     def zero_grad(self) -> None:
         """Set the gradients of all lanes to 0."""
-        check(lib.mg_clear_adjoints(self._tape.pointer, self._node, self._size))
+        check(lib.mg_clear_adjoints(self._tape._pointer, self._node, self._size))
 
 
 class Vector(Lanes):
@@ -302,10 +302,10 @@ def _tape_of(of: View) -> Tape:
 
 def _finish(tape: Tape, node: int, size: int, views: Sequence[View]) -> Vector:
     """The Vector of a new statement; tells the recorder which of its operands indices select."""
-    if node > tape.limit:
+    if node > tape._limit:
         if node == NONE:
-            tape.raise_status(next((x for of in views for x in _operands(of) if x._tape is not tape), None))
-        tape.attend(node, size=size)
+            tape._raise_status(next((x for of in views for x in _operands(of) if x._tape is not tape), None))
+        tape._attend(node, size=size)
     for number, of in enumerate(views):
         for entry, x in enumerate(_operands(of)):
             selector = getattr(x, "_selector", None)
@@ -320,7 +320,7 @@ def record_map(
     """A scalar operation for each of groups * width lanes, on a and b, or on a and the constant."""
     tape, keep = _tape_of(a), list[Any]()
     first, second = _core_view(tape, a, keep), ffi.NULL if b is None else _core_view(tape, b, keep)
-    node = lib.mg_map(tape.pointer, operation, groups, width, first, second, constant)
+    node = lib.mg_map(tape._pointer, operation, groups, width, first, second, constant)
     return _finish(tape, node, groups * width, (a,) if b is None else (a, b))
 
 
@@ -328,14 +328,14 @@ def record_sum(groups: int, width: int, terms: int, a: View, b: View | None = No
     """For each of groups * width lanes the sum over the terms of a, or of the products a * b."""
     tape, keep = _tape_of(a), list[Any]()
     first, second = _core_view(tape, a, keep), ffi.NULL if b is None else _core_view(tape, b, keep)
-    node = lib.mg_sum(tape.pointer, groups, width, terms, first, second)
+    node = lib.mg_sum(tape._pointer, groups, width, terms, first, second)
     return _finish(tape, node, groups * width, (a,) if b is None else (a, b))
 
 
 def record_largest(groups: int, terms: int, a: View) -> Vector:
     """For each group the largest of its terms, which has no derivative."""
     tape, keep = _tape_of(a), list[Any]()
-    node = lib.mg_largest(tape.pointer, groups, terms, _core_view(tape, a, keep))
+    node = lib.mg_largest(tape._pointer, groups, terms, _core_view(tape, a, keep))
     return _finish(tape, node, groups, (a,))
 
 
@@ -413,11 +413,11 @@ def _selected(x: Vector, index: Index) -> SelectedValue:
 def _leaves(lanes: Lanes, tape: Tape, numbers: list[float]) -> None:
     """Record the leaves of a new Vector or Matrix."""
     data = ffi.new("double[]", numbers)
-    node = lib.mg_leaves(tape.pointer, data, len(data))
-    if node > tape.limit:
+    node = lib.mg_leaves(tape._pointer, data, len(data))
+    if node > tape._limit:
         if node == NONE:
-            tape.raise_status()
-        tape.attend(node, size=len(data))
+            tape._raise_status()
+        tape._attend(node, size=len(data))
     lanes._node = node
     lanes._size = len(data)
     lanes._tape = tape
@@ -435,9 +435,9 @@ def view(tape: Tape, node: int, size: int) -> Vector:
 
 def recorder_of(tape: Tape) -> Any:
     """What takes note of indices while a function is being recorded."""
-    if tape.recorder is None:
+    if tape._recorder is None:
         raise TapeError("an Index means something only inside a function that is being recorded")
-    return tape.recorder
+    return tape._recorder
 
 
 def _fitting(numbers: Iterable[float], size: int) -> list[float]:

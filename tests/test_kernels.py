@@ -61,7 +61,7 @@ def compare(seed: int, n: int, steps: int) -> None:
         grad = gradients(rng, n)
         w[0].grad = grad
         adam_in_python(data, grad, m, v, step)
-        pointer, first, sizes = w._tape.pointer, [w._node], [n]
+        pointer, first, sizes = w._tape._pointer, [w._node], [n]
         check(lib.mg_optimizer_step(pointer, first, sizes, 1, found_m, found_v, n, ADAM, step + 1, RATE))
         assert all_bits(w.data) == all_bits(data)
         assert all_bits(found_m) == all_bits(m)
@@ -129,7 +129,7 @@ def check_powers() -> None:
         w[0].grad = grad
         m, v = ffi.new("double[]", [start] * n), ffi.new("double[]", numbers)
         settings = ffi.new("mg_optimizer *", [lib.MG_ADAM, beta, beta, 0.0, 0, 0])
-        check(lib.mg_optimizer_step(w._tape.pointer, [w._node], [n], 1, m, v, n, settings, 1, 1.0))
+        check(lib.mg_optimizer_step(w._tape._pointer, [w._node], [n], 1, m, v, n, settings, 1, 1.0))
         second = squares if beta == 0 else numbers
         assert all_bits(v) == all_bits(second if beta == 0 else [x / 2 for x in second])
         assert all_bits(w.data) == all_bits(0.0 - (g + start) / x**0.5 for g, x in zip(grad, second))
@@ -163,7 +163,7 @@ def test_an_overflowing_square_changes_nothing():
     w[0].grad, w[1].grad = [1.0, 1.0], [1.0, 1e200]
     m, v = ffi.new("double[]", 4), ffi.new("double[]", 4)
     with pytest.raises(OverflowError):
-        check(lib.mg_optimizer_step(w._tape.pointer, [w._node], [4], 1, m, v, 4, ADAM, 1, RATE))
+        check(lib.mg_optimizer_step(w._tape._pointer, [w._node], [4], 1, m, v, 4, ADAM, 1, RATE))
     assert w.data == [1.0, 2.0, 3.0, 4.0]
     assert list(m) == list(v) == [0.0] * 4
     assert w[1].grad == [1.0, 1e200]

@@ -54,21 +54,21 @@ def in_python(operation, a, b):
 
 
 def in_core(tape, operation, a, b):
-    left, right = lib.mg_leaf(tape.pointer, a), lib.mg_leaf(tape.pointer, b)
+    left, right = lib.mg_leaf(tape._pointer, a), lib.mg_leaf(tape._pointer, b)
     if lib.mg_operation_constant(operation):
-        node = lib.mg_unary_with(tape.pointer, operation, left, b)
+        node = lib.mg_unary_with(tape._pointer, operation, left, b)
     elif lib.mg_operation_arity(operation) == 2:
-        node = lib.mg_binary(tape.pointer, operation, left, right)
+        node = lib.mg_binary(tape._pointer, operation, left, right)
     else:
-        node = lib.mg_unary(tape.pointer, operation, left)
+        node = lib.mg_unary(tape._pointer, operation, left)
     if node == NONE:
         with pytest.raises((ArithmeticError, ValueError)) as raised:
-            check(lib.mg_tape_take_status(tape.pointer))
+            check(lib.mg_tape_take_status(tape._pointer))
         return raised.type
     arity = lib.mg_operation_arity(operation)
     operands, partials = ffi.new("mg_id[2]"), ffi.new("double[2]")
-    check(lib.mg_lane_operands(tape.pointer, node, operands, partials))
-    return [bits(x) for x in (lib.mg_value(tape.pointer, node), *partials[0:arity])]
+    check(lib.mg_lane_operands(tape._pointer, node, operands, partials))
+    return [bits(x) for x in (lib.mg_value(tape._pointer, node), *partials[0:arity])]
 
 
 def arguments(operation):

@@ -336,14 +336,14 @@ def test_every_failed_allocation_is_a_memory_error():
         x = Vector([0.1 * i for i in range(20)])
         result = sum(rmsnorm(x + x)) * 2
         for k in range(1, 100):
-            lib.mg_tape_fail_allocation(tape.pointer, k)
+            lib.mg_tape_fail_allocation(tape._pointer, k)
             try:
                 Program((x,), result, 0, [])
             except MemoryError:
-                lib.mg_tape_fail_allocation(tape.pointer, 0)
+                lib.mg_tape_fail_allocation(tape._pointer, 0)
                 assert x.data == [0.1 * i for i in range(20)]
             else:
                 break
-        lib.mg_tape_fail_allocation(tape.pointer, 0)
+        lib.mg_tape_fail_allocation(tape._pointer, 0)
         assert 1 < k < 99
         result.backward()

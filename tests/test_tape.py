@@ -18,6 +18,18 @@ from microgpt.tape import lib
 from .bits import all_bits
 
 
+def test_collect_frees_a_long_chain_at_once():
+    """Also the part of it that was recorded last."""
+    with Tape() as tape:
+        kept = x = Value(1.0)
+        for _ in range(100_000):
+            x = x * 1.0001
+        del x
+        tape.collect()
+        assert tape.memory().slots <= 512
+        assert kept.data == 1.0
+
+
 def test_rewind_forgets_what_came_after_the_mark():
     """Values from before the mark stay; those from after it raise StaleValueError in every use, and never alias."""
     with Tape() as tape:
@@ -221,7 +233,7 @@ def test_labels_go_with_their_values():
             Value(2.0).label = "gone"
         for _ in range(2):
             tape.collect()
-        assert list(tape.labels.values()) == ["kept"]
+        assert list(tape._labels.values()) == ["kept"]
         assert kept.label == "kept"
         assert (kept + 1).data == 2.0
 
@@ -292,7 +304,7 @@ def test_every_failed_allocation_is_a_memory_error(vectors):
     for k in range(1, 1000):
         with Tape() as tape:
             start = Vector([0.1 * i for i in range(40)])
-            lib.mg_tape_fail_allocation(tape.pointer, k)
+            lib.mg_tape_fail_allocation(tape._pointer, k)
             try:
                 found = work(start)
             except MemoryError:
@@ -300,7 +312,7 @@ def test_every_failed_allocation_is_a_memory_error(vectors):
             else:
                 assert found == expected
                 break
-            lib.mg_tape_fail_allocation(tape.pointer, 0)
+            lib.mg_tape_fail_allocation(tape._pointer, 0)
             assert start.data == [0.1 * i for i in range(40)]
             start.zero_grad()
             assert work(start) == expected

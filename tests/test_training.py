@@ -268,7 +268,7 @@ def test_the_core_is_told_the_sizes_of_buffers():
     """Buffers of another size than the runs of parameters are refused, and not touched."""
     with Tape():
         w = Matrix(2, 3, [1.0] * 6)
-    runs = w._tape.pointer, [w._node], [6], 1
+    runs = w._tape._pointer, [w._node], [6], 1
     w.grad = [2.0] * 6
     settings = settings_of(Config())
     for size in (0, 1, 5, 7, 2**64 - 1):
