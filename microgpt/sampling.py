@@ -156,11 +156,15 @@ def next_probabilities(
 ) -> dict[str, float]:
     """How probable each character is to follow the prompt, and, as "", that the document ends there; their sum is 1.
 
-    `temperature` is the configuration's where it is not given, and greater than 0. DataError as for `sample`."""
+    `temperature` is the configuration's where it is not given; at 0 the likeliest is certain. DataError as `sample`'s.
+    """
     model = _at_temperature(model, temperature)
     tape = model.state_dict["wte"]._tape
     mark, weights, probabilities = tape.mark(), [], _anew(model)
     for pos_id, token_id in enumerate(_encode_prompt(model, tokenizer, prompt)):
         weights = probabilities(token_id, pos_id)
     tape.rewind(mark)
+    if temperature == 0:
+        likeliest = weights.index(max(weights))
+        weights = [float(i == likeliest) for i in range(len(weights))]
     return dict(zip([*tokenizer.chars, ""], weights))

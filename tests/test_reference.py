@@ -34,7 +34,8 @@ def test_the_check_finds_a_missing_docstring(monkeypatch):
         def method(self):
             pass
 
-    Planted.__module__, Planted.__qualname__ = "microgpt", "Planted"
+    for planted, name in ((Planted, "Planted"), (Planted.method, "Planted.method")):
+        planted.__module__, planted.__qualname__ = "microgpt", name
     monkeypatch.setattr(microgpt, "Planted", Planted, raising=False)
     monkeypatch.setattr(microgpt, "__all__", ["Planted"])
     assert list(undocumented(pdoc.Module(microgpt))) == ["Planted", "Planted.method"]

@@ -5,7 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from microgpt import GPT, SCALARS, SPANS, Config, Tape, Tokenizer, initial_parameters, parameters_sha256, sample
+from microgpt import (
+    GPT,
+    SCALARS,
+    SPANS,
+    Config,
+    Tape,
+    Tokenizer,
+    initial_parameters,
+    next_probabilities,
+    parameters_sha256,
+    sample,
+)
 
 TINY = Config(n_embd=4, n_head=2, block_size=3, samples=6, zero_output=False, std=0.5)
 TOKENIZER = Tokenizer(["ab", "éb"])
@@ -118,3 +129,15 @@ def test_nothing_is_left_behind(operations):
     assert tape.memory().slots == slots
     assert parameters_sha256(model.state_dict) == digest
     assert not any(g for w in model.state_dict.values() for row in w for g in row.grad)
+
+
+@both
+def test_next_probabilities_at_temperature_0(operations):
+    """What a temperature of 0 takes is certain, as `sample` takes it."""
+    model = fresh(operations=operations)
+    certain = next_probabilities(model, TOKENIZER, temperature=0)
+    assert sorted(certain.values()) == [0.0] * TOKENIZER.bos + [1.0]
+    likeliest = max(certain, key=certain.get)
+    learned = next_probabilities(model, TOKENIZER, temperature=1.0)
+    assert learned[likeliest] == max(learned.values())
+    assert next(sample(model, TOKENIZER, random.Random(1), temperature=0))[:1] == likeliest
