@@ -141,6 +141,8 @@ mg_id mg_add(mg_tape *tape, mg_id a, mg_id b);                            /* mg_
 mg_id mg_mul(mg_tape *tape, mg_id a, mg_id b);                            /* mg_binary with MG_MUL */
 mg_id mg_binary_with(mg_tape *tape, int32_t operation, mg_id a, double k); /* records the leaf k (id - 1) first */
 mg_id mg_custom(mg_tape *tape, double value, const mg_id *operands, const double *partials, size_t count);
+/* Other partials for a custom statement, as many as it has operands (MG_SHAPE); MG_OPERATION for any other. */
+mg_status mg_set_partials(mg_tape *tape, mg_id lane, const double *partials, size_t count);
 
 /* Record: many lanes at once, as if their scalar operations had been recorded one by one, sums from 0 and left to
    right. Lanes come in `groups` of `width`. A view says which lane is the operand of lane i of group g, at term c:

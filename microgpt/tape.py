@@ -105,7 +105,18 @@ class Tape:
     It belongs to the thread that made it, until another one adopts it: any other gets WrongThreadError.
     """
 
-    __slots__ = ("__weakref__", "_collect_at", "_handles", "_labels", "_limit", "_pointer", "_recorder", "_seen")
+    __slots__ = (
+        "__weakref__",
+        "_additions",
+        "_collect_at",
+        "_handles",
+        "_labels",
+        "_limit",
+        "_operations",
+        "_pointer",
+        "_recorder",
+        "_seen",
+    )
 
     _pointer: Any
     """The core's tape, for the modules that record on it."""
@@ -113,6 +124,10 @@ class Tape:
     """An id above it calls for attention: it is NONE, the id of nothing, or it is time to collect."""
     _labels: dict[int, str]
     """The labels of Values, by id."""
+    _operations: dict[int, str]
+    """The names that were given to operations of one's own, by id."""
+    _additions: Any
+    """A custom.Additions, while somebody's `_backward` is looked at."""
     _recorder: Any
     """What takes notes while a function is being recorded; None otherwise."""
 
@@ -123,6 +138,8 @@ class Tape:
         self._pointer = ffi.gc(tape, lib.mg_tape_free)
         self._limit = lib.mg_tape_mark(tape) + COLLECT_FROM
         self._labels = {}
+        self._operations = {}
+        self._additions = None
         self._recorder = None
         self._collect_at = COLLECT_FROM
         self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
@@ -243,7 +260,10 @@ class Tape:
         roots += [handle._node for handle in mine]
         sizes += [handle._size for handle in mine]
         check(lib.mg_tape_collect(self._pointer, roots, sizes, len(roots)))
-        self._labels = {node: label for node, label in self._labels.items() if self._holds(node)}
+        for names in (self._labels, self._operations):
+            for node in list(names):
+                if not self._holds(node):
+                    names.pop(node, None)
 
     def _holds(self, node: int) -> bool:
         if lib.mg_lane_operation(self._pointer, node) >= 0:

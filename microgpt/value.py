@@ -7,11 +7,12 @@ are in the C core. A Value is a handle on one lane of a tape: the tape keeps wha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, Union, cast
 
+from .custom import contribute, record_custom, set_backward
 from .errors import ShapeError
-from .tape import NONE, Handle, Tape, check, default_tape, ffi, lib
+from .tape import Handle, Tape, check, default_tape, ffi, lib
 
 _Made = TypeVar("_Made")
 Number = Union[int, float, SupportsFloat, SupportsIndex]
@@ -52,11 +53,28 @@ class _ValueType(type):
 
 
 def _record(
-    out: Value, data: Number, children: Iterable[Value] = (), local_grads: Iterable[Number] = (), *, label: str = ""
+    out: Value,
+    data: Number,
+    children: Iterable[Value] = (),
+    local_grads: Iterable[Number] | str = (),
+    label: str = "",
+    *,
+    _children: Iterable[Value] = (),
+    _op: str = "",
 ) -> None:
-    children, local_grads = tuple(children), tuple(local_grads)
-    if children or local_grads:
-        tape, node = _record_custom(data, children, local_grads)
+    if isinstance(local_grads, str):  # micrograd's third argument
+        _op, partials = local_grads, tuple[Number]()
+    else:
+        partials = tuple(local_grads)
+    children, later = tuple(children), tuple(_children)
+    if children and not (partials or _op):
+        raise ShapeError(
+            "a Value with children needs local_grads, the derivative with respect to each, in their order; "
+            "or the name of its operation, Value(data, (a, b), '*'), and then a _backward"
+        )
+    children = children or later
+    if children or partials:
+        tape, node = record_custom(data, children, partials or [0.0] * len(children))
     else:
         tape = default_tape()
         node = lib.mg_leaf(tape._pointer, data)
@@ -66,6 +84,8 @@ def _record(
     out._tape = tape
     if label:
         out.label = label
+    if _op:
+        tape._operations[node] = _op
 
 
 class _Initialized(Handle):
@@ -81,9 +101,11 @@ class Value(Handle, metaclass=_ValueType):
     """A number and its gradient, on a tape.
 
     Value(data) is a leaf. Value(data, children, local_grads) is the result of an operation of one's own: `backward()`
-    adds `local_grad * grad` to the gradient of each child, in order. Data is float64; whatever `float()` takes will do.
-    Operators take numbers on either side, which become floats first, and raise what Python's floats raise. `label` is a
-    name for drawing. A copy or a pickle of a leaf is a leaf of its own, with its data, gradient and label.
+    adds `local_grad * grad` to the gradient of each child, in order. Value(data, children, "name"), or with
+    `_children=` and `_op=`, is micrograd's way: its children get what its `_backward` adds to them, once that is set.
+    Data is float64; whatever `float()` takes will do. Operators take numbers on either side, which become floats first,
+    and raise what Python's floats raise. `label` is a name for drawing. A copy or a pickle of a leaf is a leaf of its
+    own, with its data, gradient and label.
     """
 
     __slots__ = ("__dict__",)  # attributes of one's own, as hand-written optimizers set them; made when one is
@@ -94,9 +116,11 @@ class Value(Handle, metaclass=_ValueType):
             self,
             data: Number,
             children: Iterable[Value] = (),
-            local_grads: Iterable[Number] = (),
-            *,
+            local_grads: Iterable[Number] | str = (),
             label: str = "",
+            *,
+            _children: Iterable[Value] = (),
+            _op: str = "",
         ) -> None: ...
 
     # ---- data and gradient
@@ -127,6 +151,8 @@ class Value(Handle, metaclass=_ValueType):
 
     @grad.setter
     def grad(self, grad: Number) -> None:
+        if self._tape._additions is not None and self._tape._additions.noticed(self._node, grad):
+            return
         status = _set_adjoint(self._tape._pointer, self._node, grad)
         if status:
             check(status)
@@ -423,7 +449,7 @@ class Value(Handle, metaclass=_ValueType):
 
     def __reduce__(self) -> Any:
         """For copy and pickle, of leaves."""
-        if self._op:
+        if self._operation():
             raise TypeError(
                 "a Value that was computed lives on its tape and cannot be copied or pickled: keep its data"
             )
@@ -450,23 +476,47 @@ class Value(Handle, metaclass=_ValueType):
         return tuple(self._operands()[1])
 
     @property
-    def _prev(self) -> set[Value]:
-        """The operands as a set: micrograd's name."""
-        return set(self._children)
+    def _prev(self) -> frozenset[Value]:
+        """The operands as a set, which is walked in their order: micrograd's name."""
+        return _Operands(self._children)
+
+    @property
+    def _backward(self) -> Callable[[], None]:
+        """Adds to the gradients of the operands what this gradient passes on to them: micrograd's name.
+
+        May be set, of a Value that was made with its children, to a function that does so for an operation of one's
+        own. It is called at once, with a gradient of 1, to see what it adds; the gradients stay what they were.
+        """
+        children, partials = self._children, self._local_grads
+        return lambda: contribute(self, children, partials)
+
+    @_backward.setter
+    def _backward(self, function: Callable[[], object]) -> None:
+        set_backward(self, self._operands()[0], function)
+
+    def _operation(self) -> int:
+        """The core's number of what made this value; MG_LEAF, which is 0, and MG_CONSTANT have made nothing."""
+        operation: int = lib.mg_lane_operation(self._tape._pointer, self._node)
+        if operation < 0:
+            self._tape._raise_status()
+        return 0 if operation == lib.MG_CONSTANT else operation
 
     @property
     def _op(self) -> str:
-        """What made this value, for drawing; empty for a leaf: micrograd's name."""
-        pointer = self._tape._pointer
-        operation: int = lib.mg_lane_operation(pointer, self._node)
-        if operation < 0:
-            self._tape._raise_status()
-        name: str = ffi.string(lib.mg_operation_name(operation)).decode()
+        """What made this value, for drawing; empty for a leaf: micrograd's name. May be set."""
+        if name := self._tape._operations.get(self._node):
+            return name
+        pointer, operation = self._tape._pointer, self._operation()
+        name = ffi.string(lib.mg_operation_name(operation)).decode()
         if operation in (_POW, _EXPONENT):
             k: float = lib.mg_lane_constant(pointer, self._node)
             constant = str(int(k)) if k.is_integer() and abs(k) < 1e15 else repr(k)
             return name + constant if operation == _POW else constant + name
         return name
+
+    @_op.setter
+    def _op(self, name: str) -> None:
+        self._tape._operations[self._node] = name
 
     @property
     def label(self) -> str:
@@ -490,6 +540,25 @@ class Value(Handle, metaclass=_ValueType):
         operands, partials = ffi.new("mg_id[]", count), ffi.new("double[]", count)
         check(lib.mg_lane_operands(pointer, self._node, operands, partials))
         return ffi.unpack(operands, count), ffi.unpack(partials, count)
+
+
+class _Operands(frozenset[Value]):
+    """A set that is walked in the order it was made from, so that a search over it is the same in every run."""
+
+    __slots__ = ("_ordered",)
+
+    _ordered: tuple[Value, ...]
+
+    def __new__(cls, values: Iterable[Value]) -> _Operands:
+        out = super().__new__(cls, values)
+        out._ordered = tuple(dict.fromkeys(values))
+        return out
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._ordered)
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(map(repr, self))}}}"
 
 
 _bare: Callable[[], Value] = type.__call__.__get__(Value)  # a handle without a lane yet
@@ -525,16 +594,3 @@ def _leaf(data: float, grad: float, label: str, attributes: dict[str, Any]) -> V
     leaf.grad = grad
     leaf.__dict__.update(attributes)
     return leaf
-
-
-def _record_custom(data: Number, children: tuple[Value, ...], local_grads: tuple[Number, ...]) -> tuple[Tape, int]:
-    if children and not local_grads:
-        raise ShapeError("a Value with children needs local_grads, the derivative with respect to each, in their order")
-    if len(children) != len(local_grads):
-        raise ShapeError(f"{len(children)} children but {len(local_grads)} local_grads: give one for each child")
-    tape = children[0]._tape
-    operands = [child._node for child in children]
-    node: int = lib.mg_custom(tape._pointer, data, operands, local_grads, len(children))
-    if node == NONE:
-        tape._raise_status(next((child for child in children if child._tape is not tape), None))
-    return tape, node

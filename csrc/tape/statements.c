@@ -275,6 +275,35 @@ mg_id mg_largest(mg_tape *tape, size_t groups, size_t terms, const mg_view *x) {
     return record(tape, MG_LARGEST, (extent){groups, 1, terms}, (const mg_view *[2]){x, NULL});
 }
 
+/* Of a custom statement: they stand beside the operands. */
+static void write_partials(mg_tape *tape, mg_slot header, const double *partials) {
+    const mg_operands *x = &mg_statement_of(tape, header)->operand[0];
+    for (size_t k = 0; k < x->entries; k++) {
+        tape->partial[header + x->list / 2 + k / 2][k % 2] = partials[k];
+    }
+}
+
+mg_status mg_set_partials(mg_tape *tape, mg_id lane, const double *partials, size_t count) {
+    MG_INSIDE(tape);
+    mg_slot slot;
+    mg_status status = mg_enter(tape);
+    if (status != MG_OK) {
+        return status;
+    }
+    if (!mg_find(tape, lane, &slot)) {
+        return MG_STALE;
+    }
+    const mg_slot header = mg_head(tape, slot);
+    if (mg_code(tape, header) != MG_CUSTOM) {
+        return MG_OPERATION;
+    }
+    if (count != mg_statement_of(tape, header)->operand[0].entries) {
+        return MG_SHAPE;
+    }
+    write_partials(tape, header, partials);
+    return MG_OK;
+}
+
 mg_id mg_custom(mg_tape *tape, double value, const mg_id *operands, const double *partials, size_t count) {
     MG_INSIDE(tape);
     mg_slot from, operand;
@@ -295,10 +324,10 @@ mg_id mg_custom(mg_tape *tape, double value, const mg_id *operands, const double
     lay_out(tape, from, MG_CUSTOM, (extent){1, 1, count}, 1, count);
     mg_operands *x = &mg_statement_of(tape, from)->operand[0];
     *x = (mg_operands){.listing = MG_BY_TERM, .block = 1, .entries = (uint32_t)count, .list = (WORDS + 1) / 2 * 2};
-    for (size_t k = 0; k < count; k++) { /* the partials stand beside the operands */
+    for (size_t k = 0; k < count; k++) {
         mg_find(tape, operands[k], &mg_list_of(tape, from, x)[k]);
-        tape->partial[from + x->list / 2 + k / 2][k % 2] = partials[k];
     }
+    write_partials(tape, from, partials);
     tape->value[mg_first_lane(tape, from)] = value;
     mg_take(tape, from, slots_of(count) + 1);
     tape->clock++;

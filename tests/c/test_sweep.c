@@ -965,6 +965,21 @@ static void a_custom_statement_may_have_many_operands(void) {
     mg_tape_free(tape);
 }
 
+/* Other partials, before a sweep; only a custom statement has such, and as many as operands. */
+static void partials_of_a_custom_statement_can_be_set(void) {
+    mg_tape *tape = mg_tape_new();
+    mg_id a = mg_leaf(tape, 2), b = mg_leaf(tape, 3), operands[3] = {a, b, a}, product = mg_mul(tape, a, b);
+    const double none[3] = {0, 0, 0}, some[3] = {0.5, -2, 0.25};
+    mg_id y = mg_custom(tape, 42, operands, none, 3);
+    CHECK(mg_set_partials(tape, y, some, 2) == MG_SHAPE && mg_set_partials(tape, y, some, 4) == MG_SHAPE);
+    CHECK(mg_set_partials(tape, product, some, 2) == MG_OPERATION && mg_set_partials(tape, a, some, 0) == MG_OPERATION);
+    const mg_view both = {.first = a, .term = 1};
+    CHECK(mg_set_partials(tape, mg_sum(tape, 1, 1, 2, &both, NULL), some, 2) == MG_OPERATION);
+    CHECK(mg_set_partials(tape, y, some, 3) == MG_OK && mg_sweep(tape, y) == MG_OK);
+    CHECK(same_bits(mg_adjoint(tape, a), 0.75) && same_bits(mg_adjoint(tape, b), -2));
+    mg_tape_free(tape);
+}
+
 /* The course's Value(data, children, local_grads), which plain_node cannot be: more than two operands. */
 static void custom_statements_are_visited_in_order(void) {
     mg_tape *tape = mg_tape_new();
@@ -1025,6 +1040,7 @@ int main(void) {
     RUN(a_long_chain_does_not_overflow_the_stack);
     RUN(a_long_chain_of_spans_does_not_overflow_the_stack);
     RUN(a_custom_statement_may_have_many_operands);
+    RUN(partials_of_a_custom_statement_can_be_set);
     RUN(custom_statements_are_visited_in_order);
     RUN(infinities_and_nan_go_the_same_way);
     return verdict();

@@ -99,6 +99,7 @@ static void check_refused(mg_tape *tape, mg_id bad, mg_id good, mg_status expect
     WORKER_REFUSES(mg_write_adjoints(tape, bad, 1, numbers));
     WORKER_REFUSES(mg_clear_adjoints(tape, bad, RUN_LENGTH));
     WORKER_REFUSES(mg_lane_operands(tape, bad, operands, partials));
+    WORKER_REFUSES(mg_set_partials(tape, bad, numbers, 2));
 
     CHECK(numbers[0] == 1 && numbers[3] == 4); /* nothing was copied */
     for (size_t i = 0; i < sizeof m / sizeof *m; i++) {
