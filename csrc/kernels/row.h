@@ -8,9 +8,9 @@
  *     POW_IS_NEAR 1: pow is called only where its result may differ from the correctly rounded one
  *     POW, LOG, EXP, SQRT  of the C library, for REAL
  *
- * and its parts: row_products.h, sums of products, which is all matrix work; row_powers.h, what pow gives; row_optimizer.h,
- * the optimizers; row_rows.h, a plan's step at work; row_maps.h and row_sums.h, what every kind of step computes, forward
- * beside reverse; row_plan.h, all steps, and the additions to leaves.
+ * and its parts: row_products.h, sums of products, which is all matrix work; row_powers.h, what pow gives; row_exp.h, what
+ * exp gives; row_optimizer.h, the optimizers; row_rows.h, a plan's step at work; row_maps.h and row_sums.h, what every kind
+ * of step computes, forward beside reverse; row_plan.h, all steps, and the additions to leaves.
  */
 #define JOIN_(name, row) name##_##row
 #define JOIN(name, row) JOIN_(name, row)
@@ -30,6 +30,8 @@ typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligne
 #include "kernels/row_products.h"
 
 #include "kernels/row_powers.h"
+
+#include "kernels/row_exp.h"
 
 #include "kernels/row_optimizer.h"
 

@@ -2,37 +2,6 @@
  * what a scalar operation is.
  */
 
-/* e ** x at places from .. to - 1, and 0 at the others; false when one is too large for a float. */
-FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const REAL *x, REAL *out) {
-    bool fits = true;
-#if EXACT
-    memset(out, 0, from * sizeof *out);
-    memset(out + to, 0, (padded - to) * sizeof *out);
-    for (size_t t = from; t < to; t++) {
-        out[t] = EXP(x[t]);
-        fits = fits && !(out[t] > DBL_MAX);
-    }
-#else
-    /* 2 ** n * exp(r), |r| <= log(2) / 2, and the first terms of the series of exp(r): within 2e-7 of the true value */
-    for (size_t t = 0; t < padded; t++) {
-        REAL a = ((t >= from) & (t < to)) ? x[t] : 0;
-        a = a < -87 ? -87 : a; /* keeps a NaN */
-        a = a > 88 ? 88 : a;
-        REAL n = a * 0x1.715476p+0f + 0x1.8p23f; /* rounded to an integer, in the last bits */
-        BITS power;
-        memcpy(&power, &n, sizeof power);
-        n -= 0x1.8p23f;
-        REAL r = (a - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
-        REAL e = 1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
-        power = (BITS)(((uint32_t)power << 23) + 0x3f800000u);
-        REAL scale;
-        memcpy(&scale, &power, sizeof scale);
-        out[t] = ((t >= from) & (t < to)) ? e * scale : 0;
-    }
-#endif
-    return fits;
-}
-
 /* Of a power with the constant k: the value, and k * x ** (k - 1). */
 FOR_ROW static bool NAME(power_row)(const NAME(work) *w, size_t from, const REAL *x, REAL *out, REAL *partial) {
     const double k = w->step->constant;

@@ -12,10 +12,15 @@ FOR_ROW static inline __attribute__((always_inline)) double NAME(last_place)(dou
     return x * 0x1p-52;
 }
 
+/* Is hi + lo, with hi the nearest float, farther than `margin` units in the last place from the next middle? */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(off_middle)(double hi, double lo, double margin) {
+    double unit = NAME(last_place)(hi), middle = fabs(fabs(lo) - 0.5 * unit);
+    return (middle > margin * unit) & (hi != unit * 0x1p52);
+}
+
 /* Is hi surely what pow(x, -2) or a power near it gives when the true result is hi + lo, and hi the nearest float? */
 FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double x, double hi, double lo) {
-    double unit = NAME(last_place)(hi), middle = fabs(fabs(lo) - 0.5 * unit);
-    return (x >= 0x1p-50) & (x <= 0x1p50) & (middle > MARGIN * unit) & (hi != unit * 0x1p52);
+    return (x >= 0x1p-50) & (x <= 0x1p50) & NAME(off_middle)(hi, lo, MARGIN);
 }
 
 /* Is y = x * x surely what pow(x, 2) is? Small results are sure only where `wide`, a constant, asks for it: they are

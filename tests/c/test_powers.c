@@ -1,4 +1,5 @@
-/* The kernels' powers are those of this process's own pow, whichever of its variants the C library chose.
+/* The kernels' powers and exponentials are those of this process's own pow and exp, whichever of their variants the C
+ * library chose.
  *
  * With MICROGPT_TEST_POW=unfused in the environment, GLIBC_TUNABLES must have chosen glibc's variant without fused
  * multiply-add, and these tests fail where it did not.
@@ -34,6 +35,11 @@ static const volatile double INVERSE_ROOT[] = {
     0x1.6c0f690baa15p+16,  0x1.0c97b068c078bp+22, 0x1.19d07b6973777p-46, 0x1.af877b48da809p+14,
     0x1.9d013cbbfabdep-22, 0x1.47b4641d3f43fp+15, 0x1.9880f1adffcbep+14, 0x1.cc72d74bbd6e4p+6,
 };
+static const volatile double EXPONENTIAL[] = { /* likewise for exp: 0.007 to 0.009 units */
+    -0x1.b1f48222c6cc2p+4, -0x1.65f469673d78p+1,  -0x1.6907c1f01e36p+0,  -0x1.e8ec005cadad8p+3, -0x1.ead7fe04c3e58p+3,
+    -0x1.bc0024288a8eap+4, -0x1.902f2e1c01774p+3, -0x1.71d69ec97bfp-1,   -0x1.122d2750aa89ep+9, -0x1.4fe4ab9a93587p+9,
+    0x1.98e23c3461e98p+8,  0x1.3048b8f5100dep+8,  -0x1.f31717dfe7a8p+8,  -0x1.bfcc128a8398cp+8, -0x1.117a5e9b3d09fp+9,
+};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* What is the matter here: numbers with all digits, of all sizes from 2^low to 2^high. */
@@ -51,11 +57,12 @@ static void fill(double *x, size_t n, const volatile double *found, size_t count
 
 static int rounds(void) { return small_run() ? 2 : 100; }
 
-/* A row of kernels, with the two functions that only its batches use. */
+/* A row of kernels, with the functions that only its batches use. */
 typedef struct {
     const mg_kernels *kernels;
     void (*inverses)(size_t padded, size_t positions, const double *x, double *once, double *twice);
     void (*inverse_roots)(size_t padded, size_t positions, double *x, double *cubed);
+    bool (*exponentials)(size_t padded, size_t from, size_t to, const double *x, double *out);
 } powers_row;
 
 static powers_row row; /* that is being tested */
@@ -222,6 +229,77 @@ static void positions_that_are_not_there(void) {
     }
 }
 
+static bool same_exponentials(const double *x, const double *found, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        volatile double argument = x[i];
+        if (!same_number(found[i], exp(argument))) {
+            if (failures < MOST_REPORTS) {
+                printf("row %s: exp(%a) is %a, not %a\n", row.kernels->name, x[i], exp(argument), found[i]);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+/* As attention and the last softmax have them; all whose result is a normal number, and some more; of all sizes. */
+static void exponentials(void) {
+    static double x[MANY], y[MANY];
+    uint64_t state = 7;
+    for (int round = 0; round < 12 * rounds(); round++) {
+        for (size_t i = 0; i < MANY; i++) {
+            const double wide = random_between(&state, -745, 709);
+            const double any = random_number(&state, -60, 9) * (random_below(&state, 2) ? 1 : -1);
+            x[i] = round % 3 == 0 ? random_between(&state, -30, 0) : round % 3 == 1 ? wide : any;
+        }
+        for (size_t i = 0; i < COUNT(EXPONENTIAL); i++) {
+            x[i] = EXPONENTIAL[i];
+        }
+        CHECK(row.exponentials(MANY, 0, MANY, x, y));
+        CHECK(same_exponentials(x, y, MANY));
+    }
+}
+
+static void ends_of_exponentials(void) {
+    static const double END[] = {
+        0.0, -0.0, 5e-324, -5e-324, 0x1p-54, -0x1p-54, 0x1p-53, 0x1.8p-53, -0x1p-53, 700, -700, 0x1.5e00000000001p+9,
+        0x1.62e42fefa39efp+9, -0x1.6232bdd7abcd2p+9, -0x1.6232bdd7abcd3p+9, -744.44, -0x1.74910d52d3051p+9,
+        -0x1.74910d52d3052p+9, -746, -1e5, -1e300, -INFINITY, NAN, -0x1.62e42fefa39efp-1, 0x1.62e42fefa39efp-1, 1, -1,
+    };
+    static const double LARGE[] = {0x1.62e42fefa39fp+9, 710, 1e5, 1e300, INFINITY};
+    enum { ROOM = 32 };
+    double x[ROOM] = {0}, y[ROOM];
+    memcpy(x, END, sizeof END);
+    CHECK(row.exponentials(ROOM, 0, ROOM, x, y) && same_exponentials(x, y, ROOM));
+    for (size_t i = 0; i < COUNT(LARGE); i++) {
+        const size_t at = 7 * i % ROOM;
+        x[at] = LARGE[i];
+        CHECK(!row.exponentials(ROOM, 0, ROOM, x, y));
+        CHECK(row.exponentials(ROOM, at + 1, ROOM, x, y)); /* what is not there is not looked at */
+        x[at] = 0;
+    }
+}
+
+static void exponentials_that_are_not_there(void) {
+    enum { ROOM = 18 * MG_CHUNK };
+    static double x[ROOM], y[ROOM];
+    uint64_t state = 8;
+    for (size_t padded = MG_CHUNK; padded <= ROOM; padded += padded < 2 * MG_CHUNK ? MG_CHUNK : 7 * MG_CHUNK) {
+        for (size_t from = 0; from <= padded; from++) {
+            for (size_t to = from; to <= padded; to++) {
+                for (size_t i = 0; i < padded; i++) {
+                    x[i] = i >= from && i < to ? random_between(&state, -9, 9) : i % 2 ? 1e9 : (double)NAN;
+                    y[i] = 3;
+                }
+                CHECK(row.exponentials(padded, from, to, x, y) && same_exponentials(x + from, y + from, to - from));
+                for (size_t i = 0; i < padded; i++) {
+                    CHECK((i >= from && i < to) || same_bits(y[i], 0));
+                }
+            }
+        }
+    }
+}
+
 #if defined(__x86_64__) && defined(__GLIBC__)
 /* For the root, glibc's variants differ here: with fused multiply-add it is the correctly rounded one. */
 static void the_variant_is_the_one_asked_for(void) {
@@ -243,8 +321,11 @@ static void run_row(powers_row tested) {
     RUN(inverses);
     RUN(inverse_roots);
     RUN(positions_that_are_not_there);
+    RUN(exponentials);
+    RUN(ends_of_exponentials);
+    RUN(exponentials_that_are_not_there);
 }
-#define RUN_ROW(name) run_row((powers_row){&row_##name, inverses_##name, inverse_roots_##name})
+#define RUN_ROW(name) run_row((powers_row){&row_##name, inverses_##name, inverse_roots_##name, exp_row_##name})
 
 int main(void) {
 #if defined(__x86_64__) && defined(__GLIBC__)
