@@ -1,4 +1,4 @@
-"""A language model with a fixed context, after makemore: the embeddings of three letters, one after the other, an MLP.
+"""A language model with a fixed context, after makemore and Bengio et al. (2003): an MLP over three letters.
 
 python examples/makemore.py [STEPS]
 

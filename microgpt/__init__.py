@@ -43,7 +43,7 @@ from .sampling import next_probabilities, sample
 from .saving import Saved, load, resume, save
 from .tape import Tape, default_tape
 from .tokenizer import Tokenizer
-from .training import Model, Step, Training, train
+from .training import Model, Step, Trainable, Training, train
 from .value import Value
 from .vector import Index, Matrix, Vector
 
@@ -81,6 +81,7 @@ __all__ = [
     "Tape",
     "TapeError",
     "Tokenizer",
+    "Trainable",
     "Training",
     "Value",
     "Vector",

@@ -73,7 +73,7 @@ def softmax(logits: Vector) -> Vector:
 
 
 def rmsnorm(x: Vector) -> Vector:
-    """x as long as the root of its number of lanes: their squares have the mean 1.
+    """x as long as the root of its number of lanes: their squares have the mean 1 (Zhang and Sennrich, 2019).
 
     scale = (sum(xi * xi for xi in x) / len(x) + 1e-5) ** -0.5; [xi * scale for xi in x].
     """
@@ -83,7 +83,8 @@ def rmsnorm(x: Vector) -> Vector:
 
 
 def layernorm(x: Vector, gain: Vector, bias: Vector) -> Vector:
-    """Mean 0 and variance 1, then a gain and a bias for each lane: three vectors of one length, otherwise ShapeError.
+    """Mean 0 and variance 1, then a gain and a bias for each lane (Ba, Kiros and Hinton, 2016): three vectors of one
+    length, otherwise ShapeError.
 
     mean = sum(x) / len(x); centred = [xi - mean for xi in x]; variance = sum(ci * ci for ci in centred) / len(x);
     scale = (variance + 1e-5) ** -0.5; [ci * scale * gi + bi for ci, gi, bi in zip(centred, gain, bias)].
@@ -103,25 +104,27 @@ def relu(x: Vector) -> Vector:
 
 
 def relu_squared(x: Vector) -> Vector:
-    """[xi.relu() ** 2 for xi in x]."""
+    """[xi.relu() ** 2 for xi in x] (So et al., 2021)."""
     expect("relu_squared", Vector, x)
     return x.relu() ** 2
 
 
 def gelu(x: Vector) -> Vector:
-    """[xi * 0.5 * (((xi + xi ** 3 * 0.044715) * math.sqrt(2 / math.pi)).tanh() + 1) for xi in x]."""
+    """[xi * 0.5 * (((xi + xi ** 3 * 0.044715) * math.sqrt(2 / math.pi)).tanh() + 1) for xi in x]: the form with tanh,
+    as GPT-2 has it (Hendrycks and Gimpel, 2016)."""
     expect("gelu", Vector, x)
     return x * 0.5 * (((x + x**3 * 0.044715) * math.sqrt(2 / math.pi)).tanh() + 1)
 
 
 def silu(x: Vector) -> Vector:
-    """[xi * xi.sigmoid() for xi in x]."""
+    """[xi * xi.sigmoid() for xi in x] (Elfwing et al., 2017)."""
     expect("silu", Vector, x)
     return x * x.sigmoid()
 
 
 def attention(q: Vector, keys: Sequence[Vector], values: Sequence[Vector], n_head: int) -> Vector:
-    """Multi-head attention of the query q to all keys, weighing all values; all have len(q) lanes, split into heads.
+    """Multi-head attention of the query q to all keys, weighing all values; all have len(q) lanes, split into heads
+    (Vaswani et al., 2017).
 
     For each head, with its slices of q, keys and values:
     logits = [sum(q[j] * k[j] for j in range(head_dim)) / head_dim ** 0.5 for k in keys]; weights = softmax(logits);

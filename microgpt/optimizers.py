@@ -35,8 +35,9 @@ class OptimizerState(NamedTuple):
 class Optimizer:
     """The optimizer that a configuration names, on parameters of one tape.
 
-    config.optimizer is `adam`, with bias correction; `adamw`, which first takes learning_rate * weight_decay of each
-    parameter away; or `sgd`, with momentum. csrc/microgpt.h has them operation by operation. The state may be read and
+    config.optimizer is `adam`, with bias correction (Kingma and Ba, 2014); `adamw`, which first takes learning_rate *
+    weight_decay of each parameter away (Loshchilov and Hutter, 2017); or `sgd`, with momentum (Polyak, 1964).
+    csrc/microgpt.h has them operation by operation. The state may be read and
     written. ShapeError for no parameters, or for those of two tapes.
     """
 

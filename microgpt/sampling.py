@@ -93,10 +93,10 @@ def sample(
     """Yields `count` documents, each from BOS and the prompt until BOS comes again or the block is full.
 
     `count` and `temperature` are the configuration's where they are not given. A temperature of 0 takes the likeliest
-    token each time. Only the `top_k` likeliest tokens, and only the fewest that have a probability of `top_p` together,
-    are drawn from. Makes one draw, `rng.choices` over the probabilities, a token, and none at temperature 0. With
-    `replay` every position is recorded once and replayed in C; without, or when the model computes with scalar Values,
-    every token records anew.
+    token each time. Only the `top_k` likeliest tokens (Fan, Lewis and Dauphin, 2018), and only the fewest that have a
+    probability of `top_p` together (Holtzman et al., 2019), are drawn from. Makes one draw, `rng.choices` over the
+    probabilities, a token, and none at temperature 0. With `replay` every position is recorded once and replayed in C;
+    without, or when the model computes with scalar Values, every token records anew.
 
     ConfigError for a setting that cannot work, DataError for a prompt that has an unseen character or fills the block.
     DivergedError when the parameters are so large, or no numbers, that there are no probabilities.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -46,9 +46,8 @@ def run_python(block: Block, path: Path, names: dict[str, Any]) -> str:
 
 def run_command(command: str) -> str:
     """Run a command line with this Python as `python`; what it prints."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path}
-    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+    words = [sys.executable if word == "python" else word for word in shlex.split(command)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stdout
 
