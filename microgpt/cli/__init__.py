@@ -7,6 +7,7 @@
     train.py       the commands, a file each: their options where they have few, and what they do
     sample.py
     evaluate.py
+    report.py
     graph.py
 
 Only these files and terminal.py print.

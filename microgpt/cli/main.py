@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..errors import ConfigError, MicrogptError
 from ..terminal import complain, flush
-from . import evaluate, graph, sample, train
+from . import evaluate, graph, report, sample, train
 from .options import as_options
 from .parsing import COMMANDS, UsageError, parse, suggestion
 
@@ -24,7 +24,7 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace, /) -> int: ...
 
 
-MODULES: dict[str, Command] = {"train": train, "sample": sample, "eval": evaluate, "graph": graph}
+MODULES: dict[str, Command] = {"train": train, "sample": sample, "eval": evaluate, "report": report, "graph": graph}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

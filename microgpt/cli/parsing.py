@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a model and print samples: what is done without a command",
     "sample": "print samples of a model that was kept",
     "eval": "print the mean loss of documents",
+    "report": "write one page that shows a run",
     "graph": "draw the graph of an expression, with its gradients",
 }
 

@@ -1,0 +1,492 @@
+"""microgpt.report: what is shown is what the model computed, and whatever stands in a file can only be shown."""
+
+import base64
+import hashlib
+import json
+import math
+import os
+import random
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pytest
+
+from microgpt import (
+    GPT,
+    PRESETS,
+    SCALARS,
+    Config,
+    DataError,
+    Saved,
+    ShapeError,
+    Tokenizer,
+    Vector,
+    functions,
+    initial_parameters,
+    next_probabilities,
+    save,
+)
+from microgpt.cli import main
+from microgpt.report import collect, figures, page
+from microgpt.report.collect import label, legible
+from microgpt.report.forward import AFTER, BEFORE, LAYER, Watch, heads, read_text, stage_names
+from microgpt.report.payload import pack
+from microgpt.report.principal import principal_plane
+from microgpt.report.run_log import read_log, thin
+from microgpt.report.svg import clean, heat, ticks
+
+from .bits import bits
+
+DOCS = ["ab", "bà", "abc", "caab", "aa", "cb", "bbb", "acà"]
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "\"'&<>`$data{{}}",
+    "\u202e\u05d0\t\u0301\u200d\x1b\x07b",
+    "]]>--!>",
+    "𝒳🙂",
+]
+SMALL = Config(n_embd=8, n_head=2, n_layer=2, block_size=6, steps=9, samples=3, std=0.3, zero_output=False)
+LIMIT = 2_000_000
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs.txt").write_text("".join(f"{doc}\n" for doc in DOCS), encoding="utf-8")
+    (tmp_path / "hostile.txt").write_text("".join(f"{doc}\n" for doc in HOSTILE), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs main() in this process: its exit status, and what it wrote to both outputs."""
+
+    def run(*arguments):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def untrained(config=SMALL, docs=DOCS, scale=1.0):
+    tokenizer, rng = Tokenizer(docs), random.Random(3)
+    state_dict = initial_parameters(config, tokenizer.vocab_size, rng)
+    for w in state_dict.values():
+        w.data = [x * scale for x in w.data]
+    return Saved(GPT(config, state_dict), tokenizer, rng=rng)
+
+
+class Page(HTMLParser):
+    """The elements of a page, its texts, and whether every element is closed."""
+
+    VOID = frozenset({"meta", "link", "br", "hr"})
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.texts, self.open, self.scripts = [], [], [], {}
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("script", "style"):
+            self.scripts[self.open[-1], self.elements[-1][1].get("type")] = data
+        else:
+            self.texts.append(data)
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+# ---- the forward pass
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu_squared"])
+def test_it_is_the_model_that_is_read(activation):
+    """Every vector is the one that the model's own forward computes: the same bits, under the names of the table."""
+    saved = untrained(replace(SMALL, activation=activation))
+    text = read_text(saved, "abc", [0.5, 1.0])
+    tokens = saved.tokenizer.encode("abc")
+    assert [(p.token, p.target) for p in text.positions] == list(pairwise(tokens))
+    assert bits(text.loss) == bits(saved.model.loss(tokens).data)
+    for operations in (functions, SCALARS):
+        model = GPT(saved.model.config, saved.model.state_dict, operations)
+        keys, values = model.empty_cache(), model.empty_cache()
+        for place, position in enumerate(text.positions):
+            logits = model.gpt(tokens[place], place, keys, values)
+            named = dict(zip(stage_names(2), position.stages))
+            assert len(named) == len(position.stages) == 2 + 2 * len(LAYER) + 1
+            numbers = operations.data
+            assert list(map(bits, named["logits"])) == list(map(bits, numbers(logits)))
+            probs = numbers(operations.softmax(logits))
+            assert list(map(bits, position.probabilities)) == list(map(bits, probs))
+            assert list(map(bits, position.tempered[1])) == list(map(bits, probs))
+            for layer in (0, 1):
+                for name, cache in (("k", keys), ("v", values)):
+                    own = numbers(cache[layer][place])
+                    assert list(map(bits, named[f"layer{layer}.{name}"])) == list(map(bits, own))
+    half = next_probabilities(saved.model, saved.tokenizer, "ab", 0.5)
+    assert list(half.values()) == text.positions[2].tempered[0]
+
+
+def test_operations_of_the_table():
+    """The names of the vectors belong to the operations that make them."""
+    saved, watch = untrained(), Watch()
+    model = GPT(SMALL, saved.model.state_dict, watch)
+    model.gpt(0, 0, model.empty_cache(), model.empty_cache())
+    table = [*BEFORE, *LAYER, *LAYER, *AFTER]
+    assert [operation for operation, _ in watch.noted] == [operation for _, operation in table]
+
+
+def test_attention_weights():
+    """They are the softmax of the scaled products of q and keys, head by head, to the last bit."""
+    saved = untrained()
+    text = read_text(saved, "caab", [])
+    names = stage_names(2)
+    for layer in (0, 1):
+        keys = []
+        for position in text.positions:
+            named = dict(zip(names, position.stages))
+            q, size = named[f"layer{layer}.q"], 4
+            keys.append(named[f"layer{layer}.k"])
+            for head, weights in enumerate(heads(named[f"layer{layer}.attention"], 2)):
+                part = slice(head * size, (head + 1) * size)
+                logits = [sum(a * b for a, b in zip(q[part], k[part])) * (size**0.5) ** -1 for k in keys]
+                exps = [math.exp(x + -max(logits)) for x in logits]
+                inverse = sum(exps) ** -1
+                assert list(map(bits, weights)) == [bits(e * inverse) for e in exps]
+    x, y = Vector([1.0, 2.0]), Vector([1.0, 2.0, 3.0])
+    for wrong in (
+        lambda: functions.attention_weights(x, [], 1),
+        lambda: functions.attention_weights(y, [y], 2),
+        lambda: functions.attention_weights(x, [y], 1),
+        lambda: functions.weighed(x, [x], 1),
+        lambda: functions.weighed(x, [y], 2),
+        lambda: functions.weighed(x, [], 1),
+        lambda: functions.attention(x, [x], [x, x], 1),
+    ):
+        with pytest.raises(ShapeError):
+            wrong()
+
+
+def test_texts():
+    """The empty text, one that fills the block, one beyond it; a letter that was not seen."""
+    saved = untrained()
+    assert [len(read_text(saved, text, []).positions) for text in ("", "abcab", "abcabc", "abcabcabc")] == [1, 6, 6, 6]
+    assert [read_text(saved, "abcabcabc"[:n], []).cut for n in range(10)] == [0, 0, 0, 0, 0, 0, 0, 1, 2, 3]
+    whole = read_text(saved, "abcabcab", [])
+    assert (whole.text, bits(whole.loss)) == (
+        "abcabc",
+        bits(saved.model.loss(saved.tokenizer.encode("abcabcab")).data),
+    )
+    with pytest.raises(DataError, match="'é'"):
+        read_text(saved, "aé", [])
+
+
+def test_a_letter_without_probability():
+    """A loss that is no number is None, and can be drawn."""
+    saved = untrained(scale=400.0)
+    save("m.safetensors", saved)
+    report = collect("m.safetensors", ["abc"], with_speed=False)
+    assert None in [position.loss for text in report.texts for position in text.positions]
+    assert report.texts[0].loss is None
+    json.dumps(report.as_json(), allow_nan=False)
+    Page(page(report))
+    figures(report)
+
+
+# ---- the log
+
+
+def test_thin():
+    """Lowest, mean and highest of equal parts; nothing is left out, and nothing made up."""
+    losses = [float(i % 7) for i in range(1000)]
+    parts = thin(range(1, 1001), losses, 300)
+    assert len(parts) == 250
+    assert (parts[0].first, parts[0].last, parts[-1].last) == (1, 4, 1000)
+    assert [b.first for b in parts[1:]] == [a.last + 1 for a in parts[:-1]]
+    assert (parts[1].low, parts[1].mean, parts[1].high) == (0.0, 3.75, 6.0)
+    assert [p.mean for p in thin([1, 2, 3], [3.0, 2.0, 1.0], 300)] == [3.0, 2.0, 1.0]
+    assert thin([], [], 300) == []
+
+
+def test_log_of_any_form(directory):
+    """What is no event of a run is counted and left out; what lies beyond the model's step is not of it."""
+    lines = [
+        '{"event": "run", "docs": 8, "vocab": "<b>", "params": true, "preset": "course"}',
+        '{"event": "sample", "step": 0, "index": 1, "text": "zz"}',
+        '{"event": "step", "step": 1, "loss": 3.5}',
+        '{"event": "step", "step": 2, "loss": NaN}',
+        '{"event": "step", "step": 2, "loss": "<script>"}',
+        '{"event": "step", "step": true, "loss": 1.0}',
+        '{"event": "step", "step": 1, "loss": 9.0}',
+        "[1, 2]",
+        "{" * 100000,
+        '{"event": "step", "step": 3, "loss": 2.5}',
+        '{"event": "validation", "step": 3, "loss": 2.25}',
+        '{"event": "sample", "step": 3, "index": 1, "text": 5}',
+        '{"event": "sample", "step": 3, "index": 1, "text": "ab"}',
+        '{"event": "step", "step": 4, "loss": 1.5}',
+        '{"event": "sample", "index": 1, "text": "end"}',
+        '{"event": "st',
+    ]
+    (directory / "log.jsonl").write_bytes("\n".join(lines).encode() + b"\xff\xfe")
+    log = read_log("log.jsonl", 3)
+    assert log.run == {"docs": 8, "preset": "course"}
+    assert [(part.first, part.mean) for part in log.band] == [(1, 3.5), (3, 2.5)]
+    assert log.validation == [(3, 2.25)]
+    assert [(glance.step, glance.texts) for glance in log.glances] == [(0, ["zz"]), (3, ["ab"])]
+    assert (log.samples, log.complete, log.unread > 0) == ([], False, True)
+    assert read_log("log.jsonl", 9).samples == ["end"]
+
+
+# ---- the embedding table
+
+
+def test_principal_plane():
+    """The directions in which the rows differ most, the same ones each time."""
+    plane = principal_plane([[3.0, 0.0, 5.0], [-3.0, 0.0, 5.0], [0.0, 1.0, 5.0], [0.0, -1.0, 5.0]])
+    assert plane.shares == pytest.approx((0.9, 0.1))
+    assert [x for point in plane.points for x in point] == pytest.approx([3, 0, -3, 0, 0, 1, 0, -1], abs=1e-9)
+    assert principal_plane([[1.0, 2.0]] * 3).points == [(0.0, 0.0)] * 3
+    assert principal_plane([[1.0], [3.0]]).points == [(-1.0, 0.0), (1.0, 0.0)]
+    assert principal_plane([[1e-200, 0.0], [0.0, 1e-200]]).shares[0] == pytest.approx(1)
+
+
+def test_principal_plane_is_numpys():
+    numpy = pytest.importorskip("numpy")
+    rng = random.Random(5)
+    rows = [[rng.gauss(0, 1 + j) for j in range(12)] for _ in range(40)]
+    plane = principal_plane(rows)
+    centred = numpy.array(rows) - numpy.mean(rows, axis=0)
+    _, sizes, axes = numpy.linalg.svd(centred, full_matrices=False)
+    assert plane.shares == pytest.approx(tuple((sizes**2 / sum(sizes**2))[:2]))
+    for i in (0, 1):
+        expected = centred @ axes[i]
+        ours = numpy.array([point[i] for point in plane.points])
+        assert min(abs(ours - expected).max(), abs(ours + expected).max()) < 1e-4
+
+
+# ---- figures and the page
+
+
+def test_labels():
+    """Every character is seen: marks on a circle, signs for white space, numbers for what has no form."""
+    assert [label(c) for c in "a <\u0301\u202e\x07\t\u3000"] == [
+        "a",
+        "␣",
+        "<",
+        "◌\u0301",
+        "U+202E",
+        "U+0007",
+        "⇥",
+        "U+3000",
+    ]
+    assert legible("a b\u202ec\x00") == "a b⟨U+202E⟩c⟨U+0000⟩"
+    assert clean("<a\x00&\"'\ufffe>") == "&lt;a\ufffd&amp;&quot;&#x27;\ufffd&gt;"
+
+
+def test_heat():
+    """Cells of one shade are one path, neighbours one piece; nothing is drawn for 0."""
+    assert heat([[0.0, 0.0]], 5, 1.0) == ""
+    drawn = heat([[1.0, 1.0, -0.5], [1.0, 0.0, 9.0]], 5, 1.0)
+    assert 'class="plus" fill-opacity="1" d="M0 0h2v1h-2zM0 1h1v1h-1zM2 1h1v1h-1z"' in drawn
+    assert 'class="minus" fill-opacity="0.5" d="M2 0h1v1h-1z"' in drawn
+    assert heat([[1.0]], 5, 0.0) == ""
+
+
+def test_ticks():
+    assert ticks(0, 10, 5) == [0, 2, 4, 6, 8, 10]
+    assert ticks(1.7, 3.4, 4) == [2.0, 2.5, 3.0]
+    assert ticks(1, 1, 4) == [1]
+
+
+def test_pack():
+    """Two digits a number, to one part in 2047 of the largest."""
+    assert pack([1.0, -1.0, 0.0, 0.5]) == "1 //ABgAv/"[:2] + pack([1.0, -1.0, 0.0, 0.5])[2:]
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    limit, packed = pack([0.3, -0.2, 0.0, 0.001]).split(" ")
+    found = [
+        (digits.index(a) * 64 + digits.index(b) - 2048) / 2047 * float(limit) for a, b in zip(packed[::2], packed[1::2])
+    ]
+    assert found == pytest.approx([0.3, -0.2, 0.0, 0.001], abs=0.3 / 4000)
+    assert pack([0.0, 0.0]) == "0 gAgA"
+
+
+@pytest.fixture
+def trained(run):
+    """A kept run of hostile texts."""
+    options = "--n-embd 8 --n-head 2 --n-layer 2 --block-size 12 --steps 30 --std 0.3 --samples 4 --val-fraction 0.2"
+    assert run("--data", "hostile.txt", *options.split(), "--out", "run", "--seed", 1)[0] == 0
+    return "run"
+
+
+def test_page(trained):
+    """One page that needs nothing else: its policy allows its own script and style alone, every element is closed,
+    every figure has a title, and every section something in it."""
+    report = collect(trained, [HOSTILE[0], HOSTILE[2]])
+    html = page(report)
+    found = Page(html)
+    assert len(html.encode()) < LIMIT
+    assert not re.search(r"(?:src|href|action|data|poster)\s*=\s*[\"']?(?!#)[^\"'>]*//|url\(|@import", html)
+    assert all(attributes["href"].startswith("#") for attributes in found.of("a"))
+    assert [tag for tag, _ in found.elements if tag in ("img", "link", "iframe", "object", "form", "base")] == []
+    assert [attributes.get("type") for attributes in found.of("script")] == ["application/json", None]
+    assert not any(name.startswith("on") or name == "style" for _, a in found.elements for name in a)
+    policy = found.of("meta")[1]["content"]
+    assert policy.startswith("default-src 'none'")
+    for kind in ("script", "style"):
+        source = found.scripts[kind, None]
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert len(found.of("svg")) == html.count("<title>") - 1
+    identities = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
+    assert len(set(identities)) == len(identities)
+    for attributes in found.of("a"):
+        assert attributes["href"][1:] in identities
+    data = json.loads(found.scripts["script", "application/json"])
+    assert data["labels"] == report.labels
+    assert len(data["texts"]) == 2
+    assert legible(HOSTILE[2]) in "".join(found.texts)
+    assert not any("\u202e" in text for text in found.texts)
+    for needed in (
+        "validation loss",
+        "step 30",
+        "layer 1, head 1",
+        "U+202E",
+        "relu_squared",
+        "tokens sampled a second",
+    ):
+        assert needed in "".join(found.texts)
+
+
+def test_figures(trained, run, directory):
+    """The figures as SVG, well formed, with all the page's numbers in one JSON, to the last bit."""
+    status, out, err = run(
+        "report", trained, "-o", "p.html", "--figures", "figures", "--text", HOSTILE[2], "--no-speed"
+    )
+    assert (status, err) == (0, "")
+    assert "p.html" in out
+    names = sorted(os.listdir("figures"))
+    assert names == sorted(
+        ["attention-1.svg", "embedding.svg", "loss.svg", "next-1.svg", "report.json", "samples.svg", "weights.svg"]
+    )
+    for name in names:
+        if name.endswith(".svg"):
+            root = ElementTree.parse(directory / "figures" / name).getroot()
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+            assert root.find("{http://www.w3.org/2000/svg}title").text
+            assert "var(--" not in (directory / "figures" / name).read_text(encoding="utf-8")
+    numbers = json.loads((directory / "figures" / "report.json").read_text(encoding="utf-8"))
+    report = collect(trained, [HOSTILE[2]], with_speed=False)
+    assert numbers == json.loads(json.dumps(report.as_json()))
+    log = [json.loads(line) for line in (directory / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [event["loss"] for event in log if event["event"] == "step"]
+    assert [part["mean"] for part in numbers["log"]["band"]] == losses
+    assert numbers["log"]["validation"][-1] == [30, [e["loss"] for e in log if e["event"] == "validation"][-1]]
+    assert numbers["samples"] == [e["text"] for e in log if e["event"] == "sample" and "step" not in e]
+    assert numbers["config"]["val_fraction"] == 0.2
+
+
+def test_same_again(trained, run, directory):
+    """A report changes nothing in the run, and without the speed it is the same bytes each time."""
+    before = {name: (directory / "run" / name).read_bytes() for name in os.listdir("run")}
+    assert run("report", trained, "--no-speed") == (0, "report: run.html\n", "")
+    first = (directory / "run.html").read_bytes()
+    assert run("report", trained + os.sep, "--no-speed", "-o", "again.html")[0] == 0
+    assert (directory / "again.html").read_bytes() == first
+    assert {name: (directory / "run" / name).read_bytes() for name in os.listdir("run")} == before
+
+
+@pytest.mark.parametrize("with_optimizer", [False, True])
+def test_model_alone(run, directory, with_optimizer):
+    """Of a model without a log there is all that a model has, and a word about the rest."""
+    options = "--n-embd 4 --n-head 2 --block-size 4 --steps 9 --samples 3 --std 0.3 --data docs.txt --out run"
+    run(*options.split())
+    if with_optimizer:
+        os.rename("run/model.safetensors", "m.safetensors")
+    else:
+        save("m.safetensors", untrained())
+    report = collect("m.safetensors")
+    assert report.log is None
+    assert report.sampled_now
+    assert len(report.samples) == report.config["samples"]
+    assert "no log" in report.missing[0]
+    assert report.speed.training_steps > 0
+    text = "".join(Page(page(report)).texts)
+    assert "there is no curve" in text
+    assert report.missing[0] in text
+    assert "loss.svg" not in figures(report)
+    assert run("report", "m.safetensors", "--no-speed")[:2] == (0, "report: m.html\n")
+    os.makedirs("alone")
+    os.rename("m.safetensors", "alone/model.safetensors")
+    assert "log.jsonl" in collect("alone", with_speed=False).missing[0]
+
+
+def test_stopped_run(run, directory):
+    """A run that was stopped before its end, or at once, is shown as far as it came."""
+    options = "--n-embd 4 --n-head 2 --block-size 4 --steps 9 --samples 3 --std 0.3 --data docs.txt"
+    run(*options.split(), "--out", "run", "--stop-after", 4)
+    report = collect("run", with_speed=False)
+    assert (report.step, report.log.steps, report.sampled_now, report.log.complete) == (4, 4, True, False)
+    assert [glance.step for glance in report.log.glances] == [0, 1, 2, 3, 4]
+    Page(page(report))
+    run(*options.replace("--steps 9", "--steps 0").split(), "--out", "none")
+    Page(page(collect("none")))
+    run(*options.replace("--steps 9", "--steps 1").split(), "--out", "one")
+    Page(page(collect("one")))
+
+
+def test_large(directory):
+    """A log of 100,000 steps, and models of many heads, letters or characters, give a page below 2 MB."""
+    steps = (f'{{"event": "step", "step": {i}, "loss": {2 + (i * 7919 % 1000) / 999}}}\n' for i in range(1, 100_001))
+    (directory / "log.jsonl").write_text("".join(steps))
+    log = read_log("log.jsonl", 100_000)
+    assert (log.steps, len(log.band), len(log.line)) == (100_000, 300, 60)
+    docs = ["".join(chr(0x4E00 + i) for i in range(j, j + 300)) for j in (0, 300)]
+    wide = Config(n_embd=96, n_head=12, n_layer=6, block_size=128, zero_output=False, samples=2, steps=1)
+    long = replace(PRESETS["gist"], block_size=1024, samples=1)
+    for name, config, texts in (("wide", wide, DOCS), ("long", long, docs)):
+        saved = untrained(config, texts)
+        save(f"{name}.safetensors", saved)
+        report = collect(f"{name}.safetensors", ["".join(texts)[: config.block_size], texts[0]], with_speed=False)
+        html = page(replace(report, log=log))
+        assert len(html.encode()) < LIMIT
+        assert "letters" in html
+
+
+def test_refused(run, directory):
+    """One line that names what was wrong, status 2, and nothing written."""
+    options = "--n-embd 4 --n-head 2 --block-size 4 --steps 2 --samples 1 --data docs.txt --out run"
+    run(*options.split())
+    before = sorted(os.listdir())
+    for words, named in {
+        "report": "DIR",
+        "report nowhere": "nowhere",
+        "report docs.txt": "docs.txt is cut short",
+        "report run --text xyz": "'x'",
+        "report run -o run": "run is a directory",
+        "report run -o nowhere/page.html": "nowhere/page.html",
+        "report run --figure out": "is it --figures?",
+    }.items():
+        status, out, err = run(*words.split())
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        assert named in err
+    assert sorted(os.listdir()) == before
