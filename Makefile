@@ -43,12 +43,15 @@ docs: install ## the API reference from the docstrings, in docs/_build; a warnin
 asan: ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(MAKE) --no-print-directory -C tests/c asan
 
-.PHONY: asan-python tsan tsan-python
+.PHONY: asan-python tsan tsan-python fuzz
 asan-python: install ## Python tests on a core with these sanitizers, which also looks for leaks of the core
 	$(call sanitized,asan,address$(comma)undefined -fno-sanitize-recover=all,libasan.so libubsan.so,$(ASAN_TESTS))
 
 tsan: ## the C tests that use threads under ThreadSanitizer
 	$(MAKE) --no-print-directory -C tests/c tsan
+
+fuzz: ## calls of the C core that a fuzzer chooses, for SECONDS (60), with clang
+	$(MAKE) --no-print-directory -C tests/c fuzz
 
 tsan-python: install ## the Python tests that use threads, on a core with ThreadSanitizer
 	$(call sanitized,tsan,thread,libtsan.so,$(TSAN_TESTS))

@@ -44,7 +44,7 @@ static inline mg_statement *mg_statement_of(const mg_tape *tape, mg_slot header)
     return (mg_statement *)(void *)tape->operand[header];
 }
 static inline mg_slot *mg_list_of(const mg_tape *tape, mg_slot header, const mg_operands *operands) {
-    return tape->operand[header] + operands->list;
+    return (mg_slot *)(void *)&tape->operand[header] + operands->list; /* the words run on from slot to slot */
 }
 static inline uint64_t mg_recorded(const mg_tape *tape, mg_slot header) {
     const mg_statement *statement = mg_statement_of(tape, header);

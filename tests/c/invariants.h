@@ -1,0 +1,270 @@
+/* invariants.h: walks a whole tape, program or plan, and asserts what the headers of the core state as invariants.
+ *
+ * Each function returns NULL, or the first statement that does not hold. They read the core's own structures, and
+ * change nothing; call them between calls of the core, from any thread while no other uses the tape. They cost as much
+ * as the tape is long, so they are for tests.
+ */
+#ifndef INVARIANTS_H
+#define INVARIANTS_H
+
+#include "programs/plan.h"
+#include "tape/operations.h"
+#include "tape/statements.h"
+#include "tape/sweep.h"
+#include "tape/tape.h"
+
+#include <stdlib.h>
+
+#define MUST(condition, words) \
+    do {                       \
+        if (!(condition)) {    \
+            return words;      \
+        }                      \
+    } while (0)
+
+static inline bool is_used(const mg_tape *tape, size_t slot) {
+    const size_t p = slot / MG_PAGE;
+    return p < tape->page_count && tape->pages[p].serial != 0 && slot % MG_PAGE < tape->pages[p].used;
+}
+
+/* Are n slots from `first` in use, in pages that were opened together? */
+static inline bool is_run(const mg_tape *tape, size_t first, size_t n) {
+    for (size_t s = first; s < first + n; s++) {
+        if (!is_used(tape, s) || tape->pages[s / MG_PAGE].serial !=
+                                     tape->pages[first / MG_PAGE].serial + (s / MG_PAGE - first / MG_PAGE)) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+/* An operand is a lane, recorded before what reads it. */
+static inline bool is_operand(const mg_tape *tape, mg_slot operand, mg_slot reader) {
+    return is_used(tape, operand) && mg_is_lane(mg_code(tape, operand)) &&
+           mg_id_of(tape, operand) < mg_id_of(tape, reader);
+}
+
+static inline const char *broken_pages(const mg_tape *tape) {
+    size_t in_use = 0, entries = 0;
+    for (size_t p = 0; p < tape->page_count; p++) {
+        const mg_page *page = &tape->pages[p];
+        uint32_t found;
+        if (page->serial == 0) {
+            MUST(p >= tape->first_free, "no page below first_free is free");
+            continue;
+        }
+        in_use++;
+        MUST(page->serial < mg_next_serial(), "a serial was given out before");
+        MUST(mg_look_up(tape, page->serial, &found) && found == p, "the directory has every page in use");
+        MUST(page->used > 0 && page->used <= MG_PAGE, "a page in use has 1 to MG_PAGE slots");
+        MUST(page->whole <= page->written && page->computed <= page->written && page->written <= tape->clock,
+             "a time of writing is one that was");
+    }
+    for (size_t e = 0; e < tape->directory_size; e++) {
+        entries += tape->directory[e].serial != 0;
+    }
+    MUST(entries == in_use, "the directory has nothing but pages in use");
+    MUST((tape->directory_size & (tape->directory_size - 1)) == 0, "the directory's size is a power of two");
+    MUST(2 * tape->page_count <= tape->directory_size, "the directory is at most half full");
+    MUST(tape->first_free <= tape->page_count, "first_free is a page, or the next");
+    MUST(!tape->open || (tape->current < tape->page_count && tape->pages[tape->current].serial != 0),
+         "the open page is in use");
+    return NULL;
+}
+
+static inline const char *broken_statement(const mg_tape *tape, mg_slot header) {
+    const mg_statement *s = mg_statement_of(tape, header);
+    const bool custom = mg_code(tape, header) == MG_CUSTOM;
+    MUST(s->first > header && s->lanes > 0, "a statement has lanes after its header");
+    MUST(is_run(tape, header, (size_t)s->first + s->lanes - header), "header, payload and lanes are one run of slots");
+    MUST(s->lanes == (uint64_t)s->groups * s->width && s->terms > 0, "lanes == groups * width");
+    MUST(s->factors == 1 || (s->factors == 2 && mg_code(tape, header) == MG_SUM), "a term has one factor or two");
+    MUST(mg_recorded(tape, header) <= tape->clock, "a statement was recorded before now");
+    for (mg_slot p = header + 1; p < s->first; p++) {
+        MUST(tape->operation[p] == MG_PAYLOAD, "payload lies between header and lanes");
+    }
+    for (uint32_t i = 0; i < s->lanes; i++) {
+        MUST(tape->operation[s->first + i] == MG_LANE && tape->operand[s->first + i][0] == header &&
+                 tape->operand[s->first + i][1] == i, "lane i is slot first + i");
+    }
+    for (uint32_t f = 0; f < s->factors; f++) {
+        const mg_operands *x = &s->operand[f];
+        if (x->listing != MG_STRIDED) {
+            const uint32_t listed = x->listing == MG_BY_TERM ? s->terms : s->width;
+            MUST(x->listing == MG_BY_TERM || x->listing == MG_BY_LANE, "a list is by lane or by term");
+            MUST(x->block > 0 && x->entries == (listed - 1) / x->block + 1, "a list has an entry a block");
+            MUST(2 * (s->first - header) >= x->list + x->entries &&
+                     x->list >= sizeof(mg_statement) / sizeof(uint32_t), "a list lies in the payload");
+            MUST(!custom || x->list % 2 == 0, "partials of a custom statement stand beside its list");
+        }
+        for (size_t g = 0; g < s->groups; g++) {
+            for (size_t i = 0; i < s->width; i++) {
+                for (size_t c = 0; c < s->terms; c++) {
+                    MUST(is_operand(tape, mg_operand_at(tape, header, f, g, i, c), header),
+                         "every slot that a view gives is a lane recorded before");
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
+static inline const char *broken_slot(const mg_tape *tape, mg_slot s) {
+    const uint8_t operation = tape->operation[s], code = mg_code(tape, s);
+    const char *broken = NULL;
+    MUST(!(operation & MG_VISITED), "between calls no operation byte has MG_VISITED");
+    MUST(code <= MG_PAYLOAD, "an operation byte is an operation");
+    if (operation & MG_JOINED) {
+        MUST(code > MG_CONSTANT && code < MG_LANE, "lanes that are joined are of a map");
+        MUST(s > 0 && is_run(tape, s - 1, 2) && mg_code(tape, s - 1) == code, "a joined lane follows one of its map");
+    }
+    if (mg_is_leaf(code)) {
+        MUST(tape->partial[s][0] <= (double)tape->clock, "a leaf was written before now");
+    } else if (code < MG_LANE) {
+        for (uint32_t k = 0; k < mg_scalar_arity[code]; k++) {
+            MUST(is_operand(tape, tape->operand[s][k], s), "an operand is a lane recorded before");
+        }
+    } else if (code == MG_LANE) {
+        const mg_slot header = tape->operand[s][0];
+        MUST(is_used(tape, header) && mg_code(tape, header) > MG_LANE && mg_code(tape, header) < MG_PAYLOAD &&
+                 mg_statement_of(tape, header)->first + tape->operand[s][1] == s, "a lane knows its statement");
+    } else if (code < MG_PAYLOAD) {
+        broken = broken_statement(tape, s);
+    }
+    return broken;
+}
+
+static inline const char *broken_tape(const mg_tape *tape) {
+    const uint64_t slot_size = sizeof *tape->value + sizeof *tape->adjoint + sizeof *tape->partial +
+                               sizeof *tape->operand + sizeof *tape->operation;
+    uint64_t bytes = sizeof *tape + tape->page_capacity * sizeof *tape->pages +
+                     tape->directory_size * sizeof *tape->directory +
+                     (tape->order.capacity + tape->stack.capacity) * sizeof *tape->order.item;
+    const size_t sizes[5] = {sizeof *tape->value, sizeof *tape->adjoint, sizeof *tape->partial, sizeof *tape->operand,
+                             sizeof *tape->operation};
+    const char *broken;
+    MUST(slot_size == 41, "a slot has 41 bytes");
+    for (int a = 0; a < 5; a++) {
+        MUST(tape->held[a] >= tape->capacity, "every array has room for capacity slots");
+        bytes += tape->held[a] * sizes[a];
+    }
+    MUST((tape->user & 1) == 0, "between calls nobody is inside one");
+    MUST(tape->holders > 0, "somebody holds the tape");
+    MUST(tape->holders > 1 ? tape->bytes >= bytes : tape->bytes == bytes, "bytes counts all that is allocated");
+    MUST(!tape->closed || (tape->capacity == 0 && tape->page_count == 0 && tape->pages == NULL && !tape->open),
+         "a closed tape has no storage");
+    MUST(tape->page_count <= tape->page_capacity && tape->page_count * MG_PAGE <= tape->capacity &&
+             tape->capacity % MG_PAGE == 0 && tape->capacity <= MG_MAX_SLOTS, "page_count * MG_PAGE <= capacity");
+    MUST(tape->order.count <= tape->order.capacity && tape->stack.count <= tape->stack.capacity, "a list has its room");
+    broken = broken_pages(tape);
+    for (size_t p = 0; broken == NULL && p < tape->page_count; p++) {
+        for (size_t s = p * MG_PAGE; broken == NULL && is_used(tape, s); s++) {
+            broken = broken_slot(tape, (mg_slot)s);
+            if ((s + 1) % MG_PAGE == 0) {
+                break;
+            }
+        }
+    }
+    return broken;
+}
+
+/* ---- programs ---------------------------------------------------------------------------------------------------- */
+
+/* How many terms of a lane the order of a sweep lists: none where there is nothing to add to. */
+static inline uint32_t terms_listed(const mg_tape *tape, mg_slot slot) {
+    const uint8_t code = mg_code(tape, slot), of = code == MG_LANE ? mg_code(tape, tape->operand[slot][0]) : code;
+    return mg_is_leaf(of) || of == MG_LARGEST ? 0
+           : of == MG_SUM                     ? mg_statement_of(tape, tape->operand[slot][0])->terms
+                                              : 1;
+}
+
+/* Is every lane listed once, all of its terms, after its operands? */
+static inline const char *broken_order(const mg_tape *tape, const uint32_t *item, size_t count, uint32_t *done) {
+    size_t at = 0;
+    while (at < count) {
+        const bool run = at + 2 < count && item[at + 2] & MG_RUN;
+        const mg_slot slot = run ? item[at + 2] & ~MG_RUN : item[at];
+        MUST(!(slot & MG_RUN) && is_used(tape, slot), "the order lists slots in use");
+        const uint8_t code = mg_code(tape, slot);
+        MUST(code > MG_CONSTANT && code <= MG_LANE, "the order lists lanes that have operands");
+        const mg_slot header = tape->operand[slot][0];
+        const bool whole = code < MG_LANE || mg_code(tape, header) == MG_CUSTOM;
+        const uint32_t terms = terms_listed(tape, slot);
+        const uint32_t from = run ? item[at] : 0, to = run ? item[at + 1] : 1;
+        MUST(from == done[slot] && from < to && to <= terms, "the order lists every term of a lane once, in turn");
+        const mg_statement *s = code < MG_LANE ? NULL : mg_statement_of(tape, header);
+        const size_t operands = s == NULL ? mg_scalar_arity[code] : (size_t)(whole ? s->terms : to - from) * s->factors;
+        for (size_t k = 0; k < operands; k++) {
+            const size_t cursor = whole ? k : k + (size_t)from * s->factors;
+            const mg_slot x = code < MG_LANE ? tape->operand[slot][k]
+                                             : mg_operand_visited(tape, header, tape->operand[slot][1], cursor);
+            MUST(done[x] == terms_listed(tape, x), "the order lists a lane after its operands");
+        }
+        done[slot] = to;
+        at += run ? 3 : 1;
+    }
+    return NULL;
+}
+
+typedef struct {
+    const mg_program *program;
+    uint32_t needed;
+} needing;
+
+static inline bool is_needed_as_early(void *context, mg_slot first, size_t n) {
+    const needing *by = context;
+    for (mg_slot s = first; s < first + n; s++) {
+        const size_t k = mg_is_leaf(mg_code(by->program->tape, s)) ? by->program->statements.count
+                                                                   : mg_program_statement(by->program, s);
+        if (k < by->program->statements.count && by->program->needed.item[k] > by->needed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static inline const char *broken_program(const mg_program *program) {
+    const mg_tape *tape = program->tape;
+    const size_t count = program->statements.count;
+    mg_slot result;
+    MUST(program->holders > 0 && tape->holders > 0, "a program holds its tape");
+    MUST(program->ends.count == count && program->needed.count == count, "three lists have one item a statement");
+    MUST(program->losses == 0 || program->losses == program->loss.count, "losses is loss.count, or 0");
+    MUST(program->plan == NULL || program->planned, "a plan was tried");
+    if (tape->closed || !mg_find(tape, program->result, &result)) {
+        return NULL; /* what it refers to is gone, and it knows */
+    }
+    for (size_t k = 0; k < count; k++) {
+        const mg_slot head = program->statements.item[k];
+        MUST(is_used(tape, head), "a statement is in use");
+        const uint8_t code = mg_code(tape, head);
+        MUST(!(tape->operation[head] & MG_JOINED) && code > MG_CONSTANT && code != MG_LANE && code < MG_PAYLOAD,
+             "a statement begins at its head");
+        MUST(program->ends.item[k] == mg_end(tape, head), "an end is the slot after the last");
+        MUST(k == 0 || mg_id_of(tape, program->statements.item[k - 1]) < mg_id_of(tape, head),
+             "statements are in order of recording");
+        needing by = {program, program->needed.item[k]};
+        MUST(by.needed <= program->losses, "needed is a loss, or the result");
+        MUST(program->losses == 0 || mg_each_run(tape, head, is_needed_as_early, &by),
+             "what a statement reads is needed as early as it is");
+    }
+    for (size_t t = 0; t < program->losses; t++) {
+        const size_t k = mg_program_statement(program, program->loss.item[t]);
+        MUST(k < count && program->needed.item[k] <= t, "a loss is needed by itself");
+    }
+    for (size_t b = 0; b < program->binding_count; b++) {
+        const mg_binding *binding = &program->bindings[b];
+        MUST(mg_program_statement(program, binding->head) < count, "a binding is of a statement of the program");
+        MUST(binding->input < program->inputs && program->values[binding->input] < (int64_t)binding->count,
+             "an input's value is below its binding's count");
+    }
+    if (program->ordered == program->losses && program->ordered_at == tape->selections) {
+        uint32_t *done = calloc(tape->page_count * MG_PAGE, sizeof *done);
+        const char *broken = done == NULL ? NULL : broken_order(tape, program->order.item, program->order.count, done);
+        free(done);
+        return broken;
+    }
+    return NULL;
+}
+
+#endif
