@@ -523,10 +523,10 @@ mg_status mg_trainer_gradients(mg_trainer *trainer, const int32_t *tokens, const
     if (status != MG_OK) {
         return status;
     }
+    const mg_tokens all = {tokens, starts, documents};
     const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
     for (size_t document = first; status == MG_OK && *done < count; document = (document + 1) % documents) {
-        status = learn(trainer, tokens + starts[document], starts[document + 1] - starts[document], true,
-                       &losses[*done]);
+        status = learn(trainer, &all, document, 1, &losses[*done]);
         if (status == MG_OK) {
             hand_out(trainer, (*done)++, count, width, gradients);
         }
