@@ -170,7 +170,8 @@ class Tape:
         return lib.mg_tape_mark(self._pointer)
 
     def rewind(self, mark: int) -> None:
-        """Forget everything recorded since the mark. A Value made since then raises StaleValueError when it is used."""
+        """Forget everything recorded since the mark, which `mark` gave. A Value made since then raises StaleValueError
+        when it is used."""
         check(lib.mg_tape_rewind(self._pointer, mark))
 
     def collect(self) -> None:
@@ -192,7 +193,7 @@ class Tape:
         return Memory(memory.slots, memory.capacity, memory.bytes)
 
     def adopt(self) -> None:
-        """Take the tape over for the calling thread. The thread that owned it must not be inside a call on it."""
+        """Take the tape over for the calling thread. BusyTapeError while another one is inside a call on it."""
         check(lib.mg_tape_adopt(self._pointer))
 
     def close(self) -> None:

@@ -106,6 +106,9 @@ class Value(Handle, metaclass=_ValueType):
     Data is float64; whatever `float()` takes will do. Operators take numbers on either side, which become floats first,
     and raise what Python's floats raise. `label` is a name for drawing. A copy or a pickle of a leaf is a leaf of its
     own, with its data, gradient and label.
+
+    StaleValueError for a value that its tape was rewound past, ForeignValueError for two of different tapes,
+    WrongThreadError in another thread than the tape's.
     """
 
     __slots__ = ("__dict__",)  # attributes of one's own, as hand-written optimizers set them; made when one is
@@ -158,7 +161,10 @@ class Value(Handle, metaclass=_ValueType):
             check(status)
 
     def backward(self) -> None:
-        """Set this gradient to 1 and add to the gradients of all that this was computed from, by the chain rule."""
+        """Set this gradient to 1 and add to the gradients of all that this was computed from, by the chain rule.
+
+        OverwrittenError where an operand of a sum of products, as `linear` records them, was written since.
+        """
         check(lib.mg_sweep(self._tape._pointer, self._node))
 
     # ---- operations
