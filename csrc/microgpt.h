@@ -62,6 +62,7 @@ typedef uint64_t mg_mark; /* a moment: greater than every id recorded before it 
 
 #define MG_NONE 18446744073709551615U /* no lane: a maker failed */
 #define MG_PAGE 512                   /* slots in a page */
+#define MG_MOST_THREADS 256           /* that share a trainer's work */
 
 typedef enum {
     MG_OK,
@@ -236,6 +237,11 @@ const char *mg_program_why_not_planned(const mg_program *program);
 mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
                            const mg_optimizer *optimizer, bool fast);
 void mg_trainer_free(mg_trainer *trainer);
+/* From now on so many threads, the caller's among them, share the trainer's work (1, as a new trainer has, up to
+   MG_MOST_THREADS, else MG_SHAPE): documents of a batch, and parameters. The numbers are the same for any number. The
+   others are started when there is work for them, sleep when there is none, take no signals, and end with the trainer;
+   where none can be started, the caller does all. */
+mg_status mg_trainer_use_threads(mg_trainer *trainer, size_t threads);
 /* Takes `steps` more steps, of `batch_size` documents each: document d is tokens[starts[d]] to tokens[starts[d + 1] -
    1], and the first of a step is number step * batch_size, modulo `documents`. Step i has learning_rates[i] and leaves
    its loss in losses[i], the mean of its documents'. Sets *done to the steps that were taken. A status other than MG_OK

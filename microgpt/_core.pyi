@@ -13,6 +13,7 @@ class _FFI:
 
 class _Lib:
     MG_PAGE: int
+    MG_MOST_THREADS: int
     MG_NONE: int
     MG_WRONG_THREAD: int
     MG_OK: int
@@ -128,6 +129,7 @@ class _Lib:
         self, program: Any, first: Sequence[int], sizes: Sequence[int], count: int, optimizer: Any, fast: bool
     ) -> Any: ...
     def mg_trainer_free(self, trainer: Any) -> None: ...
+    def mg_trainer_use_threads(self, trainer: Any, threads: int) -> int: ...
     def mg_trainer_run(
         self,
         trainer: Any,

@@ -171,13 +171,17 @@ def _moments(tensors: dict[str, Tensor], names: Sequence[str], step: Any, config
 
 
 def resume(
-    saved: Saved, documents: Sequence[Sequence[int]], replay: bool = True, held_out: Sequence[Sequence[int]] = ()
+    saved: Saved,
+    documents: Sequence[Sequence[int]],
+    replay: bool = True,
+    held_out: Sequence[Sequence[int]] = (),
+    threads: int = 1,
 ) -> Training:
     """The training of a saved model, as if it had never stopped: with the documents that it had, encoded, in the same
     order. ModelFileError when it was saved without its optimizer."""
     if saved.optimizer is None:
         raise ModelFileError("the model was saved without its optimizer: its training cannot go on")
-    return Training(saved.model, documents, replay, saved.fast, held_out, saved.optimizer)
+    return Training(saved.model, documents, replay, saved.fast, held_out, saved.optimizer, threads)
 
 
 class Directory:

@@ -63,6 +63,7 @@ class _NotPrefixesError(Exception):
     """The loss of a short document is not the beginning of that of a long one."""
 
 
+MOST_THREADS: int = lib.MG_MOST_THREADS
 CALL_SECONDS = 0.02  # a call of the core cannot be interrupted
 
 
@@ -90,6 +91,7 @@ class _Core:
         documents: Sequence[Sequence[int]],
         fast: bool = False,
         held_out: Sequence[Sequence[int]] = (),
+        threads: int = 1,
     ) -> None:
         config = self._config = model.config
         self._model = model
@@ -117,6 +119,7 @@ class _Core:
                 raise ConfigError(f"the fast mode needs a program that can be computed by position: {why}")
             tape._raise_status()
         self._pointer = ffi.gc(pointer, lib.mg_trainer_free)
+        check(lib.mg_trainer_use_threads(pointer, threads))
 
     def _serves(self, shortest: int, longest: int) -> bool:
         """Is the loss of a shorter document the beginning of that of the longest? Looks at the shortest."""
@@ -224,6 +227,7 @@ class Training:
         fast: bool = False,
         held_out: Sequence[Sequence[int]] = (),
         state: OptimizerState | None = None,
+        threads: int = 1,
     ) -> None:
         config = model.config
         if (config.steps and not documents) or any(len(tokens) < 2 for tokens in [*documents, *held_out]):
@@ -235,13 +239,15 @@ class Training:
             raise ConfigError(
                 "the fast mode is part of the program engine: leave replay on, and the model's operations SPANS"
             )
+        if not 1 <= threads <= MOST_THREADS:
+            raise ConfigError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
         for w in model.parameters:
             w.zero_grad()
         self._config = config
         self._engine: _Engine | None = None
         self.taken = 0 if state is None else state.steps
         if documents or held_out:
-            self._engine = _engine_for(model, documents, held_out, core, fast)
+            self._engine = _engine_for(model, documents, held_out, core, fast, threads)
             if state is not None:
                 self._engine.state = state
 
@@ -289,11 +295,12 @@ def _engine_for(
     held_out: Sequence[Sequence[int]],
     core: bool,
     fast: bool,
+    threads: int,
 ) -> _Engine:
     if not core:
         return _Anew(model, documents, held_out)
     try:
-        return _Core(model, documents, fast, held_out)
+        return _Core(model, documents, fast, held_out, threads)
     except _NotPrefixesError:
         if fast:
             raise ConfigError("the fast mode needs a loss that is the mean or the sum of a loss a position") from None
@@ -318,6 +325,7 @@ def train(
     replay: bool = True,
     steps_per_call: int | None = 1,
     fast: bool = False,
+    threads: int = 1,
 ) -> Iterator[Step]:
     """Train on the encoded documents, in turn; yields a record of each step when it is done.
 
@@ -335,10 +343,13 @@ def train(
     then not the course's: a first step's loss is within 1e-5 of the exact one and its gradients within 1e-3 of their
     largest, later steps drift apart as rounding errors grow, and losses are the same on average.
 
+    `threads` share the documents of a batch, and the parameters of a large model; the numbers are the same for any
+    number of them. Without `replay` there is one.
+
     Raises DivergedError, naming the step, when the loss is not a finite number, or Python's arithmetic would have
     raised on the way to it; the parameters are then those before that step.
     """
-    yield from Training(model, documents, replay, fast).steps(steps_per_call)
+    yield from Training(model, documents, replay, fast, threads=threads).steps(steps_per_call)
 
 
 def _gradients(model: Trainable, optimizer: Optimizer, batch: Sequence[Sequence[int]]) -> float:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from microgpt import GPT, Config, Model, Tape, initial_parameters, parameters_sha256, train
+from microgpt import GPT, Config, ConfigError, Model, Tape, initial_parameters, parameters_sha256, train
 
 from .bits import all_bits
 from .rows import processor_has
@@ -37,9 +37,9 @@ def documents_for(config, seed, vocab=5):
     return [[rng.randrange(vocab) for _ in range(rng.randrange(2, config.block_size + 4))] for _ in range(30)]
 
 
-def trained(config, number, replay=True):
+def trained(config, number, **options):
     model = GPT(config, initial_parameters(config, 5, random.Random(number), Tape()))
-    steps = train(model, documents_for(config, number), replay=replay)
+    steps = train(model, documents_for(config, number), **options)
     return all_bits([step.loss for step in steps]), parameters_sha256(model.state_dict)
 
 
@@ -113,3 +113,63 @@ def test_fast_batches_are_near():
             model = GPT(small, initial_parameters(small, 5, random.Random(number), Tape()))
             first += [step.loss for step in train(model, documents_for(small, number), fast=fast)]
         assert first[0] == pytest.approx(first[1], rel=1e-5)
+
+
+# ---- threads
+
+# Enough parameters that a step of the optimizer is shared, too.
+LARGE = replace(WIDE, batch_size=20, n_embd=40, n_head=4, n_layer=2, std=0.1, steps=4)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("config", [LARGE, replace(LARGE, batch_size=1), replace(LARGE, optimizer="sgd"), CASES[7]])
+def test_any_number_of_threads(config, fast):
+    small = replace(config, std=0.1)
+    found = [trained(small, 1, threads=threads, fast=fast, steps_per_call=None) for threads in (1, 2, 3, 8)]
+    assert all(each == found[0] for each in found)
+
+
+def test_as_many_threads_as_there_may_be():
+    for bad in (0, -1, 257):
+        with pytest.raises(ConfigError, match="threads must be from 1 to 256"):
+            trained(WIDE, 1, threads=bad)
+
+
+def test_a_process_that_forks_goes_on():
+    """The child has none of the parent's threads, and starts its own."""
+    model = GPT(LARGE, initial_parameters(LARGE, 5, random.Random(1), Tape()))
+    steps = train(model, documents_for(LARGE, 1), threads=3)
+    next(steps)
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.write(writer, repr(([step.loss for step in steps], parameters_sha256(model.state_dict))).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    rest = [step.loss for step in steps]
+    with open(reader, "rb") as pipe:
+        found = pipe.read().decode()
+    os.waitpid(child, 0)
+    assert found == repr((rest, parameters_sha256(model.state_dict)))
+
+
+def test_signals_reach_the_thread_that_trains():
+    """An interrupt ends a training on several threads as it ends one on one."""
+    code = """
+import os, signal, sys, threading, time
+from tests.test_batches import LARGE, documents_for
+from dataclasses import replace
+import random
+from microgpt import GPT, Tape, initial_parameters, train
+config = replace(LARGE, steps=10**9, learning_rate=0.0)
+model = GPT(config, initial_parameters(config, 5, random.Random(1), Tape()))
+threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    for step in train(model, documents_for(config, 1), threads=3, steps_per_call=None):
+        pass
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "interrupted\n", done.stderr

@@ -9,7 +9,6 @@
 #include "programs/batch.h"
 
 #include "kernels/float_mode.h"
-#include "programs/pool.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,8 +20,7 @@ struct mg_batch {
     mg_tape *tape;
     mg_program *program;
     const mg_kernels *kernels;
-    mg_pool *pool;
-    size_t threads;
+    size_t threads; /* of the call at hand */
     /* groups */
     mg_workspace *workspace; /* [MG_WAVE] */
     mg_replay *replay;       /* [MG_WAVE] */
@@ -39,7 +37,7 @@ struct mg_batch {
     bool alone;
 };
 
-mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels, size_t threads) {
+mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels) {
     mg_tape *tape = program->tape;
     mg_batch *batch = mg_allot(tape, 1, sizeof *batch);
     if (batch == NULL) {
@@ -48,15 +46,13 @@ mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels, size_t th
     batch->tape = tape;
     batch->program = program;
     batch->kernels = kernels;
-    batch->threads = threads;
     batch->workspace = mg_allot(tape, MG_WAVE, sizeof *batch->workspace);
     batch->replay = mg_allot(tape, MG_WAVE, sizeof *batch->replay);
-    batch->pool = threads > 1 ? mg_pool_new(threads) : NULL;
     if (program->plan != NULL) {
         batch->leaves = mg_plan_leaves(program->plan) + 1;
         batch->one = mg_allot(tape, batch->leaves, kernels->size);
     }
-    if (batch->workspace == NULL || batch->replay == NULL || (threads > 1 && batch->pool == NULL) ||
+    if (batch->workspace == NULL || batch->replay == NULL ||
         (program->plan != NULL && batch->one == NULL)) {
         mg_batch_free(batch);
         return NULL;
@@ -69,7 +65,6 @@ void mg_batch_free(mg_batch *batch) {
         return;
     }
     mg_tape *tape = batch->tape;
-    mg_pool_free(batch->pool);
     for (size_t g = 0; batch->workspace != NULL && g < MG_WAVE; g++) {
         mg_workspace_free(tape, batch->program->plan, &batch->workspace[g]);
     }
@@ -78,35 +73,6 @@ void mg_batch_free(mg_batch *batch) {
     mg_reallocate(tape, batch->one, batch->one == NULL ? 0 : batch->leaves * batch->kernels->size, 0);
     mg_reallocate(tape, batch, sizeof *batch, 0);
 }
-
-/* ---- threads ---------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    void (*work)(void *context, size_t part);
-    void *context;
-    bool flush;
-} shared;
-
-/* The float mode is a thread's own. */
-static void work_in_mode(void *context, size_t part) {
-    const shared *share = context;
-    const mg_float_mode mode = mg_flush_subnormals(share->flush);
-    share->work(share->context, part);
-    mg_restore_float_mode(mode);
-}
-
-void mg_batch_share(mg_batch *batch, void (*work)(void *context, size_t part), void *context, size_t parts) {
-    shared share = {work, context, batch->kernels->size != sizeof(double)};
-    if (batch->pool != NULL && parts > 1) {
-        mg_pool_run(batch->pool, work_in_mode, &share, parts);
-        return;
-    }
-    for (size_t part = 0; part < parts; part++) {
-        work_in_mode(&share, part);
-    }
-}
-
-size_t mg_batch_threads(const mg_batch *batch) { return batch->threads; }
 
 /* ---- groups ----------------------------------------------------------------------------------------------------- */
 
@@ -163,20 +129,30 @@ static bool enter_group(mg_batch *batch, const mg_document *documents, size_t co
     return true;
 }
 
+/* The float mode is a thread's own. */
+static mg_float_mode enter_mode(const mg_batch *batch) {
+    return mg_flush_subnormals(batch->kernels->size == sizeof(float));
+}
+
 static void compute_group(void *context, size_t number) {
     mg_batch *batch = context;
     const mg_replay *replay = &batch->replay[number];
+    const mg_float_mode mode = enter_mode(batch);
     batch->ordinary[number] =
         batch->kernels->forward(replay) && (!batch->reverse || batch->kernels->reverse(replay));
+    mg_restore_float_mode(mode);
 }
 
 static void add_part(void *context, size_t part) {
     mg_batch *batch = context;
+    const mg_float_mode mode = enter_mode(batch);
     batch->kernels->add_to_leaves(batch->text, batch->count, part, batch->threads, batch->alone ? NULL : batch->one);
+    mg_restore_float_mode(mode);
 }
 
-bool mg_batch_compute(mg_batch *batch, const mg_document *documents, size_t count, bool reverse, bool alone,
+bool mg_batch_compute(mg_batch *batch, mg_pool *pool, const mg_document *documents, size_t count, bool reverse, bool alone,
                       const mg_leaf_numbers *leaves, double *losses) {
+    batch->threads = mg_pool_threads(pool);
     sort_documents(batch, documents, count);
     const size_t together = groups_for(batch, documents, count);
     const size_t groups = together == 0 ? count : together;
@@ -193,7 +169,7 @@ bool mg_batch_compute(mg_batch *batch, const mg_document *documents, size_t coun
     batch->reverse = reverse;
     batch->count = count;
     batch->alone = alone;
-    mg_batch_share(batch, compute_group, batch, groups);
+    mg_pool_run(pool, compute_group, batch, groups);
     for (size_t g = 0; g < groups; g++) {
         ordinary = ordinary && batch->ordinary[g];
     }
@@ -202,7 +178,7 @@ bool mg_batch_compute(mg_batch *batch, const mg_document *documents, size_t coun
         ordinary = isfinite(losses[d]);
     }
     if (ordinary && reverse) {
-        mg_batch_share(batch, add_part, batch, batch->threads);
+        mg_pool_run(pool, add_part, batch, batch->threads);
     }
     return ordinary;
 }

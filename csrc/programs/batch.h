@@ -5,6 +5,7 @@
 #define MG_BATCH_H
 
 #include "kernels/kernels.h"
+#include "programs/pool.h"
 
 #define MG_WAVE 128 /* documents that are computed together at the most */
 
@@ -22,18 +23,14 @@ typedef struct {
     mg_slot lowest;
 } mg_leaf_numbers;
 
-/* For a program with a plan, and so many threads, the caller's among them. NULL without memory. */
-mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels, size_t threads);
+/* For a program with a plan. NULL without memory. */
+mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels);
 void mg_batch_free(mg_batch *batch);
 
-/* The losses of `count` documents, at most MG_WAVE, and with `reverse` their gradients, each summed from 0, added to the
+/* With the threads of a pool, which may be NULL: the losses of `count` documents, at most MG_WAVE, and with `reverse` their gradients, each summed from 0, added to the
    leaves' adjoints in order; where `alone`, the only document's additions go there one by one. False where that left
    ordinary numbers, or memory, with no adjoint changed. */
-bool mg_batch_compute(mg_batch *batch, const mg_document *documents, size_t count, bool reverse, bool alone,
+bool mg_batch_compute(mg_batch *batch, mg_pool *pool, const mg_document *documents, size_t count, bool reverse, bool alone,
                       const mg_leaf_numbers *leaves, double *losses);
-
-/* Calls work(context, part) for all parts below `parts`, on the batch's threads; the float mode is the fast kernels'. */
-void mg_batch_share(mg_batch *batch, void (*work)(void *context, size_t part), void *context, size_t parts);
-size_t mg_batch_threads(const mg_batch *batch);
 
 #endif

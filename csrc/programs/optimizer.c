@@ -1,6 +1,7 @@
 /* optimizer.c: the optimizers' steps, as Python writes them, and the mean of several documents' gradients. */
 #include "programs/optimizer.h"
 
+#include "kernels/float_mode.h"
 #include "tape/operations.h"
 
 #include <math.h>
@@ -11,39 +12,96 @@ bool mg_optimizer_is_known(const mg_optimizer *optimizer) {
     return optimizer->kind >= 0 && optimizer->kind < MG_OPTIMIZER_COUNT;
 }
 
+/* A step that threads share: each updates a part of the parameters, of whole blocks but for the last. */
+typedef struct {
+    const mg_kernels *kernels;
+    const mg_parameters *run;
+    size_t count, parameters, parts;
+    int32_t kind;
+    mg_step_numbers by;
+    double largest[MG_MOST_THREADS];
+} shared_step;
+
+#define WHOLE 512 /* parameters: a multiple of what a row of kernels takes at a time */
+
+typedef void on_part(shared_step *step, const mg_parameters *some, size_t part);
+
+/* Calls on_part for the pieces of runs that are of a part. */
+static void go_through(shared_step *step, size_t part, on_part *work) {
+    const size_t size = step->kernels->size;
+    const size_t from = step->parameters * part / step->parts / WHOLE * WHOLE;
+    const size_t to = part + 1 == step->parts ? step->parameters : step->parameters * (part + 1) / step->parts / WHOLE * WHOLE;
+    for (size_t r = 0, at = 0; r < step->count; at += step->run[r++].n) {
+        const mg_parameters *run = &step->run[r];
+        const size_t first = from > at ? from - at : 0, end = to > at ? to - at : 0;
+        if (first < run->n && first < end) {
+            const mg_parameters some = {(end < run->n ? end : run->n) - first, (char *)run->data + first * size,
+                                        (char *)run->grad + first * size, (char *)run->m + first * size,
+                                        (char *)run->v + first * size};
+            work(step, &some, part);
+        }
+    }
+}
+
+static void look_for_largest(shared_step *step, const mg_parameters *some, size_t part) {
+    const double size = step->kernels->largest(some->n, some->grad);
+    step->largest[part] = size > step->largest[part] ? size : step->largest[part];
+}
+
+static void update(shared_step *step, const mg_parameters *some, size_t part) {
+    (void)part;
+    const mg_float_mode mode = mg_flush_subnormals(step->kernels->size == sizeof(float));
+    if (step->kind == MG_SGD) {
+        step->kernels->momentum(some->n, some->data, some->grad, some->m, &step->by);
+    } else {
+        if (step->by.decay != 0) {
+            step->kernels->decay(some->n, some->data, &step->by);
+        }
+        step->kernels->adam(some->n, some->data, some->grad, some->m, some->v, &step->by);
+    }
+    mg_restore_float_mode(mode);
+}
+
+static void look_in_part(void *step, size_t part) { go_through(step, part, look_for_largest); }
+static void update_part(void *step, size_t part) { go_through(step, part, update); }
+
 mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer, uint64_t step, double learning_rate,
-                       const mg_parameters *run, size_t count) {
-    mg_step_numbers by = {
-        .learning_rate = learning_rate,
-        .beta1 = optimizer->beta1,
-        .beta2 = optimizer->beta2,
-        .epsilon = optimizer->epsilon,
-        .decay = optimizer->kind == MG_ADAMW ? optimizer->weight_decay : 0,
-        .momentum = optimizer->momentum,
+                       const mg_parameters *run, size_t count, mg_pool *pool) {
+    shared_step all = {
+        .kernels = kernels,
+        .run = run,
+        .count = count,
+        .kind = optimizer->kind,
+        .by =
+            {
+                .learning_rate = learning_rate,
+                .beta1 = optimizer->beta1,
+                .beta2 = optimizer->beta2,
+                .epsilon = optimizer->epsilon,
+                .decay = optimizer->kind == MG_ADAMW ? optimizer->weight_decay : 0,
+                .momentum = optimizer->momentum,
+            },
     };
-    if (optimizer->kind == MG_SGD) {
-        for (size_t r = 0; r < count; r++) {
-            kernels->momentum(run[r].n, run[r].data, run[r].grad, run[r].m, &by);
-        }
-        return MG_OK;
-    }
-    double largest = 0, square, decay1, decay2;
-    for (size_t r = 0; kernels->size == sizeof(double) && r < count; r++) { /* float's overflow is no error */
-        const double size = kernels->largest(run[r].n, run[r].grad);
-        largest = size > largest ? size : largest;
-    }
-    if (mg_pow(largest, 2, &square) != MG_OK || mg_pow(by.beta1, (double)step, &decay1) != MG_OK ||
-        mg_pow(by.beta2, (double)step, &decay2) != MG_OK) {
-        return MG_POWER_RANGE;
-    }
-    by.correction1 = 1 - decay1;
-    by.correction2 = 1 - decay2;
     for (size_t r = 0; r < count; r++) {
-        if (by.decay != 0) {
-            kernels->decay(run[r].n, run[r].data, &by);
-        }
-        kernels->adam(run[r].n, run[r].data, run[r].grad, run[r].m, run[r].v, &by);
+        all.parameters += run[r].n;
     }
+    all.parts = all.parameters < MG_WORTH_A_THREAD ? 1 : mg_pool_threads(pool);
+    if (optimizer->kind != MG_SGD) {
+        double largest = 0, square, decay1, decay2;
+        if (kernels->size == sizeof(double)) { /* float's overflow is no error */
+            mg_pool_run(pool, look_in_part, &all, all.parts);
+        }
+        for (size_t part = 0; part < all.parts; part++) {
+            largest = all.largest[part] > largest ? all.largest[part] : largest;
+        }
+        if (mg_pow(largest, 2, &square) != MG_OK || mg_pow(all.by.beta1, (double)step, &decay1) != MG_OK ||
+            mg_pow(all.by.beta2, (double)step, &decay2) != MG_OK) {
+            return MG_POWER_RANGE;
+        }
+        all.by.correction1 = 1 - decay1;
+        all.by.correction2 = 1 - decay2;
+    }
+    mg_pool_run(pool, update_part, &all, all.parts);
     return MG_OK;
 }
 
@@ -119,7 +177,7 @@ mg_status mg_optimizer_step(mg_tape *tape, const mg_id *first, const size_t *siz
         mg_find_run(tape, first[r], sizes[r], &slot);
         run[r] = (mg_parameters){sizes[r], tape->value + slot, tape->adjoint + slot, m + done, v + done};
     }
-    status = mg_take_step(mg_kernels_chosen(), optimizer, step, learning_rate, run, count);
+    status = mg_take_step(mg_kernels_chosen(), optimizer, step, learning_rate, run, count, NULL);
     for (size_t r = 0; status == MG_OK && r < count; r++) {
         mg_touch(tape, (mg_slot)((double *)run[r].data - tape->value), sizes[r]);
     }

@@ -3,6 +3,9 @@
 #define MG_OPTIMIZER_H
 
 #include "kernels/kernels.h"
+#include "programs/pool.h"
+
+#define MG_WORTH_A_THREAD 16384 /* parameters: a step of fewer is over before another thread has begun */
 
 /* Is it one that there is, with numbers that it can work with? */
 bool mg_optimizer_is_known(const mg_optimizer *optimizer);
@@ -14,8 +17,8 @@ typedef struct {
 } mg_parameters;
 
 /* Step number `step` from 1 on all runs, whose gradients are then 0. MG_POWER_RANGE, with nothing changed, where the
-   square of a gradient overflows as it does in Python. */
+   square of a gradient overflows as it does in Python. The threads of a pool, which may be NULL, share it. */
 mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer, uint64_t step, double learning_rate,
-                       const mg_parameters *run, size_t count);
+                       const mg_parameters *run, size_t count, mg_pool *pool);
 
 #endif

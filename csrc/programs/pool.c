@@ -132,6 +132,8 @@ void mg_pool_free(mg_pool *pool) {
     free(pool);
 }
 
+size_t mg_pool_threads(const mg_pool *pool) { return pool == NULL ? 1 : pool->threads; }
+
 /* All threads that can be had. */
 static void start(mg_pool *pool) {
     sigset_t all, before;
@@ -145,13 +147,14 @@ static void start(mg_pool *pool) {
 }
 
 void mg_pool_run(mg_pool *pool, void (*work)(void *context, size_t part), void *context, size_t parts) {
-    if (pool->process != getpid()) {
+    const bool shared = pool != NULL && pool->threads > 1 && parts > 1 && parts < UINT32_MAX;
+    if (shared && pool->process != getpid()) {
         reset(pool);
     }
-    if (parts > 1 && pool->started + 1 < pool->threads) {
+    if (shared && pool->started + 1 < pool->threads) {
         start(pool);
     }
-    if (parts <= 1 || pool->started == 0 || parts >= UINT32_MAX) {
+    if (!shared || pool->started == 0) {
         for (size_t part = 0; part < parts; part++) {
             work(context, part);
         }

@@ -12,7 +12,10 @@ typedef struct mg_pool mg_pool;
 mg_pool *mg_pool_new(size_t threads);
 void mg_pool_free(mg_pool *pool); /* NULL is fine */
 /* Calls work(context, part) once for each part below `parts`, and returns when all have returned. One call at a time. In a
-   process that was forked, threads are started anew. */
+   process that was forked, threads are started anew. Without a pool the caller does it all. */
 void mg_pool_run(mg_pool *pool, void (*work)(void *context, size_t part), void *context, size_t parts);
+
+/* The caller's among them: 1 without a pool. */
+size_t mg_pool_threads(const mg_pool *pool);
 
 #endif

@@ -21,6 +21,7 @@ struct mg_trainer {
     void *m, *v, *sum; /* [parameters], run after run */
     int32_t *values;   /* [inputs] */
     mg_batch *batch;   /* NULL where the program has no plan */
+    mg_pool *pool;     /* NULL: the caller's thread alone */
     size_t *losses;    /* [inputs + 1]: of a document of so many tokens */
     size_t inputs;
     uint64_t steps; /* taken */
@@ -50,6 +51,7 @@ void mg_trainer_free(mg_trainer *trainer) {
         release(tape, trainer->losses, trainer->inputs + 1, sizeof *trainer->losses);
         release(tape, trainer->value, trainer->span, size);
         release(tape, trainer->adjoint, trainer->span, size);
+        mg_pool_free(trainer->pool);
         mg_batch_free(trainer->batch);
         mg_program_free(trainer->program);
         mg_reallocate(tape, trainer, sizeof *trainer, 0);
@@ -157,7 +159,7 @@ static mg_status set_up(mg_trainer *trainer, const mg_id *first, const size_t *s
         trainer->losses[n] = mg_program_losses_of(trainer->program, n);
     }
     if (trainer->program->plan != NULL) {
-        trainer->batch = mg_batch_new(trainer->program, trainer->kernels, 1);
+        trainer->batch = mg_batch_new(trainer->program, trainer->kernels);
     }
     return trainer->program->plan != NULL && trainer->batch == NULL ? MG_NO_MEMORY : find_parameters(trainer);
 }
@@ -208,6 +210,23 @@ mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t
         return NULL;
     }
     return trainer;
+}
+
+mg_status mg_trainer_use_threads(mg_trainer *trainer, size_t threads) {
+    MG_INSIDE(trainer->tape);
+    mg_status status = mg_enter(trainer->tape);
+    if (status == MG_OK && (threads == 0 || threads > MG_MOST_THREADS)) {
+        status = MG_SHAPE;
+    }
+    if (status == MG_OK && threads != mg_pool_threads(trainer->pool)) {
+        mg_pool *pool = threads > 1 ? mg_pool_new(threads) : NULL;
+        if (threads > 1 && pool == NULL) {
+            return MG_NO_MEMORY;
+        }
+        mg_pool_free(trainer->pool);
+        trainer->pool = pool;
+    }
+    return status;
 }
 
 /* ---- the numbers ------------------------------------------------------------------------------------------------ */
@@ -307,7 +326,7 @@ static bool learn_wave(mg_trainer *trainer, const mg_tokens *all, size_t first, 
         documents[d] = (mg_document){all->tokens + all->starts[document],
                                      trainer->losses[inputs_of(trainer, all, document)]};
     }
-    return mg_batch_compute(trainer->batch, documents, count, reverse, alone, &leaves, losses);
+    return mg_batch_compute(trainer->batch, trainer->pool, documents, count, reverse, alone, &leaves, losses);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------ */
@@ -388,7 +407,7 @@ static mg_status take_step(mg_trainer *trainer, const mg_tokens *all, size_t bat
         return status;
     }
     return mg_take_step(trainer->kernels, &trainer->optimizer, trainer->steps + 1, learning_rate, trainer->run,
-                        trainer->run_count);
+                        trainer->run_count, trainer->pool);
 }
 
 mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
@@ -587,7 +606,7 @@ mg_status mg_trainer_apply(mg_trainer *trainer, const void *sum, size_t bytes, s
         }
     }
     status = mg_take_step(trainer->kernels, &trainer->optimizer, trainer->steps + 1, learning_rate, trainer->run,
-                          trainer->run_count);
+                          trainer->run_count, trainer->pool);
     trainer->steps += status == MG_OK;
     mg_restore_float_mode(mode);
     store(trainer);

@@ -137,6 +137,14 @@ def parser() -> argparse.ArgumentParser:
         "(default: exact)",
     )
     computing.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        default=1,
+        help="processors that share a step, which is the same for any number; of use with a batch, or a large model "
+        "(default: 1)",
+    )
+    computing.add_argument(
         "--engine",
         choices=list(ENGINES),
         default="program",

@@ -17,7 +17,7 @@ from ..sampling import sample
 from ..saving import Directory, Saved, load, save
 from ..terminal import Interrupts, Output, complain, flush
 from ..tokenizer import Tokenizer
-from ..training import Training
+from ..training import MOST_THREADS, Training
 from .documents import documents_of, split
 from .options import ENGINES, SETTINGS, as_options, config_of, with_settings
 from .options import parser as parser
@@ -46,6 +46,8 @@ def _check(arguments: argparse.Namespace) -> None:
     """ConfigError for options that do not go together."""
     if arguments.mode == "fast" and arguments.engine != "program":
         raise ConfigError(f"--mode fast is part of --engine program, and --engine {arguments.engine} is exact")
+    if not 1 <= arguments.threads <= MOST_THREADS:
+        raise ConfigError(f"--threads must be from 1 to {MOST_THREADS}, not {arguments.threads}")
     for name in ("stop_after", "save_every", "every"):
         number = getattr(arguments, name)
         option = "--" + name.replace("_", "-")
@@ -105,13 +107,16 @@ class _Run:
         self._sample_every = (config.sample_every or tenth) if directory is not None else None
         self._marks = [every for every in (self._eval_every, self._sample_every, arguments.save_every) if every]
         self._stop_after: int | None = arguments.stop_after
+        self._threads: int = arguments.threads
         self.taken = self.first
         self.training: Training
 
     def start(self) -> None:
         """Record the loss. What goes wrong there goes wrong in the run, and not before it."""
         saved = self.saved
-        self.training = Training(self.model, self._encoded, self.replay, saved.fast, self._held_out, saved.optimizer)
+        self.training = Training(
+            self.model, self._encoded, self.replay, saved.fast, self._held_out, saved.optimizer, self._threads
+        )
 
     def next_stop(self) -> int:
         """The step before which nothing is to be done but steps."""

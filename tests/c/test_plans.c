@@ -648,7 +648,8 @@ static bool same_state(mg_trainer *a, mg_trainer *b, size_t n) {
     return same;
 }
 
-/* Many steps a call, or one, or some: the same losses and parameters as by hand. */
+/* Many steps a call, or one, or some; documents apart or side by side; one thread or several: the same losses and
+   parameters as by hand. */
 static void training_is_recording(void) {
     static const model_shape shapes[] = {
         {8, 2, 1, 12, 6, true, false, false, false},
@@ -656,14 +657,17 @@ static void training_is_recording(void) {
         {6, 2, 1, 6, 7, true, false, true, false},
     };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-        for (size_t batch_size = 1; batch_size <= 3; batch_size += 2) {
+        for (size_t batch_size = 1; batch_size <= 19; batch_size += batch_size < 3 ? 2 : 8) {
             double expected[STEPS], losses[STEPS];
             corpus *by_hand = make_corpus(shapes[s], 40 + s);
             train_by_hand(by_hand, batch_size, expected);
-            const size_t blocks[] = {STEPS, 1, 5};
+            const size_t blocks[] = {STEPS, 1, 5}, threads[] = {1, 3, 2};
             for (size_t b = 0; b < 3; b++) {
                 corpus *c = make_corpus(shapes[s], 40 + s);
                 mg_trainer *trainer = trainer_of(c, false);
+                CHECK(mg_trainer_use_threads(trainer, 0) == MG_SHAPE);
+                CHECK(mg_trainer_use_threads(trainer, MG_MOST_THREADS + 1) == MG_SHAPE);
+                CHECK(mg_trainer_use_threads(trainer, threads[b]) == MG_OK);
                 for (size_t from = 0; from < STEPS; from += blocks[b]) {
                     size_t steps = STEPS - from < blocks[b] ? STEPS - from : blocks[b];
                     CHECK(run(c, trainer, batch_size, from, steps, losses) == MG_OK);
