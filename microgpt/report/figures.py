@@ -119,15 +119,20 @@ def samples_figure(report: Report, width: float) -> str:
     return svg(width, y, "Samples from the first step to the last", *parts)
 
 
-def head_figure(report: Report, of: Text, layer: int, head: int, side: float = 220) -> str:
+def head_side(of: Text) -> float:
+    """The width of the figure of a head: 10 pixels for a letter, up to the width of a phone."""
+    return max(220.0, min(310.0, 36 + 10.0 * len(of.positions)))
+
+
+def head_figure(report: Report, of: Text, layer: int, head: int) -> str:
     """How much each letter of a text attends to itself and those before it, in one head."""
     n_head = int(report.config["n_head"])
     stage = report.stages.index(f"layer{layer}.attention")
     rows = [list(heads(position.stages[stage], n_head)[head]) for position in of.positions]
-    n = len(rows)
+    n, side = len(rows), head_side(of)
     margin, top = 30.0, 42.0
     cell = (side - margin - 6) / max(n, 1)
-    every = max(1, math.ceil(11 / cell))
+    every = max(1, math.ceil(9.5 / cell))
     names = [_read(report, of, place) for place in range(n)]
     parts = [text(margin, 14, f"layer {layer}, head {head}", "strong")]
     for place in range(0, n, every):
@@ -168,11 +173,11 @@ def _place(report: Report, of: Text, place: int) -> str:
 
 def heads_figure(report: Report, of: Text) -> str:
     """All heads of all layers side by side, a layer in each row."""
-    n_layer, n_head, side = int(report.config["n_layer"]), int(report.config["n_head"]), 220.0
+    n_layer, n_head, side = int(report.config["n_layer"]), int(report.config["n_head"]), head_side(of)
     parts = []
     for layer in range(n_layer):
         for head in range(n_head):
-            inner = head_figure(report, of, layer, head, side)
+            inner = head_figure(report, of, layer, head)
             parts.append(
                 inner.replace("<svg ", f'<svg x="{number(head * side)}" y="{number(layer * (side + 20))}" ', 1)
             )
@@ -181,15 +186,16 @@ def heads_figure(report: Report, of: Text) -> str:
 
 
 def next_figure(report: Report, of: Text) -> str:
-    """The probability of every token after each letter of a text, and how surprising the one that came was."""
+    """The probability of every token after each letter of a text, and how surprising the one that came was. Shades are
+    of the square root of a probability, so that one of a few percent can be seen."""
     n = len(of.positions)
     rows, rest = likely_tokens(report, of)
     cell, wide = (20.0 if len(rows) <= 16 else 15.0), max(15.0, min(34.0, 480.0 / max(n, 1)))
     left, top, bars = 70.0, 26.0, 56.0
     names = [report.labels[token] for token in rows] + ([f"{len(rest)} others"] if rest else [])
-    table = [[position.probabilities[token] for position in of.positions] for token in rows]
+    table = [[math.sqrt(position.probabilities[token]) for position in of.positions] for token in rows]
     if rest:
-        table.append([sum(position.probabilities[token] for token in rest) for position in of.positions])
+        table.append([math.sqrt(sum(position.probabilities[token] for token in rest)) for position in of.positions])
     body = top + 10 + bars
     parts = [text(left, 12, "surprise, -log p of the letter that comes", "small")]
     losses = [position.loss for position in of.positions]

@@ -159,12 +159,13 @@
     return list;
   }
 
-  function cells(packed, name) {
-    const { limit, values } = numbers(packed), grid = make("div", { class: "cells" });
+  function cells(packed, labels) {
+    const { limit, values } = numbers(packed), grid = make("div", { class: labels ? "cells named" : "cells" });
     values.forEach((x, i) => {
       const ground = make("i", { class: x < 0 ? "minus-ground" : "plus-ground" });
       ground.style.opacity = limit ? (0.4 * Math.abs(x)) / limit : 0;
-      grid.append(make("span", { title: name(i) }, ground, shown(x, limit)));
+      const name = labels ? [isolated(labels[i])] : [];
+      grid.append(make("span", labels ? {} : { title: `lane ${i}` }, ground, ...name, shown(x, limit)));
     });
     return grid;
   }
@@ -186,6 +187,20 @@
     return mini;
   }
 
+  // The two rows that an embedding is the sum of, where the page has them whole.
+  function sum() {
+    const { wte, wpe } = data.matrices;
+    if (wte.block > 1 || wpe.block > 1) return [];
+    const strips = make("div", { class: "strips" });
+    const token = at().token;
+    for (const [words, packed] of [["token: wte", wte.rows[token]], ["position: wpe", wpe.rows[place]], ["sum", at().stages[0]]]) {
+      const canvas = make("canvas", { "aria-hidden": "true" });
+      canvas.packed = packed;
+      strips.append(make("span", {}, words), canvas);
+    }
+    return [strips];
+  }
+
   function drawDetail() {
     const name = stages[stage], [title, formula, words] = TITLES[kind(name)], parts = [];
     const layer = layerOf(name);
@@ -205,9 +220,13 @@
       comes.append("Next comes ", isolated(data.labels[at().target]), loss === null ? ", with no probability at all." : `; the loss here is ${loss.toFixed(3)}.`);
       parts.push(row, bars(at().bars[temperature], at().target), comes);
     } else if (kind(name) === "attention") parts.push(attentionOf(packed));
-    else if (name === "logits") parts.push(cells(packed, (i) => data.labels[i]));
-    else parts.push(cells(packed, (i) => `lane ${i}`));
+    else if (name === "logits") parts.push(cells(packed, data.labels));
+    else {
+      if (name === "embedding") parts.push(...sum());
+      parts.push(cells(packed));
+    }
     $("detail").replaceChildren(...parts);
+    $("detail").querySelectorAll("canvas").forEach(paint);
   }
 
   function go(i, j) {
@@ -342,7 +361,7 @@
   function strip(canvas, event) {
     const { limit, values } = numbers(canvas.packed), box = canvas.getBoundingClientRect();
     const i = Math.max(0, Math.min(values.length - 1, Math.floor(((event.clientX - box.left) / box.width) * values.length)));
-    const name = stages[canvas.stage];
+    const name = stages[canvas.stage]; // none, in the detail
     const lane = name === "logits" || name === "probabilities" ? data.labels[i] : `lane ${i}`;
     return `${lane}: ${shown(values[i], limit)}`;
   }

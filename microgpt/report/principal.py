@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import mul
 
@@ -30,9 +30,10 @@ def principal_plane(rows: Sequence[Sequence[float]]) -> Plane:
     total = math.fsum(x * x for row in centred for x in row)
     if total == 0:
         return Plane([(0.0, 0.0)] * count, (0.0, 0.0))
+    times_covariance = _covariance(centred)
     axes = [_unit([((i + 1) * step % 101 - 50) / 50 for i in range(width)]) for step in (37, 61)]
     for _ in range(ROUNDS):
-        before, axes = axes, _turned(centred, axes)
+        before, axes = axes, _turned(axes, times_covariance)
         if all(abs(x - y) < SMALL for a, b in zip(before, axes) for x, y in zip(a, b)):
             break
     axes = [[-x for x in axis] if max(axis, key=abs, default=0.0) < 0 else axis for axis in axes]
@@ -41,14 +42,26 @@ def principal_plane(rows: Sequence[Sequence[float]]) -> Plane:
     return Plane([(x * scale, y * scale) for x, y in places], shares)
 
 
-def _turned(rows: Sequence[Numbers], axes: Sequence[Numbers]) -> list[Numbers]:
+def _covariance(rows: Sequence[Numbers]) -> Callable[[Numbers], Numbers]:
+    """How a vector is multiplied by the covariance of the rows: through the matrix, or where that is larger than the
+    rows, through them."""
+    columns = [list(column) for column in zip(*rows)]
+    if len(columns) > len(rows):
+
+        def through_rows(axis: Numbers) -> Numbers:
+            along = [_dot(row, axis) for row in rows]
+            return [_dot(column, along) for column in columns]
+
+        return through_rows
+    square = [[_dot(a, b) for b in columns] for a in columns]
+    return lambda axis: [_dot(row, axis) for row in square]
+
+
+def _turned(axes: Sequence[Numbers], times_covariance: Callable[[Numbers], Numbers]) -> list[Numbers]:
     """Each axis times the covariance, at right angles to the ones before."""
     found: list[Numbers] = []
     for axis in axes:
-        turned = [0.0] * len(axis)
-        for row in rows:
-            along = _dot(row, axis)
-            turned = [t + along * x for t, x in zip(turned, row)]
+        turned = times_covariance(axis)
         for other in found:
             along = _dot(turned, other)
             turned = [t - along * x for t, x in zip(turned, other)]
