@@ -461,8 +461,8 @@ def test_large(directory):
     log = read_log("log.jsonl", 100_000)
     assert (log.steps, len(log.band), len(log.line)) == (100_000, 300, 60)
     docs = ["".join(chr(0x4E00 + i) for i in range(j, j + 300)) for j in (0, 300)]
-    wide = Config(n_embd=96, n_head=12, n_layer=6, block_size=128, zero_output=False, samples=2, steps=1)
-    long = replace(PRESETS["gist"], block_size=1024, samples=1)
+    wide = Config(n_embd=48, n_head=12, n_layer=4, block_size=96, zero_output=False, samples=0)
+    long = replace(PRESETS["gist"], block_size=600, samples=0)
     for name, config, texts in (("wide", wide, DOCS), ("long", long, docs)):
         saved = untrained(config, texts)
         save(f"{name}.safetensors", saved)
