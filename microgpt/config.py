@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from .errors import ConfigError
+from .errors import ConfigError, shown
 
 MOST_DOCUMENTS = 1_000_000  # a step; one cannot be interrupted
 CHOICES = {
@@ -79,10 +79,12 @@ class Config:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool)):
-                raise ConfigError(f"{field.name} must be a whole number, not {value!r}")
+                raise ConfigError(f"{field.name} must be a whole number, not {shown(value)}")
+            if field.type == "bool" and not isinstance(value, bool):
+                raise ConfigError(f"{field.name} must be true or false, not {shown(value)}")
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if field.type == "float" and not (number and -math.inf < value < math.inf):
-                raise ConfigError(f"{field.name} must be a finite number, not {value!r}")
+                raise ConfigError(f"{field.name} must be a finite number, not {shown(value)}")
             if field.type == "float" and abs(value) > sys.float_info.max:
                 raise ConfigError(f"{field.name} must fit into a float64; {str(value)[:8]}... is too large")
         for name in ("n_embd", "n_head", "n_layer", "block_size", "batch_size"):
@@ -108,7 +110,7 @@ class Config:
             raise ConfigError(f"n_head must divide n_embd: {self.n_embd} lanes do not split into {self.n_head} heads")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
+                raise ConfigError(f"{name} must be {' or '.join(choices)}, not {shown(getattr(self, name))}")
 
 
 PRESETS: dict[str, Config] = {

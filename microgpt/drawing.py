@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, integer, require
 from .files import replace_file
 from .value import Value
 
@@ -67,7 +67,8 @@ def draw(value: Value, *, depth: int | None = None, nodes: int = 100) -> Drawing
     Of a large graph the values nearest to this one: at most `nodes`, and at most `depth` operations away, with dashes
     where there is more.
     """
-    if nodes < 1 or (depth is not None and depth < 0):
+    require("what is drawn", value, Value)
+    if integer("nodes", nodes) < 1 or (depth is not None and integer("depth", depth) < 0):
         raise ConfigError("a drawing has at least one node, and a depth of 0 or more")
     numbers, waiting = {value: 0}, deque([(value, 0)])
     lines = ["digraph {", "  rankdir=LR", '  node [fontname="Helvetica" fontsize=10]']
@@ -93,7 +94,8 @@ def draw(value: Value, *, depth: int | None = None, nodes: int = 100) -> Drawing
     return Drawing("\n".join([*lines, "}", ""]))
 
 
-def _escaped(text: str) -> str:
+def _escaped(text: object) -> str:
+    text = str(text)  # a label may be anything
     return "".join("\\" + c if c in '\\"{}|<>' else c if c.isprintable() else " " for c in text)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .errors import ShapeError
+from .errors import ShapeError, require
 from .tape import lib
 from .value import Value
 from .vector import Matrix, Vector, View, expect, record_largest, record_map, record_sum
@@ -166,6 +166,7 @@ def weighed(weights: Vector, values: Sequence[Vector], n_head: int) -> Vector:
 
 def surprisal(p: Value) -> Value:
     """-p.log(), in nats; ValueError for a probability of 0."""
+    require("the probability", p, Value)
     return -p.log()
 
 
@@ -173,4 +174,6 @@ def mean(losses: Sequence[Value]) -> Value:
     """(1 / n) * sum(losses), n their number; ShapeError for none."""
     if not losses:
         raise ShapeError("mean: of at least one value")
+    for loss in losses:
+        require("each of what mean() takes", loss, Value)
     return (1 / len(losses)) * record_sum(1, 1, len(losses), View(losses, by_term=True))[0]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from . import functions, scalar
 from .config import Config
-from .errors import ConfigError, DataError
-from .parameters import StateDict
+from .errors import ConfigError, DataError, described, require
+from .parameters import StateDict, matrices_of
 from .value import Value
 from .vector import Index, Matrix, Vector
 
@@ -85,7 +85,11 @@ class GPT(Generic[X]):
     @overload
     def __init__(self, config: Config, state_dict: StateDict, operations: Operations[X]) -> None: ...
     def __init__(self, config: Config, state_dict: StateDict, operations: Any = SPANS) -> None:
+        require("the configuration", config, Config)
+        matrices_of(state_dict)
         _check(config, state_dict)
+        if not all(hasattr(operations, name) for name in ("matrix", "linear", "attention", "relu", "relu_squared")):
+            raise TypeError(f"the operations must be SPANS or SCALARS, not {described(operations)}")
         self.config = config
         self.state_dict = state_dict
         self.operations = operations
@@ -119,6 +123,9 @@ class GPT(Generic[X]):
         positions before. IndexError for a token or a position that there is no row for.
         """
         op, w = self.operations, self._matrices
+        for cache in (keys, values):
+            if not isinstance(cache, list) or [type(layer) for layer in cache] != [list] * self.config.n_layer:
+                raise TypeError(f"keys and values must be those of empty_cache(), not {described(cache)}")
         x: X = op.add(w["wte"][token_id], w["wpe"][pos_id])  # joint token and position embedding
         x = op.rmsnorm(x)
         for i in range(self.config.n_layer):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from .config import Config
-from .errors import ShapeError
+from .errors import ConfigError, ShapeError, integer, require
 from .tape import Tape, check, ffi, lib
 from .vector import Lanes
 
@@ -47,6 +47,9 @@ class Optimizer:
     """The number of updates so far."""
 
     def __init__(self, config: Config, parameters: Sequence[Lanes]) -> None:
+        require("the configuration", config, Config)
+        for w in parameters:
+            require("each of the parameters", w, Lanes)
         if not parameters or any(w._tape is not parameters[0]._tape for w in parameters):
             raise ShapeError("an optimizer needs parameters, all of one tape")
         self._config = config
@@ -84,6 +87,7 @@ class Optimizer:
 
     @state.setter
     def state(self, state: OptimizerState) -> None:
+        require("the state", state, OptimizerState)
         m, v = self._moments(state.m), self._moments(state.v)
         self.steps, self._m, self._v = state.steps, m, v
 
@@ -112,6 +116,8 @@ class Optimizer:
 
         OverflowError, with nothing changed, when the square of a gradient is too large for a float.
         """
+        if integer("steps, the number of updates,", self.steps) < 0:
+            raise ConfigError(f"steps, the number of updates, must not be negative, as {self.steps} is")
         runs = self._first, self._sizes, len(self._first), self._m, self._v, len(self._m)
         check(lib.mg_optimizer_step(self._tape._pointer, *runs, self._settings, self.steps + 1, learning_rate))
         self.steps += 1
@@ -161,5 +167,6 @@ SCHEDULES: dict[str, Callable[[Config, int], float]] = {"cosine": _cosine, "line
 def learning_rate_at(config: Config, step: int) -> float:
     """The learning rate of a step, counted from 0 to config.steps - 1: config.decay says how it falls from
     config.learning_rate, and over the first config.warmup steps it rises to that."""
-    rate = SCHEDULES[config.decay](config, step)
+    require("the configuration", config, Config)
+    rate = SCHEDULES[config.decay](config, integer("the step", step))
     return rate if step >= config.warmup else rate * ((step + 1) / (config.warmup + 1))

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 
 from .config import Config
-from .errors import ConfigError
+from .errors import ConfigError, integer, require
 from .tape import Tape
 from .vector import Matrix
 
@@ -22,6 +22,10 @@ def initial_parameters(config: Config, vocab_size: int, rng: random.Random, tape
     rows: n_embd to n_embd in attention, to 4 * n_embd and back in the MLP, to vocab_size in `lm_head`. The draws are
     made also where std is 0, as the course makes them. ConfigError when there are more numbers than a tape holds.
     """
+    require("the configuration", config, Config)
+    require("the random numbers", rng, random.Random)
+    if integer("vocab_size", vocab_size) < 1:
+        raise ConfigError(f"vocab_size must be at least 1, not {vocab_size}")
     if (count := _count(config, vocab_size)) > MOST:
         raise ConfigError(f"these sizes make {count:,} parameters, and a tape holds at most {MOST:,} values")
     n_embd, std, output_std = config.n_embd, config.std, 0 if config.zero_output else config.std
@@ -51,7 +55,15 @@ def _count(config: Config, vocab_size: int) -> int:
 
 def parameter_count(state_dict: Mapping[str, Matrix]) -> int:
     """How many numbers there are to learn."""
-    return sum(w.rows * w.columns for w in state_dict.values())
+    return sum(w.rows * w.columns for w in matrices_of(state_dict))
+
+
+def matrices_of(state_dict: Mapping[str, Matrix]) -> list[Matrix]:
+    """The parameters, in order; TypeError for what is no dictionary of matrices."""
+    require("the parameters", state_dict, Mapping)
+    for w in state_dict.values():
+        require("each of the parameters", w, Matrix)
+    return list(state_dict.values())
 
 
 def parameters_sha256(state_dict: Mapping[str, Matrix]) -> str:
@@ -59,6 +71,6 @@ def parameters_sha256(state_dict: Mapping[str, Matrix]) -> str:
     import hashlib  # here, as it takes longer to import than the first Value to compute
 
     digest = hashlib.sha256()
-    for w in state_dict.values():
+    for w in matrices_of(state_dict):
         digest.update(struct.pack(f"<{w.rows * w.columns}d", *w.data))
     return digest.hexdigest()

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Union, overload
 
-from .errors import FrozenBranchWarning, ShapeError
-from .tape import Handle, Tape, check, default_tape, ffi, lib
+from .errors import FrozenBranchWarning, ShapeError, integer
+from .tape import Handle, Tape, check, ffi, lib, tape_for
 from .value import Number, Value
 from .vector import Index, Selector, Vector
 
@@ -238,7 +238,7 @@ def record(
     With `quiet` the examples may be numbers that mean nothing: an operation that Python would refuse leaves a NaN.
     The program computes anew what was recorded since the mark `since`; by default, all that the result depends on.
     """
-    tape = tape or default_tape()
+    tape = tape_for(tape)
     with tape:
         inputs = tuple(_input(example) for example in examples)
         outer, tape._recorder = tape._recorder, _Recorder()
@@ -251,7 +251,7 @@ def record(
             lib.mg_tape_record_quietly(tape._pointer, False)
     if not isinstance(result, (Value, Vector)):
         raise TypeError(f"a recorded function returns a Value or a Vector, not {type(result).__name__}")
-    return Program(inputs, result, since or 0, selections)
+    return Program(inputs, result, 0 if since is None else integer("since", since), selections)
 
 
 def _input(example: Number | Sequence[float] | Index) -> Input:

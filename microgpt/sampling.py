@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from .errors import ConfigError, DataError, DivergedError, MicrogptError
+from .errors import ConfigError, DataError, DivergedError, MicrogptError, integer, require
 from .model import GPT, SPANS
 from .program import Program, record
 from .tokenizer import Tokenizer
@@ -63,6 +63,7 @@ def _likeliest(weights: list[float], top_k: int | None, top_p: float | None) -> 
 
 
 def _encode_prompt(model: GPT[Any], tokenizer: Tokenizer, prompt: str) -> list[int]:
+    require("the prompt", prompt, str)
     unseen = [char for char in prompt if char not in tokenizer.chars]
     if unseen:
         raise DataError(f"the prompt has the character {unseen[0]!r}, which the model has not seen")
@@ -101,9 +102,12 @@ def sample(
     ConfigError for a setting that cannot work, DataError for a prompt that has an unseen character or fills the block.
     DivergedError when the parameters are so large, or no numbers, that there are no probabilities.
     """
-    if count is not None and count < 0:
+    require("the model", model, GPT)
+    require("the tokenizer", tokenizer, Tokenizer)
+    require("the random numbers", rng, random.Random)
+    if count is not None and integer("count", count) < 0:
         raise ConfigError(f"count must not be negative, as {count} is")
-    if top_k is not None and top_k < 1:
+    if top_k is not None and integer("top_k", top_k) < 1:
         raise ConfigError(f"top_k must be at least 1, not {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ConfigError(f"top_p must be greater than 0 and at most 1, not {top_p}")
@@ -158,6 +162,8 @@ def next_probabilities(
 
     `temperature` is the configuration's where it is not given; at 0 the likeliest is certain. DataError as `sample`'s.
     """
+    require("the model", model, GPT)
+    require("the tokenizer", tokenizer, Tokenizer)
     model = _at_temperature(model, temperature)
     tape = model.state_dict["wte"]._tape
     mark, weights, probabilities = tape.mark(), [], _anew(model)

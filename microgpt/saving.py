@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .config import Config
-from .errors import ConfigError, MicrogptError, ModelFileError
+from .errors import ConfigError, MicrogptError, ModelFileError, require
 from .files import replace_file
 from .model import GPT
 from .optimizers import OptimizerState
@@ -59,6 +59,15 @@ class Saved:
 def save(path: str | os.PathLike[str], saved: Saved) -> None:
     """Write a model. OSError when that fails; what was there before is then still there, whole."""
     from . import __version__
+
+    require("what is saved", saved, Saved)
+    for what, part, *kinds in (
+        ("the model", saved.model, GPT),
+        ("the tokenizer", saved.tokenizer, Tokenizer),
+        ("the optimizer's state", saved.optimizer, OptimizerState, type(None)),
+        ("the random numbers", saved.rng, random.Random),
+    ):
+        require(what, part, *kinds)
 
     type_ = "F32" if saved.fast else "F64"
     tensors = {name: tensor(w.data, w.shape, type_) for name, w in saved.model.state_dict.items()}
@@ -179,6 +188,7 @@ def resume(
 ) -> Training:
     """The training of a saved model, as if it had never stopped: with the documents that it had, encoded, in the same
     order. ModelFileError when it was saved without its optimizer."""
+    require("what is resumed", saved, Saved)
     if saved.optimizer is None:
         raise ModelFileError("the model was saved without its optimizer: its training cannot go on")
     return Training(saved.model, documents, replay, saved.fast, held_out, saved.optimizer, threads)

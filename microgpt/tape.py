@@ -297,3 +297,11 @@ def default_tape() -> Tape:
     except AttributeError:
         tape = _local.tape = Tape()
     return tape
+
+
+def tape_for(tape: Tape | None) -> Tape:
+    """The tape that is given, or the default one; TypeError for what is no tape."""
+    if tape is None:
+        return default_tape()
+    errors.require("the tape", tape, Tape)
+    return tape

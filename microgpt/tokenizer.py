@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .errors import DataError
+from .errors import DataError, integer, require
 
 
 class Tokenizer:
@@ -18,6 +18,9 @@ class Tokenizer:
     """The id of BOS, len(chars)."""
 
     def __init__(self, docs: Iterable[str]) -> None:
+        docs = list(docs)
+        for doc in docs:
+            require("each of the documents", doc, str)
         self.chars = sorted(set("".join(docs)))
         self.bos = len(self.chars)
         self._ids = {char: i for i, char in enumerate(self.chars)}
@@ -33,6 +36,7 @@ class Tokenizer:
 
     def encode(self, doc: str) -> list[int]:
         """BOS, the ids of the characters, BOS. DataError for a character that was in none of the documents."""
+        require("a document", doc, str)
         try:
             return [self.bos, *(self._ids[char] for char in doc), self.bos]
         except KeyError as error:
@@ -40,8 +44,9 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; BOS has none. DataError for what is no token's id."""
-        ids = list(ids)
+        chars = []
         for i in ids:
-            if not 0 <= i <= self.bos:
+            if not 0 <= integer("a token", i) <= self.bos:
                 raise DataError(f"there is no token {i}: they are 0 to {self.bos}")
-        return "".join(self.chars[i] for i in ids if i != self.bos)
+            chars += self.chars[i : i + 1]
+        return "".join(chars)

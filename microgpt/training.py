@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from .config import Config
-from .errors import ConfigError, DataError, DivergedError, MicrogptError
+from .errors import ConfigError, DataError, DivergedError, MicrogptError, ShapeError, described, integer, require
 from .model import GPT, SPANS
 from .optimizers import Optimizer, OptimizerState, fitting_learning_rate, learning_rate_at, settings_of
 from .program import record
@@ -229,7 +229,10 @@ class Training:
         state: OptimizerState | None = None,
         threads: int = 1,
     ) -> None:
+        _check_model(model)
         config = model.config
+        if state is not None:
+            require("the optimizer's state", state, OptimizerState)
         if (config.steps and not documents) or any(len(tokens) < 2 for tokens in [*documents, *held_out]):
             raise DataError("training needs documents, each with at least two tokens")
         if isinstance(model, GPT):
@@ -268,9 +271,9 @@ class Training:
         is as for `train`.
 
         What is left of a call when nobody asks on is lost to the caller, and not to the parameters."""
-        if steps_per_call is not None and steps_per_call < 1:
+        if steps_per_call is not None and integer("steps_per_call", steps_per_call) < 1:
             raise ConfigError(f"steps_per_call must be at least 1, or None, not {steps_per_call}")
-        end = self._config.steps if stop is None else min(stop, self._config.steps)
+        end = self._config.steps if stop is None else min(integer("stop", stop), self._config.steps)
         count = steps_per_call or 1
         while self.taken < end and self._engine is not None:
             count = min(count, end - self.taken)
@@ -287,6 +290,17 @@ class Training:
                 raise _diverged(self._config, self.taken + 1, None if finite else losses[-1], error) from error
             if steps_per_call is None:
                 count = max(1, min(4 * count, int(count * CALL_SECONDS / max(seconds, 1e-6))))
+
+
+def _check_model(model: Trainable) -> None:
+    """TypeError for what cannot be trained."""
+    if not all(hasattr(model, name) for name in ("config", "parameters", "loss")):
+        raise TypeError(f"a GPT or a Model can be trained, not {described(model)}")
+    require("the model's configuration", model.config, Config)
+    for w in model.parameters:
+        require("each of the model's parameters", w, Lanes)
+    if not model.parameters:
+        raise ShapeError("a model has parameters to be trained, at least one Vector or Matrix")
 
 
 def _engine_for(

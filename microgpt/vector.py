@@ -7,13 +7,12 @@ bit for bit. Every lane can be had as a Value: `x[3].grad`. functions.py has the
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex, overload
 
-from .errors import ShapeError, TapeError, described
-from .tape import NONE, Handle, Tape, check, default_tape, ffi, lib
+from .errors import ShapeError, TapeError, described, integer
+from .tape import NONE, Handle, Tape, check, ffi, lib, tape_for
 from .value import Number, Value, value_at
 
 _new = object.__new__
@@ -32,7 +31,7 @@ class Index:
     """The integer of now."""
 
     def __init__(self, value: int) -> None:
-        self.value = _integer("the value of an Index", value)
+        self.value = integer("the value of an Index", value)
 
     def __repr__(self) -> str:
         return f"Index({self.value})"
@@ -93,7 +92,7 @@ class Vector(Lanes):
         found = _numbers("a Vector", numbers)
         if not found:
             raise ShapeError("a Vector has at least one lane")
-        _leaves(self, tape or default_tape(), found)
+        _leaves(self, tape_for(tape), found)
         self._selector = None
 
     def __len__(self) -> int:
@@ -221,10 +220,10 @@ class Matrix(Lanes):
         if columns is None and numbers is None:
             rows, columns, numbers = _flattened(rows)
         numbers = _numbers("a Matrix", numbers)
-        rows, columns = _integer("a number of rows", rows), _integer("a number of columns", columns)
+        rows, columns = integer("the number of rows", rows), integer("the number of columns", columns)
         if rows < 1 or columns < 1 or rows * columns != len(numbers):
             raise ShapeError(f"{len(numbers)} numbers do not make a matrix of {rows} by {columns}")
-        _leaves(self, tape or default_tape(), numbers)
+        _leaves(self, tape_for(tape), numbers)
         self.rows, self.columns = rows, columns
         self._rows = [view(self._tape, self._node + i * columns, columns) for i in range(rows)]
 
@@ -485,16 +484,9 @@ def _flattened(rows: Any) -> tuple[int, int, list[float]]:
     return len(found), lengths[0], [number for row in found for number in row]
 
 
-def _integer(what: str, x: Any) -> int:
-    try:
-        return operator.index(x)
-    except TypeError:
-        raise TypeError(f"{what} is a whole number, not {described(x)}") from None
-
-
 def _place(what: str, index: Any, count: int, lanes: Lanes) -> int:
     """Where an index points to; IndexError and TypeError in the words of the user."""
-    number = _integer(f"the index of a {what}", index)
+    number = integer(f"the index of a {what}", index)
     if not -count <= number < count:
         raise IndexError(f"there is no {what} {number} in a {type(lanes).__name__} of {count} {what}s")
     return number % count
