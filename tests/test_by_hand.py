@@ -37,6 +37,6 @@ def test_by_hand(config, options, tmp_path):
 
     size, schedule = (config.n_embd, config.block_size), (config.steps, config.learning_rate)
     by_hand = Exact(tmp_path, *size, numbers(), documents, *schedule, options)
-    losses = [step.loss for step in train(model, documents, block=config.steps)]
+    losses = [step.loss for step in train(model, documents, steps_per_call=config.steps)]
     assert all_bits(losses) == all_bits(by_hand.take(config.steps))
     assert all_bits(numbers()) == all_bits(by_hand.parameters())
