@@ -26,6 +26,7 @@ from microgpt import (
     Vector,
     functions,
     initial_parameters,
+    load,
     next_probabilities,
     save,
 )
@@ -395,7 +396,7 @@ def test_figures(trained, run, directory):
             assert root.find("{http://www.w3.org/2000/svg}title").text
             assert "var(--" not in (directory / "figures" / name).read_text(encoding="utf-8")
     numbers = json.loads((directory / "figures" / "report.json").read_text(encoding="utf-8"))
-    report = collect(trained, [HOSTILE[2]], with_speed=False)
+    report = collect(trained, [HOSTILE[2]], with_speed=False, documents=HOSTILE)
     assert numbers == json.loads(json.dumps(report.as_json()))
     log = [json.loads(line) for line in (directory / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [event["loss"] for event in log if event["event"] == "step"]
@@ -408,7 +409,7 @@ def test_figures(trained, run, directory):
 def test_same_again(trained, run, directory):
     """A report changes nothing in the run, and without the speed it is the same bytes each time."""
     before = {name: (directory / "run" / name).read_bytes() for name in os.listdir("run")}
-    assert run("report", trained, "--no-speed") == (0, "report: run.html\n", "")
+    assert run("report", trained, "--no-speed") == (0, "report: run.html; open it in a browser\n", "")
     first = (directory / "run.html").read_bytes()
     assert run("report", trained + os.sep, "--no-speed", "-o", "again.html")[0] == 0
     assert (directory / "again.html").read_bytes() == first
@@ -434,7 +435,7 @@ def test_model_alone(run, directory, with_optimizer):
     assert "there is no curve" in text
     assert report.missing[0] in text
     assert "loss.svg" not in figures(report)
-    assert run("report", "m.safetensors", "--no-speed")[:2] == (0, "report: m.html\n")
+    assert run("report", "m.safetensors", "--no-speed")[:2] == (0, "report: m.html; open it in a browser\n")
     os.makedirs("alone")
     os.rename("m.safetensors", "alone/model.safetensors")
     assert "log.jsonl" in collect("alone", with_speed=False).missing[0]
@@ -454,6 +455,31 @@ def test_stopped_run(run, directory):
     Page(page(collect("one")))
 
 
+def test_samples_of_the_data(run, directory):
+    """What is learned by heart is told apart, as long as the documents are there and are those of the run."""
+    options = "--n-embd 8 --n-head 2 --block-size 3 --steps 60 --samples 12 --std 0.3 --data docs.txt --out run"
+    run(*options.split())
+    run("report", "run", "--no-speed", "--figures", "figures")
+    numbers = json.loads((directory / "figures" / "report.json").read_text(encoding="utf-8"))
+    shown = [*numbers["samples"], *(text for glance in numbers["log"]["glances"] for text in glance["texts"])]
+    assert numbers["known"] == sorted(set(shown) & {doc[:3] for doc in DOCS})
+    count = sum(text in numbers["known"] for text in numbers["samples"])
+    assert count > 0
+    found = Page((directory / "run.html").read_text(encoding="utf-8"))
+    assert len([a for a in found.of("li") if a.get("class") == "known"]) == sum(
+        text in numbers["known"] for text in shown
+    )
+    assert "samples in the data" in found.texts
+    (directory / "docs.txt").write_text("something else\n")
+    for path in ("docs.txt", "/dev/zero", "\0", 5):
+        saved = load("run")
+        saved.data["path"] = path
+        save("run/model.safetensors", saved)
+        assert run("report", "run", "--no-speed", "-o", "p.html")[0] == 0
+        assert "samples in the data" not in (directory / "p.html").read_text(encoding="utf-8")
+    assert run("report", "run", "--data", "hostile.txt")[0] == 2
+
+
 def test_large(directory):
     """A log of 100,000 steps, and models of many heads, letters or characters, give a page below 2 MB."""
     steps = (f'{{"event": "step", "step": {i}, "loss": {2 + (i * 7919 % 1000) / 999}}}\n' for i in range(1, 100_001))
@@ -462,7 +488,7 @@ def test_large(directory):
     assert (log.steps, len(log.band), len(log.line)) == (100_000, 300, 60)
     docs = ["".join(chr(0x4E00 + i) for i in range(j, j + 300)) for j in (0, 300)]
     wide = Config(n_embd=48, n_head=12, n_layer=4, block_size=96, zero_output=False, samples=0)
-    long = replace(PRESETS["gist"], block_size=600, samples=0)
+    long = replace(PRESETS["gist"], block_size=400, samples=0)
     for name, config, texts in (("wide", wide, DOCS), ("long", long, docs)):
         saved = untrained(config, texts)
         save(f"{name}.safetensors", saved)

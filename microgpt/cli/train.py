@@ -282,7 +282,8 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
             if logs:
                 output.event("done", params_sha256=parameters_sha256(run.model.state_dict))
             flush()
-            output.remark(summary)
+            see = f"; see it with: microgpt report {run.directory.path}" if run.directory and summary else ""
+            output.remark(summary + see)
     except DivergedError as error:
         output.clear()
         output.event("diverged", step=error.step, message=str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ class Report:
     learning_rates: list[tuple[int, float]]  # at some steps of the run
     samples: list[str]
     sampled_now: bool  # whether the samples were drawn for the report, as the log has none
+    known: list[str] | None  # those of all samples that are among the documents; None where these are not to be had
     temperatures: list[float]
     stages: list[str]  # the names of the vectors in each position of a text
     texts: list[Text]
@@ -66,9 +67,12 @@ class Report:
         return asdict(self)
 
 
-def collect(path: str, texts: Sequence[str] = (), with_speed: bool = True) -> Report:
-    """The report of a run's directory, or of a .safetensors file. ModelFileError when there is no model to be had,
-    DataError for a text with a character that the model has not seen."""
+def collect(
+    path: str, texts: Sequence[str] = (), with_speed: bool = True, documents: Iterable[str] | None = None
+) -> Report:
+    """The report of a run's directory, or of a .safetensors file, which looks into these texts, or into some samples.
+    With the documents of the run it tells the samples that are among them. ModelFileError when there is no model to be
+    had, DataError for a text with a character that the model has not seen."""
     from .. import __version__
 
     saved = load(path)
@@ -85,6 +89,10 @@ def collect(path: str, texts: Sequence[str] = (), with_speed: bool = True) -> Re
         looked_into = [read_text(saved, text, temperatures) for text in chosen]
     except DivergedError as error:
         missing.append(f"The forward pass: {error}.")
+    known = None
+    if documents is not None:
+        drawn = {*samples, *(text for glance in (log.glances if log else ()) for text in glance.texts)}
+        known = sorted(drawn & {document[: config.block_size] for document in documents})
     speed = measure(path, [text for text in samples if text] or [tokenizer.chars[0]] * 8) if with_speed else None
     wte = model.state_dict["wte"]
     return Report(
@@ -104,6 +112,7 @@ def collect(path: str, texts: Sequence[str] = (), with_speed: bool = True) -> Re
         ],
         samples=samples,
         sampled_now=now,
+        known=known,
         temperatures=temperatures,
         stages=stage_names(config.n_layer),
         texts=looked_into,

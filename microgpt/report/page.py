@@ -88,6 +88,9 @@ def _tiles(report: Report) -> str:
     if log is not None and log.validation:
         best = min(loss for _, loss in log.validation)
         tiles.append(_tile("validation loss", f"{log.validation[-1][1]:.3f}", f"lowest {best:.3f}"))
+    if report.known is not None and report.samples:
+        count = sum(text in report.known for text in report.samples)
+        tiles.append(_tile("samples in the data", f"{count}", f"of {len(report.samples)}"))
     if report.speed is not None:
         tiles.append(_tile("training", _brief(report.speed.training_steps), "steps/s, here"))
         tiles.append(_tile("sampling", _brief(report.speed.sampled_tokens), "tokens/s, here"))
@@ -140,10 +143,14 @@ def _details(name: str, inside: str, is_open: bool = False) -> str:
     return el("details", el("summary", clean(name)), inside, open="" if is_open else None)
 
 
-def _chips(texts: Sequence[str]) -> str:
-    longest = 300
-    short = [text if len(text) <= longest else text[:longest] + "…" for text in texts]
-    return "".join(el("li", el("bdi", clean(legible(text)) or " "), class_=None if text else "blank") for text in short)
+def _chips(report: Report, texts: Sequence[str]) -> str:
+    longest, known = 300, set(report.known or ())
+    chips = []
+    for text in texts:
+        shown = el("bdi", clean(legible(text if len(text) <= longest else text[:longest] + "…")))
+        kind = ("blank" if not text else "known") if not text or text in known else None
+        chips.append(el("li", shown, class_=kind, title="in the data" if text in known else None))
+    return el("ul", *chips, class_="chips")
 
 
 def _samples(report: Report) -> str:
@@ -152,21 +159,22 @@ def _samples(report: Report) -> str:
         el(
             "tr",
             el("th", f"step {glance.step:,}", scope="row"),
-            el("td", el("ul", _chips(glance.texts), class_="chips")),
+            el("td", _chips(report, glance.texts)),
         )
         for glance in glances
     ]
     parts = []
     if rows:
         words = "Each row is drawn with the same random numbers: only what was learned since makes the rows differ."
+        if report.known:
+            words += " A dot marks what is in the data, word for word: it may have been learned by heart."
         parts.append(el("p", words, class_="say"))
         parts.append(el("table", el("tbody", "".join(rows)), class_="growth"))
     else:
         parts.append(_empty("The log has no samples from on the way."))
     if report.samples:
         name = "Drawn now, as the log has none from the end" if report.sampled_now else "At the end of the run"
-        chips = el("ul", _chips(report.samples), class_="chips")
-        parts += [el("h3", name), chips]
+        parts += [el("h3", name), _chips(report, report.samples)]
     return "".join(parts)
 
 
