@@ -13,6 +13,7 @@
     |-- ConfigError               (ValueError)    a setting that cannot work
     |-- DataError                 (ValueError)    a file of documents that cannot be used
     |-- ModelFileError            (ValueError)    a saved model that cannot be used
+    |-- DistributedError          (RuntimeError)  ranks that cannot train together
     `-- DivergedError             (ArithmeticError)  training reached a loss that is not a finite number
 
     FrozenBranchWarning           (UserWarning)   a recorded function looked at a number, which a replay will not do
@@ -76,6 +77,10 @@ class DataError(MicrogptError, ValueError):
 
 class ModelFileError(MicrogptError, ValueError):
     """A file does not hold a model that was saved here, or not one that fits; the message names the file."""
+
+
+class DistributedError(MicrogptError, RuntimeError):
+    """The ranks of a training cannot go on together; the message names the rank, and what is wrong with it."""
 
 
 class FrozenBranchWarning(UserWarning):

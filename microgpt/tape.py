@@ -73,6 +73,15 @@ def check(status: int) -> None:
         raise _EXCEPTIONS[status](ffi.string(lib.mg_status_text(status)).decode())
 
 
+def error_of(status: int) -> Exception | None:
+    """The exception that belongs to a status; None for MG_OK."""
+    try:
+        check(status)
+    except (ArithmeticError, ValueError, MemoryError, errors.MicrogptError) as error:
+        return error
+    return None
+
+
 class Memory(NamedTuple):
     """What a tape holds: slots in use (one is a value with its gradient, operands and partials), slots allocated, and
     bytes allocated in all."""

@@ -7,15 +7,17 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from .config import Config
+from .distributed import Communicator, Distributed, Recorded, distribute
 from .errors import ConfigError, DataError, DivergedError, MicrogptError, ShapeError, described, integer, require
 from .model import GPT, SPANS
 from .optimizers import Optimizer, OptimizerState, fitting_learning_rate, learning_rate_at, settings_of
 from .program import record
-from .tape import check, ffi, lib
+from .tape import check, error_of, ffi, lib
 from .value import Value
 from .vector import Index, Lanes
 
@@ -83,7 +85,7 @@ class _Engine(Protocol):
 class _Core:
     """Training in the core: the loss recorded once, for the longest document, and the steps taken in C."""
 
-    __slots__ = ("_config", "_count", "_done", "_model", "_pointer", "_program", "_size", "_starts", "_tokens")
+    __slots__ = ("_config", "_count", "_done", "_fast", "_model", "_pointer", "_program", "_size", "_starts", "_tokens")
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class _Core:
         threads: int = 1,
     ) -> None:
         config = self._config = model.config
-        self._model = model
+        self._model, self._fast = model, fast
         self._done = ffi.new("size_t *")
         tokens, starts = array("i"), array("Q", [0])
         self._count = len(documents)
@@ -137,16 +139,21 @@ class _Core:
         losses = ffi.new("double[]", steps)
         documents = self._tokens, self._starts, self._count, self._config.batch_size
         status = lib.mg_trainer_run(self._pointer, *documents, rates, steps, losses, self._done)
-        error = _error_of(status)
+        error = error_of(status)
         return ffi.unpack(losses, self._done[0] + (status == lib.MG_NOT_FINITE)), error
 
     def held_out_losses(self) -> list[float]:
         first, last = self._count, len(self._starts) - 1
         losses = ffi.new("double[]", last - first)
-        error = _error_of(lib.mg_trainer_losses(self._pointer, self._tokens, self._starts, first, last, losses))
+        error = error_of(lib.mg_trainer_losses(self._pointer, self._tokens, self._starts, first, last, losses))
         if error is not None:
             raise error
         return list(ffi.unpack(losses, last - first))
+
+    @property
+    def recorded(self) -> Recorded:
+        """What ranks share."""
+        return Recorded(self._pointer, self._tokens, self._starts, self._count, self._size, self._fast)
 
     @property
     def state(self) -> OptimizerState:
@@ -157,14 +164,6 @@ class _Core:
     @state.setter
     def state(self, state: OptimizerState) -> None:
         check(lib.mg_trainer_write_state(self._pointer, list(state.m), list(state.v), len(state.m), state.steps))
-
-
-def _error_of(status: int) -> Exception | None:
-    try:
-        check(status)
-    except (ArithmeticError, ValueError, MemoryError, MicrogptError) as error:
-        return error
-    return None
 
 
 class _Anew:
@@ -212,8 +211,9 @@ class Training:
     """A training that can be stopped after any step, kept, and taken up again, with the numbers of one that was not.
 
     The arguments are those of `train`; `held_out` are documents whose loss may be asked for, and `state` is what the
-    optimizer of an earlier training remembered, whose parameters the model has. DataError for documents that cannot be
-    trained on, ConfigError where `fast` is not possible.
+    optimizer of an earlier training remembered, whose parameters the model has. With a communicator all ranks do the
+    same, or the others follow rank 0. DataError for documents that cannot be trained on, ConfigError where `fast`, or a
+    communicator, is not possible.
     """
 
     taken: int
@@ -228,6 +228,7 @@ class Training:
         held_out: Sequence[Sequence[int]] = (),
         state: OptimizerState | None = None,
         threads: int = 1,
+        comm: Communicator | None = None,
     ) -> None:
         _check_model(model)
         config = model.config
@@ -250,7 +251,11 @@ class Training:
         self._engine: _Engine | None = None
         self.taken = 0 if state is None else state.steps
         if documents or held_out:
-            self._engine = _engine_for(model, documents, held_out, core, fast, threads)
+            if comm is not None and comm.Get_size() > 1:
+                make = partial(_core_for, model, documents, held_out, core, fast, threads)
+                self._engine = distribute(comm, config, model.parameters, state, make)
+            else:
+                self._engine = _engine_for(model, documents, held_out, core, fast, threads)
             if state is not None:
                 self._engine.state = state
 
@@ -265,6 +270,21 @@ class Training:
         if not losses:
             raise DataError("no documents are held out")
         return sum(losses) / len(losses)
+
+    def follow(self) -> None:
+        """With a communicator, on a rank other than 0: take part in whatever rank 0 asks of its training, until it
+        dismisses the others."""
+        if isinstance(self._engine, Distributed):
+            self._engine.follow()
+
+    def dismiss(self) -> bool:
+        """With a communicator, on rank 0: let the others go that follow. False where an exception has left them in the
+        middle of something: they wait for it, and can only be ended."""
+        if not isinstance(self._engine, Distributed):
+            return True
+        if not self._engine.broken:
+            self._engine.dismiss()
+        return not self._engine.broken
 
     def steps(self, steps_per_call: int | None = 1, stop: int | None = None) -> Iterator[Step]:
         """Take steps up to number `stop`, or to the end of the run, and yield a record of each; `steps_per_call`
@@ -321,6 +341,23 @@ def _engine_for(
         return _Anew(model, documents, held_out)
 
 
+def _core_for(
+    model: Trainable,
+    documents: Sequence[Sequence[int]],
+    held_out: Sequence[Sequence[int]],
+    core: bool,
+    fast: bool,
+    threads: int,
+) -> _Core:
+    engine = _engine_for(model, documents, held_out, core, fast, threads)
+    if not isinstance(engine, _Core):
+        raise ConfigError(
+            "several ranks train in the core only: leave replay on, the model's operations SPANS, and let its loss be "
+            "the mean or the sum of a loss a position"
+        )
+    return engine
+
+
 def _diverged(config: Config, step: int, loss: float | None, error: Exception | None) -> DivergedError:
     if loss is not None:
         what = f"the loss is {loss}"
@@ -340,6 +377,7 @@ def train(
     steps_per_call: int | None = 1,
     fast: bool = False,
     threads: int = 1,
+    comm: Communicator | None = None,
 ) -> Iterator[Step]:
     """Train on the encoded documents, in turn; yields a record of each step when it is done.
 
@@ -360,10 +398,14 @@ def train(
     `threads` share the documents of a batch, and the parameters of a large model; the numbers are the same for any
     number of them. Without `replay` there is one.
 
+    With a communicator of mpi4py, `comm`, each of its ranks calls this, with the same model and documents, and takes a
+    part of every step's documents; the steps, the losses and the parameters are on all of them those of one process,
+    bit for bit. DistributedError where they cannot go on together.
+
     Raises DivergedError, naming the step, when the loss is not a finite number, or Python's arithmetic would have
     raised on the way to it; the parameters are then those before that step.
     """
-    yield from Training(model, documents, replay, fast, threads=threads).steps(steps_per_call)
+    yield from Training(model, documents, replay, fast, threads=threads, comm=comm).steps(steps_per_call)
 
 
 def _gradients(model: Trainable, optimizer: Optimizer, batch: Sequence[Sequence[int]]) -> float:

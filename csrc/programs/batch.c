@@ -30,8 +30,8 @@ struct mg_batch {
     /* documents */
     size_t order[MG_WAVE]; /* of the documents, the longest first */
     mg_text text[MG_WAVE]; /* in the order of the documents */
-    size_t count;
     /* leaves */
+    size_t first, count; /* which documents add to them */
     void *one; /* [leaves]: see mg_kernels */
     size_t leaves;
     bool alone;
@@ -146,12 +146,13 @@ static void compute_group(void *context, size_t number) {
 static void add_part(void *context, size_t part) {
     mg_batch *batch = context;
     const mg_float_mode mode = enter_mode(batch);
-    batch->kernels->add_to_leaves(batch->text, batch->count, part, batch->threads, batch->alone ? NULL : batch->one);
+    batch->kernels->add_to_leaves(batch->text + batch->first, batch->count, part, batch->threads,
+                                  batch->alone ? NULL : batch->one);
     mg_restore_float_mode(mode);
 }
 
-bool mg_batch_compute(mg_batch *batch, mg_pool *pool, const mg_document *documents, size_t count, bool reverse, bool alone,
-                      const mg_leaf_numbers *leaves, double *losses) {
+bool mg_batch_reach(mg_batch *batch, mg_pool *pool, const mg_document *documents, size_t count, bool reverse,
+                    const mg_leaf_numbers *leaves, double *losses) {
     batch->threads = mg_pool_threads(pool);
     sort_documents(batch, documents, count);
     const size_t together = groups_for(batch, documents, count);
@@ -167,8 +168,6 @@ bool mg_batch_compute(mg_batch *batch, mg_pool *pool, const mg_document *documen
         return false;
     }
     batch->reverse = reverse;
-    batch->count = count;
-    batch->alone = alone;
     mg_pool_run(pool, compute_group, batch, groups);
     for (size_t g = 0; g < groups; g++) {
         ordinary = ordinary && batch->ordinary[g];
@@ -177,8 +176,12 @@ bool mg_batch_compute(mg_batch *batch, mg_pool *pool, const mg_document *documen
         losses[d] = mg_replay_loss(batch->text[d].replay, batch->text[d].text, batch->kernels->size);
         ordinary = isfinite(losses[d]);
     }
-    if (ordinary && reverse) {
-        mg_pool_run(pool, add_part, batch, batch->threads);
-    }
     return ordinary;
+}
+
+void mg_batch_add(mg_batch *batch, mg_pool *pool, size_t first, size_t count, bool alone) {
+    batch->first = first;
+    batch->count = count;
+    batch->alone = alone;
+    mg_pool_run(pool, add_part, batch, batch->threads);
 }

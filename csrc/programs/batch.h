@@ -27,10 +27,12 @@ typedef struct {
 mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels);
 void mg_batch_free(mg_batch *batch);
 
-/* With the threads of a pool, which may be NULL: the losses of `count` documents, at most MG_WAVE, and with `reverse` their gradients, each summed from 0, added to the
-   leaves' adjoints in order; where `alone`, the only document's additions go there one by one. False where that left
-   ordinary numbers, or memory, with no adjoint changed. */
-bool mg_batch_compute(mg_batch *batch, mg_pool *pool, const mg_document *documents, size_t count, bool reverse, bool alone,
-                      const mg_leaf_numbers *leaves, double *losses);
+/* With the threads of a pool, which may be NULL: the losses of `count` documents, at most MG_WAVE, and with `reverse` all
+   that their gradients are made of. False where that left ordinary numbers, or memory. */
+bool mg_batch_reach(mg_batch *batch, mg_pool *pool, const mg_document *documents, size_t count, bool reverse,
+                    const mg_leaf_numbers *leaves, double *losses);
+/* With the same threads: the gradients of `count` of these documents, from number `first` on, each summed from 0, are
+   added to the leaves' adjoints in order; where `alone`, the only document's additions go there one by one. */
+void mg_batch_add(mg_batch *batch, mg_pool *pool, size_t first, size_t count, bool alone);
 
 #endif

@@ -314,19 +314,20 @@ static mg_status learn_plainly(mg_trainer *trainer, const mg_tokens *all, size_t
     return status == MG_OK && reverse ? mg_sweep_plainly(program, positions) : status;
 }
 
-/* Documents number first .. first + count - 1, at most MG_WAVE, by the plan: see mg_batch_compute. */
-static bool learn_wave(mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count, bool reverse, bool alone,
+/* Documents number first .. first + count - 1, at most MG_WAVE, by the plan: see mg_batch_reach. */
+static bool reach_wave(mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count, bool reverse,
                        double *losses) {
     mg_document documents[MG_WAVE];
     const mg_tape *tape = trainer->tape;
-    const mg_leaf_numbers leaves = trainer->span > 0 ? (mg_leaf_numbers){trainer->value, trainer->adjoint, trainer->lowest}
-                                               : (mg_leaf_numbers){tape->value, tape->adjoint, 0};
+    const mg_leaf_numbers leaves = trainer->span > 0
+                                       ? (mg_leaf_numbers){trainer->value, trainer->adjoint, trainer->lowest}
+                                       : (mg_leaf_numbers){tape->value, tape->adjoint, 0};
     for (size_t d = 0; d < count; d++) {
         const size_t document = (first + d) % all->documents;
         documents[d] = (mg_document){all->tokens + all->starts[document],
                                      trainer->losses[inputs_of(trainer, all, document)]};
     }
-    return mg_batch_compute(trainer->batch, trainer->pool, documents, count, reverse, alone, &leaves, losses);
+    return mg_batch_reach(trainer->batch, trainer->pool, documents, count, reverse, &leaves, losses);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------ */
@@ -366,7 +367,10 @@ static mg_status learn(mg_trainer *trainer, const mg_tokens *all, size_t first, 
     }
     for (size_t d = 0, wave; planned && d < count; d += wave) {
         wave = count - d < MG_WAVE ? count - d : MG_WAVE;
-        planned = learn_wave(trainer, all, first + d, wave, true, count == 1, losses);
+        planned = reach_wave(trainer, all, first + d, wave, true, losses);
+        if (planned) {
+            mg_batch_add(trainer->batch, trainer->pool, 0, wave, count == 1);
+        }
         for (size_t n = 0; planned && n < wave; n++) {
             *total += losses[n];
         }
@@ -438,7 +442,7 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
 
 static mg_status losses_of(mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count, double *losses) {
     mg_status status = in_range(trainer, all, first, count) ? MG_OK : MG_SHAPE;
-    if (status == MG_OK && trainer->batch != NULL && learn_wave(trainer, all, first, count, false, false, losses)) {
+    if (status == MG_OK && trainer->batch != NULL && reach_wave(trainer, all, first, count, false, losses)) {
         return MG_OK;
     }
     for (size_t d = 0; status == MG_OK && d < count; d++) {
@@ -526,6 +530,26 @@ static void hand_out(const mg_trainer *trainer, size_t row, size_t count, size_t
     }
 }
 
+/* The gradients of documents first .. first + wave - 1, which become rows from *done on. */
+static mg_status learn_rows(mg_trainer *trainer, const mg_tokens *all, size_t first, size_t wave, size_t count,
+                            size_t width, char *gradients, double *losses, size_t *done) {
+    if (trainer->batch != NULL && reach_wave(trainer, all, first, wave, true, losses + *done)) {
+        for (size_t d = 0; d < wave; d++) {
+            mg_batch_add(trainer->batch, trainer->pool, d, 1, true);
+            hand_out(trainer, (*done)++, count, width, gradients);
+        }
+        return MG_OK;
+    }
+    mg_status status = MG_OK;
+    for (size_t d = 0; status == MG_OK && d < wave; d++) {
+        status = learn_plainly(trainer, all, (first + d) % all->documents, true, &losses[*done]);
+        if (status == MG_OK) {
+            hand_out(trainer, (*done)++, count, width, gradients);
+        }
+    }
+    return status;
+}
+
 mg_status mg_trainer_gradients(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
                                size_t first, size_t count, size_t width, void *gradients, size_t bytes, double *losses,
                                size_t *done) {
@@ -544,11 +568,10 @@ mg_status mg_trainer_gradients(mg_trainer *trainer, const int32_t *tokens, const
     }
     const mg_tokens all = {tokens, starts, documents};
     const mg_float_mode mode = mg_flush_subnormals(trainer->span > 0);
-    for (size_t document = first; status == MG_OK && *done < count; document = (document + 1) % documents) {
-        status = learn(trainer, &all, document, 1, &losses[*done]);
-        if (status == MG_OK) {
-            hand_out(trainer, (*done)++, count, width, gradients);
-        }
+    status = in_range(trainer, &all, first, count) ? MG_OK : MG_SHAPE;
+    for (size_t d = 0, wave; status == MG_OK && d < count; d += wave) {
+        wave = count - d < MG_WAVE ? count - d : MG_WAVE;
+        status = learn_rows(trainer, &all, first + d, wave, count, width, gradients, losses, done);
     }
     mg_restore_float_mode(mode);
     if (status != MG_OK) {

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from ..errors import ConfigError, MicrogptError
@@ -14,6 +15,7 @@ from ..terminal import complain, flush
 from . import evaluate, graph, report, sample, train
 from .options import as_options
 from .parsing import COMMANDS, UsageError, parse, suggestion
+from .ranks import Job, place, take_part
 
 
 class Command(Protocol):
@@ -30,10 +32,21 @@ MODULES: dict[str, Command] = {"train": train, "sample": sample, "eval": evaluat
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of a command line: 0, 1 for a training that diverged, 2 for input that cannot work, 130 when
     interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    here = place()
+    if here is None:
+        return _answer(words, None)
+    if words and words[0] in COMMANDS and words[0] != "train":
+        return _answer(words, None) if here.rank == 0 else 0  # one rank is enough for it
+    return take_part(here, partial(_answer, words))
+
+
+def _answer(words: list[str], job: Job | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a sample may have letters that the terminal has not
     try:
-        command, arguments = parsed(list(sys.argv[1:] if argv is None else argv))
+        command, arguments = parsed(words)
+        arguments.job = job
         return command.run(arguments)
     except KeyboardInterrupt:
         complain("interrupted")

@@ -21,6 +21,7 @@ from ..training import MOST_THREADS, Training
 from .documents import documents_of, split
 from .options import ENGINES, SETTINGS, as_options, config_of, with_settings
 from .options import parser as parser
+from .ranks import Job
 
 FEW = 5  # samples that a kept run logs on its way
 
@@ -48,6 +49,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--mode fast is part of --engine program, and --engine {arguments.engine} is exact")
     if not 1 <= arguments.threads <= MOST_THREADS:
         raise ConfigError(f"--threads must be from 1 to {MOST_THREADS}, not {arguments.threads}")
+    if arguments.job is not None and arguments.engine != "program":
+        raise ConfigError(f"several ranks train with --engine program, and --engine {arguments.engine} takes one")
     for name in ("stop_after", "save_every", "every"):
         number = getattr(arguments, name)
         option = "--" + name.replace("_", "-")
@@ -108,13 +111,15 @@ class _Run:
         self._marks = [every for every in (self._eval_every, self._sample_every, arguments.save_every) if every]
         self._stop_after: int | None = arguments.stop_after
         self._threads: int = arguments.threads
+        self._job: Job | None = arguments.job
         self.taken = self.first
         self.training: Training
 
     def start(self) -> None:
         """Record the loss. What goes wrong there goes wrong in the run, and not before it."""
         saved = self.saved
-        self.training = Training(
+        make = Training if self._job is None else self._job.training
+        self.training = make(
             self.model, self._encoded, self.replay, saved.fast, self._held_out, saved.optimizer, self._threads
         )
 

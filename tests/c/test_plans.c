@@ -936,7 +936,7 @@ static void a_failing_part_changes_nothing(void) {
         *token = -1;
         CHECK(mg_trainer_gradients(trainer, c->tokens, c->starts, DOCUMENTS, 0, 3, n, gradients, bytes, losses,
                                    &done) == MG_SHAPE);
-        CHECK(done == 2 && mg_adjoint(c->model.tape, c->model.parameters[2]) == 0);
+        CHECK(done == 0 && mg_adjoint(c->model.tape, c->model.parameters[2]) == 0);
         *token = before;
         struct {
             size_t documents, first, count, width, bytes;
