@@ -137,7 +137,8 @@ def _log_of(path: str, saved: Saved, missing: list[str]) -> RunLog | None:
         )
         return None
     if log.unread:
-        missing.append(f"{log.unread:,} lines of {LOG}, which are not of the form that a run writes.")
+        lines = "1 line" if log.unread == 1 else f"{log.unread:,} lines"
+        missing.append(f"{lines} of {LOG}, not of the form that a run writes.")
     if not log.band:
         missing.append(f"The loss: {LOG} has no steps up to step {saved.step}, at which the model was saved.")
     if not log.validation:

@@ -213,7 +213,11 @@
     if (name === "probabilities") {
       const row = make("div", { class: "temperature", role: "group", "aria-label": "Temperature" }, "temperature");
       data.temperatures.forEach((t, i) => row.append(make("button", {
-        type: "button", "aria-pressed": String(i === temperature), onclick: () => { temperature = i; drawDetail(); },
+        type: "button", "aria-pressed": String(i === temperature), onclick: () => {
+          temperature = i;
+          drawDetail();
+          $("detail").querySelectorAll(".temperature button")[i].focus();
+        },
       }, String(t))));
       const loss = at().loss;
       const comes = make("p", { class: "say" });

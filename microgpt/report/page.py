@@ -245,7 +245,7 @@ def _next(report: Report, text: Text) -> str:
     loss = "" if text.loss is None else f"Mean surprise over the text, its loss: {text.loss:.4f}."
     figure = el("div", next_figure(report, text), class_="scroll", tabindex=0)
     table = _table(("after", "comes", "with", "likeliest", "second", "third"), rows)
-    numbers = _details("Letter by letter, in numbers", table, len(rows) <= 20)
+    numbers = _details("Letter by letter, in numbers", table, len(rows) <= 24)
     return el("p", loss, class_="say") + el("div", figure, el("div", numbers), class_="beside")
 
 
