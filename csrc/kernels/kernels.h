@@ -23,7 +23,7 @@ typedef struct {
     void (*decay)(size_t n, void *data, const mg_step_numbers *step);
     /* n parameters: m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
     void (*momentum)(size_t n, void *data, void *grad, void *m, const mg_step_numbers *step);
-    /* The largest absolute value of n numbers that is finite. */
+    /* The largest absolute value of n numbers that is finite; 2 where all are below 2. */
     double (*largest)(size_t n, const void *x);
     /* x[i] ** 2 in place of x[i]; infinite where Python raises. */
     void (*squares)(size_t n, void *x);

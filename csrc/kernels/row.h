@@ -19,7 +19,9 @@
 #define NAME(name) JOIN(name, ROW)
 
 #define VECTORS (MG_CHUNK / WIDTH)
-#define BLOCK 64 /* numbers that adam and the squares take at a time */
+#define BLOCK 64          /* numbers that adam and the squares judge together, a bit of a word for each */
+#define PART (8 * BLOCK)  /* and whose calls of pow they make together */
+#define FEW (BLOCK / 8)   /* of which so many may need pow before they are judged again */
 
 typedef REAL NAME(vector) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
@@ -61,6 +63,8 @@ static const mg_kernels NAME(row) = {
 
 #undef VECTORS
 #undef BLOCK
+#undef PART
+#undef FEW
 #undef SURE_SQUARE
 #undef SURE_ROOT
 #undef VECTOR

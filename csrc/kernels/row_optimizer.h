@@ -2,9 +2,9 @@
  * row.h.
  */
 
-/* The step's numbers as REAL. */
+/* The step's numbers as REAL. `zero` is 0, and not a constant: of stores of a constant the compiler makes a memset. */
 typedef struct {
-    REAL learning_rate, beta1, rest1, beta2, rest2, correction1, correction2, epsilon;
+    REAL learning_rate, beta1, rest1, beta2, rest2, correction1, correction2, epsilon, zero;
 } NAME(adam_numbers);
 
 #if EXACT
@@ -80,102 +80,132 @@ FOR_ROW static void NAME(put_back)(REAL *numbers, const BITS *later) {
 }
 #endif
 
-/* BLOCK parameters, see microgpt.h for what is computed. First as if no square and no root needed pow; then again where one
-   does, which is rare. In two loops, so that the divisions and roots of several vectors overlap. */
-FOR_ROW static void NAME(adam_block)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, REAL *restrict v,
-                                     const NAME(adam_numbers) *numbers) {
+#if EXACT
+/* x / c, where `near` is the float nearest to 1 / c and `far` the rest of it, of an x that is 0 or has a size from 2^-900 to
+   2^900: q is one of the two floats around the quotient, so that its remainder is a float, and the last line rounds
+   correctly, by Markstein's theorem. (0 of either sign gives 0.) */
+FOR_ROW static inline __attribute__((always_inline)) REAL NAME(quotient)(REAL x, REAL c, REAL near, REAL far) {
+#if POW_IS_NEAR
+    const REAL q = __builtin_fma(x, near, x * far), remainder = __builtin_fma(-c, q, x);
+    return __builtin_fma(remainder, near, q);
+#else
+    (void)near, (void)far;
+    return x / c;
+#endif
+}
+#endif
+
+/* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. First as if no square and no root
+   needed pow, and no quotient a division; then again where one does, which is rare. `corrected`, a constant: are the moments
+   divided? After some hundred steps both corrections are 1. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t n, REAL *restrict data,
+                                                                          REAL *restrict grad, REAL *restrict m,
+                                                                          REAL *restrict v,
+                                                                          const NAME(adam_numbers) *numbers,
+                                                                          const bool corrected) {
     const NAME(adam_numbers) by = *numbers;
 #if EXACT
-    const BITS none = 0, square_bit = 1, root_bit = 2;
-    REAL old_data[BLOCK], old_v[BLOCK], m_hat[BLOCK], v_hat[BLOCK];
-    BITS unsure[BLOCK], many = 0;
-    uint8_t byte[BLOCK]; /* the same, in less room */
-    BITS m_later[BLOCK], v_later[BLOCK];
-    const bool fades =
-        NAME(any_faded)(m, v) && NAME(set_faded_aside)(data, grad, m, v, numbers, m_later, v_later);
-    for (size_t i = 0; i < BLOCK; i++) {
-        REAL g = grad[i], square = g * g;
-        m[i] = by.beta1 * m[i] + by.rest1 * g;
-        old_v[i] = v[i];
-        v[i] = by.beta2 * v[i] + by.rest2 * square;
-        unsure[i] = SURE_SQUARE(g, square, false) ? none : square_bit;
-        m_hat[i] = m[i] / by.correction1;
-        v_hat[i] = v[i] / by.correction2;
-    }
-    for (size_t i = 0; i < BLOCK; i++) {
-        REAL root = SQRT(v_hat[i]);
-        old_data[i] = data[i];
-        data[i] -= by.learning_rate * m_hat[i] / (root + by.epsilon);
-        unsure[i] |= SURE_ROOT(v_hat[i], root, false) ? none : root_bit;
-    }
-    for (size_t i = 0; i < BLOCK; i++) {
-        byte[i] = (uint8_t)unsure[i];
-        many += unsure[i] != 0;
-    }
-    for (size_t i = 0; many > BLOCK / 8 && i < BLOCK; i++) { /* small numbers: gradients or moments that fade away */
-        unsure[i] = SURE_SQUARE(grad[i], grad[i] * grad[i], true) ? none : square_bit;
-        unsure[i] |= SURE_ROOT(v_hat[i], SQRT(v_hat[i]), true) ? none : root_bit;
-    }
-    for (size_t i = 0; many > BLOCK / 8 && i < BLOCK; i++) {
-        byte[i] = (uint8_t)unsure[i];
-    }
-    for (size_t from = 0; from < BLOCK; from += 8) {
-        uint64_t bytes;
-        memcpy(&bytes, byte + from, sizeof bytes);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        bytes = __builtin_bswap64(bytes);
-#endif
-        while (bytes != 0) {
-            const size_t at = (size_t)__builtin_ctzll(bytes) / 8, i = from + at;
-            bool sure = false;
-            REAL root = 0;
-            bytes &= ~((uint64_t)0xff << 8 * at);
-            if (byte[i] & square_bit) {
-                v[i] = by.beta2 * old_v[i] + by.rest2 * POW(grad[i], 2);
-                v_hat[i] = v[i] / by.correction2;
-                root = SQRT(v_hat[i]);
-                sure = SURE_ROOT(v_hat[i], root, true);
+    const REAL near1 = 1 / by.correction1, far1 = __builtin_fma(-by.correction1, near1, 1) * near1;
+    const REAL near2 = 1 / by.correction2, far2 = __builtin_fma(-by.correction2, near2, 1) * near2;
+    const bool usual = (by.correction1 >= 0x1p-60) & (by.correction1 <= 1);
+    const double near = root_margin();
+    const uint64_t none = 0;
+    REAL square[PART], root[PART];
+    BITS m_later[PART], v_later[PART];
+    bool fades[PART / BLOCK], fits[PART / BLOCK];
+    uint16_t list[PART + 4];
+    size_t count = 0;
+    NAME(squares_of)(n, grad, square);
+    for (size_t from = 0; from < n; from += BLOCK) {
+        uint64_t unsure = 0;
+        BITS misfits = 0;
+        fades[from / BLOCK] =
+            NAME(any_faded)(m + from, v + from) && NAME(set_faded_aside)(data + from, grad + from, m + from, v + from,
+                                                                         numbers, m_later + from, v_later + from);
+        for (size_t i = from; i < from + BLOCK; i++) {
+            m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
+            v[i] = by.beta2 * v[i] + by.rest2 * square[i];
+            const REAL v_hat = corrected ? NAME(quotient)(v[i], by.correction2, near2, far2) : v[i];
+            root[i] = SQRT(v_hat);
+            unsure |= SURE_ROOT(v_hat, root[i], near, false) ? none : lane_bit[i - from]; /* also if v is too small */
+            if (corrected) {
+                const REAL size = m[i] < 0 ? -m[i] : m[i];
+                BITS bits;
+                memcpy(&bits, m + i, sizeof bits);
+                misfits |= (((size >= 0x1p-900) & (size <= 0x1p900)) | (bits == 0)) ? (BITS)0 : (BITS)1;
             }
-            root = sure ? root : POW(v_hat[i], (REAL)0.5);
-            data[i] = old_data[i] - by.learning_rate * m_hat[i] / (root + by.epsilon);
         }
+        if (__builtin_popcountll(unsure) > FEW) { /* small numbers: moments that fade away */
+            unsure = 0;
+            for (size_t i = from; i < from + BLOCK; i++) {
+                const REAL v_hat = corrected ? v[i] / by.correction2 : v[i];
+                root[i] = SQRT(v_hat);
+                unsure |= SURE_ROOT(v_hat, root[i], near, true) ? none : lane_bit[i - from];
+            }
+        }
+        fits[from / BLOCK] = usual && misfits == 0;
+        count = NAME(listed)(unsure, from, list, count);
     }
-    if (fades) {
-        NAME(put_back)(m, m_later);
-        NAME(put_back)(v, v_later);
+    for (size_t k = 0; k < count; k++) {
+        root[list[k]] = POW(corrected ? v[list[k]] / by.correction2 : v[list[k]], (REAL)0.5);
     }
-    for (size_t i = 0; i < BLOCK; i++) {
-        grad[i] = 0;
+    for (size_t from = 0; from < n; from += BLOCK) {
+        if (corrected && !fits[from / BLOCK]) {
+            for (size_t i = from; i < from + BLOCK; i++) {
+                data[i] -= by.learning_rate * (m[i] / by.correction1) / (root[i] + by.epsilon);
+                grad[i] = by.zero;
+            }
+        } else {
+            for (size_t i = from; i < from + BLOCK; i++) {
+                const REAL m_hat = corrected ? NAME(quotient)(m[i], by.correction1, near1, far1) : m[i];
+                data[i] -= by.learning_rate * m_hat / (root[i] + by.epsilon);
+                grad[i] = by.zero;
+            }
+        }
+        if (fades[from / BLOCK]) {
+            NAME(put_back)(m + from, m_later + from);
+            NAME(put_back)(v + from, v_later + from);
+        }
     }
 #else
     const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
-    for (size_t i = 0; i < BLOCK; i++) {
+    for (size_t i = 0; i < n; i++) {
         m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
         v[i] = by.beta2 * v[i] + by.rest2 * grad[i] * grad[i];
-        data[i] -= by.learning_rate * (m[i] * inverse1) / (SQRT(v[i] * inverse2) + by.epsilon);
-        grad[i] = 0;
+        data[i] -= by.learning_rate * (corrected ? m[i] * inverse1 : m[i]) /
+                   (SQRT(corrected ? v[i] * inverse2 : v[i]) + by.epsilon);
+        grad[i] = by.zero;
     }
 #endif
+}
+
+FOR_ROW static __attribute__((noinline)) void NAME(adam_some)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v,
+                                                              const NAME(adam_numbers) *numbers) {
+    if (numbers->correction1 == 1 && numbers->correction2 == 1) {
+        NAME(adam_part)(n, data, grad, m, v, numbers, false);
+    } else {
+        NAME(adam_part)(n, data, grad, m, v, numbers, true);
+    }
 }
 
 FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_step_numbers *step) {
     REAL *data = data_, *grad = grad_, *m = m_, *v = v_, rest[4][BLOCK] = {{0}};
     const NAME(adam_numbers) numbers = {
-        (REAL)step->learning_rate, (REAL)step->beta1,       (REAL)(1 - step->beta1),  (REAL)step->beta2,
-        (REAL)(1 - step->beta2),   (REAL)step->correction1, (REAL)step->correction2, (REAL)step->epsilon,
+        (REAL)step->learning_rate, (REAL)step->beta1,       (REAL)(1 - step->beta1), (REAL)step->beta2,
+        (REAL)(1 - step->beta2),   (REAL)step->correction1, (REAL)step->correction2, (REAL)step->epsilon, 0,
     };
-    size_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        NAME(adam_block)(data + i, grad + i, m + i, v + i, &numbers);
+    const size_t whole = n / BLOCK * BLOCK;
+    for (size_t i = 0; i < whole; i += PART) {
+        NAME(adam_some)(whole - i < PART ? whole - i : PART, data + i, grad + i, m + i, v + i, &numbers);
     }
-    if (i < n) {
-        REAL *arrays[4] = {data + i, grad + i, m + i, v + i};
+    if (whole < n) {
+        REAL *arrays[4] = {data + whole, grad + whole, m + whole, v + whole};
         for (int a = 0; a < 4; a++) {
-            memcpy(rest[a], arrays[a], (n - i) * sizeof(REAL));
+            memcpy(rest[a], arrays[a], (n - whole) * sizeof(REAL));
         }
-        NAME(adam_block)(rest[0], rest[1], rest[2], rest[3], &numbers);
+        NAME(adam_some)(BLOCK, rest[0], rest[1], rest[2], rest[3], &numbers);
         for (int a = 0; a < 4; a++) {
-            memcpy(arrays[a], rest[a], (n - i) * sizeof(REAL));
+            memcpy(arrays[a], rest[a], (n - whole) * sizeof(REAL));
         }
     }
 }
@@ -200,11 +230,21 @@ FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_,
     }
 }
 
-/* Compared as integers: the order of positive floats is that of their bits, and an integer maximum runs in vectors. */
+/* Compared as integers: the order of positive floats is that of their bits, and an integer maximum runs in vectors. Numbers
+   below 2 have exponents without the highest bit. */
 FOR_ROW static double NAME(largest)(size_t n, const void *x_) {
     const REAL *x = x_;
     const BITS infinity = EXACT ? (BITS)0x7ff0000000000000 : (BITS)0x7f800000;
-    BITS largest = 0;
+    const BITS two = EXACT ? (BITS)0x4000000000000000 : (BITS)0x40000000;
+    BITS any = 0, largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        BITS bits;
+        memcpy(&bits, x + i, sizeof bits);
+        any |= bits;
+    }
+    if ((any & two) == 0) {
+        return 2;
+    }
     for (size_t i = 0; i < n; i++) {
         BITS bits;
         memcpy(&bits, x + i, sizeof bits);

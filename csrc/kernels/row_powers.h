@@ -23,28 +23,39 @@ FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double x, d
     return (x >= 0x1p-50) & (x <= 0x1p50) & NAME(off_middle)(hi, lo, MARGIN);
 }
 
-/* Is y = x * x surely what pow(x, 2) is? Small results are sure only where `wide`, a constant, asks for it: they are
-   scaled, and have the wider margin of their exponent. */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(double x, double y, bool wide) {
+/* The power of two in a positive number; 0 of 0. */
+FOR_ROW static inline __attribute__((always_inline)) double NAME(power_of_two)(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0x7ff0000000000000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Is y = x * x surely what pow(x, 2) is, which may err within `near` units of a middle? Small results are sure only where
+   `wide`, a constant, asks for it: they are scaled, and have the wider margin of their exponent. */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(double x, double y, double near,
+                                                                            bool wide) {
     const double scale = wide && y < SMALLEST ? 0x1p450 : 1, a = x * scale, square = y * (scale * scale);
-    const double margin = wide && y < SMALLEST ? WIDE : MARGIN, unit = NAME(last_place)(square);
-    const double middle = fabs(fabs(__builtin_fma(a, a, -square)) - 0.5 * unit), least = wide ? 0x1p-1000 : SMALLEST;
-    return ((y >= least) & (y <= LARGEST) & (middle > margin * unit) & (square != unit * 0x1p52)) | (x == 0);
+    const double margin = wide && y < SMALLEST ? WIDE : near, least = wide ? 0x1p-1000 : SMALLEST;
+    const double power = NAME(power_of_two)(square), limit = (0.5 - margin) * 0x1p-52;
+    return ((y >= least) & (y <= LARGEST) & (fabs(__builtin_fma(a, a, -square)) < limit * power) & (square != power)) |
+           (x == 0);
 }
 
 /* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s, bool wide) {
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s, double near, bool wide) {
     const double scale = wide && x < SMALLEST ? 0x1p450 : 1, a = x * (scale * scale), root = s * scale;
-    const double margin = wide && x < SMALLEST ? 2 * WIDE : 2 * MARGIN, unit = NAME(last_place)(root);
-    const double middle = fabs(fabs(__builtin_fma(-root, root, a)) - root * unit);
+    const double margin = wide && x < SMALLEST ? WIDE : near, power = NAME(power_of_two)(root);
+    const double limit = (1 - 2 * margin) * 0x1p-52;
     const bool fits = wide ? x <= LARGEST : (x >= SMALLEST) & (x <= LARGEST);
-    return (fits & (middle > margin * (root * unit)) & (root != unit * 0x1p52)) | (x == 0);
+    return (fits & (fabs(__builtin_fma(-root, root, a)) < limit * power * root) & (root != power)) | (x == 0);
 }
-#define SURE_SQUARE(x, y, wide) NAME(sure_square)(x, y, wide)
-#define SURE_ROOT(x, s, wide) NAME(sure_root)(x, s, wide)
+#define SURE_SQUARE(x, y, near, wide) NAME(sure_square)(x, y, near, wide)
+#define SURE_ROOT(x, s, near, wide) NAME(sure_root)(x, s, near, wide)
 #else /* pow decides always, or never */
-#define SURE_SQUARE(x, y, wide) (!EXACT)
-#define SURE_ROOT(x, s, wide) (!EXACT)
+#define SURE_SQUARE(x, y, near, wide) ((void)(near), false)
+#define SURE_ROOT(x, s, near, wide) ((void)(near), false)
 #endif
 
 /* x ** -1 and x ** -2 at all positions; 0 where there is none */
@@ -119,39 +130,64 @@ FOR_ROW static void NAME(inverse_roots)(size_t padded, size_t positions, REAL *r
     }
 }
 
-/* x[i] ** 2 in place of x[i], BLOCK of them */
-FOR_ROW static void NAME(square_block)(REAL *restrict x) {
-    const BITS none = 0, one = 1;
-    REAL old[BLOCK];
-    BITS unsure[BLOCK];
-    for (size_t i = 0; i < BLOCK; i++) {
-        REAL a = x[i], square = a * a;
-        old[i] = a;
-        x[i] = square;
-        unsure[i] = SURE_SQUARE(a, square, true) ? none : one;
+#if EXACT
+/* Adds the numbers of the lanes whose bits are set, from `first` on, to a list of `count`, and returns how many it then has.
+   Most blocks have a few, which nobody can foretell: the first four need no branch. The list has room for four more. */
+FOR_ROW static inline __attribute__((always_inline)) size_t NAME(listed)(uint64_t lanes, size_t first, uint16_t *list,
+                                                                         size_t count) {
+    for (int k = 0; k < 4; k++) {
+        list[count] = (uint16_t)(first + (size_t)__builtin_ctzll(lanes | (uint64_t)1 << 63));
+        count += lanes != 0;
+        lanes &= lanes - 1;
     }
-    for (size_t from = 0; from < BLOCK; from += MG_CHUNK) {
-        BITS any = 0;
-        for (size_t i = from; i < from + MG_CHUNK; i++) {
-            any |= unsure[i];
-        }
-        for (size_t i = from; any && i < from + MG_CHUNK; i++) {
-            if (unsure[i]) {
-                x[i] = POW(old[i], 2);
-            }
-        }
+    for (; lanes != 0; lanes &= lanes - 1) {
+        list[count++] = (uint16_t)(first + (size_t)__builtin_ctzll(lanes));
     }
+    return count;
 }
 
+/* square[i] = x[i] ** 2, n of them, at most PART and a multiple of BLOCK. First as if none needed pow; then those that do,
+   one after the other, so that the processor overlaps the calls. */
+FOR_ROW static void NAME(squares_of)(size_t n, const REAL *restrict x, REAL *restrict square) {
+    const double near = square_margin();
+    const uint64_t none = 0;
+    uint16_t list[PART + 4];
+    size_t count = 0;
+    for (size_t from = 0; from < n; from += BLOCK) {
+        uint64_t unsure = 0;
+        for (size_t i = 0; i < BLOCK; i++) {
+            const REAL a = x[from + i], y = a * a;
+            square[from + i] = y;
+            unsure |= SURE_SQUARE(a, y, near, false) ? none : lane_bit[i];
+        }
+        if (__builtin_popcountll(unsure) > FEW) { /* small numbers: gradients that fade away */
+            unsure = 0;
+            for (size_t i = 0; i < BLOCK; i++) {
+                unsure |= SURE_SQUARE(x[from + i], square[from + i], near, true) ? none : lane_bit[i];
+            }
+        }
+        count = NAME(listed)(unsure, from, list, count);
+    }
+    for (size_t k = 0; k < count; k++) {
+        square[list[k]] = POW(x[list[k]], 2);
+    }
+}
+#endif
+
 FOR_ROW static void NAME(squares)(size_t n, void *x_) {
-    REAL *x = x_, rest[BLOCK] = {0};
-    size_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        NAME(square_block)(x + i);
+    REAL *x = x_;
+#if EXACT
+    REAL old[PART], square[PART];
+    for (size_t i = 0; i < n; i += PART) {
+        const size_t count = n - i < PART ? n - i : PART, padded = (count + BLOCK - 1) / BLOCK * BLOCK;
+        memcpy(old, x + i, count * sizeof *x);
+        memset(old + count, 0, (padded - count) * sizeof *x);
+        NAME(squares_of)(padded, old, square);
+        memcpy(x + i, square, count * sizeof *x);
     }
-    if (i < n) {
-        memcpy(rest, x + i, (n - i) * sizeof *x);
-        NAME(square_block)(rest);
-        memcpy(x + i, rest, (n - i) * sizeof *x);
+#else
+    for (size_t i = 0; i < n; i++) {
+        x[i] *= x[i];
     }
+#endif
 }

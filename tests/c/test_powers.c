@@ -187,6 +187,73 @@ static void roots_in_adam(void) {
     }
 }
 
+/* Corrections of the first steps, for which moments are divided: of every beta in use, and others. */
+static double correction_of(size_t k) {
+    static const double beta[] = {0.9, 0.85, 0.95, 0.99, 0.999, 0.5};
+    return 1 - pow(beta[k % COUNT(beta)], 1 + (double)(k / COUNT(beta)));
+}
+
+/* With a beta1 of 0 and roots of 1 the parameter becomes minus the gradient, divided; with a beta2 of 0 and a first moment
+   of 1 that is divided by 1, minus the inverse of the root of the second moment, divided. */
+static void quotients_in_adam(void) {
+    enum { N = 1024 };
+    static double x[N], grad[N], data[N], m[N], v[N];
+    uint64_t state = 7;
+    for (size_t k = 0; k < (small_run() ? 24 : 3000); k++) {
+        const volatile double correction = correction_of(k);
+        const mg_step_numbers first = {1, 0, 1, correction, 1, 0, 0, 0}, second = {1, 1, 0, 1, correction, 0, 0, 0};
+        for (size_t i = 0; i < N; i++) {
+            x[i] = random_number(&state, k % 3 ? -30 : -540, k % 3 ? 10 : 500);
+            grad[i] = k % 2 ? x[i] : -x[i];
+            data[i] = m[i] = 0;
+            v[i] = 1;
+        }
+        row.kernels->adam(N, data, grad, m, v, &first);
+        bool same = true;
+        for (size_t i = 0; i < N; i++) {
+            same &= same_bits(data[i], 0 - (k % 2 ? x[i] : -x[i]) / correction);
+            grad[i] = x[i];
+            data[i] = 0;
+            m[i] = 1;
+        }
+        row.kernels->adam(N, data, grad, m, v, &second);
+        for (size_t i = 0; i < N; i++) {
+            const volatile double square = pow(x[i], 2), v_hat = square / correction;
+            same &= same_bits(v[i], square) && same_bits(data[i], -(1 / pow(v_hat, 0.5)));
+        }
+        CHECK(same);
+    }
+}
+
+/* Moments that no training has, but a caller may: of all sizes, of either sign, 0 and -0. */
+static void moments_of_all_sizes(void) {
+    enum { N = 200 };
+    static double data[N], grad[N], m[N], v[N], expected[N];
+    uint64_t state = 8;
+    for (int round = 0; round < 20 * rounds(); round++) {
+        const volatile double correction1 = correction_of(random_below(&state, 600)), correction2 = correction_of((size_t)round);
+        const mg_step_numbers step = {.learning_rate = 0.01, .beta1 = 1, .beta2 = 1, .epsilon = round % 2 ? 1e-8 : 0,
+                                      .correction1 = round % 5 ? correction1 : 0x1p-70, .correction2 = correction2};
+        for (size_t i = 0; i < N; i++) {
+            const size_t kind = random_below(&state, 8);
+            m[i] = kind < 2 ? 0.0 : random_number(&state, kind < 4 ? -1073 : -20, kind < 4 ? 1023 : 3);
+            m[i] = kind % 2 ? -m[i] : m[i];
+            v[i] = random_number(&state, kind < 3 ? -1073 : -60, kind < 3 ? 1023 : 60);
+            data[i] = random_below(&state, 3) == 0 ? -0.0 : random_number(&state, -9, 3);
+            grad[i] = -0.0;
+            const volatile double m_next = m[i] + 0 * grad[i], m_hat = m_next / correction1, v_hat = v[i] / correction2;
+            const volatile double unusual = m_next / 0x1p-70;
+            expected[i] = data[i] - step.learning_rate * (round % 5 ? m_hat : unusual) / (pow(v_hat, 0.5) + step.epsilon);
+        }
+        row.kernels->adam(N, data, grad, m, v, &step);
+        bool same = true;
+        for (size_t i = 0; i < N; i++) {
+            same &= same_bits(data[i], expected[i]) || (isnan(data[i]) && isnan(expected[i]));
+        }
+        CHECK(same);
+    }
+}
+
 static void inverses(void) {
     static double x[MANY], once[MANY], twice[MANY];
     uint64_t state = 4;
@@ -317,6 +384,8 @@ static void run_row(powers_row tested) {
     RUN(squares_in_adam);
     RUN(roots_in_adam);
     RUN(moments_that_fade);
+    RUN(quotients_in_adam);
+    RUN(moments_of_all_sizes);
     RUN(moments_that_have_faded);
     RUN(inverses);
     RUN(inverse_roots);
