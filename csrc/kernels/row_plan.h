@@ -360,7 +360,9 @@ FOR_ROW static void NAME(add_to_leaves)(const mg_text *texts, size_t count, size
             NAME(add_text)(&texts[d], region, room, region->first);
             NAME(move_text)(&texts[d], region, room, NAME(leaf)(replay, replay->leaf_adjoint, region->first));
         }
-        room += alone ? 0 : region->end - region->first;
+        if (!alone) {
+            room += region->end - region->first;
+        }
     }
 }
 

@@ -183,6 +183,22 @@ static mg_status build(mg_program *program, mg_mark since) {
     return mg_program_order(program, program->losses);
 }
 
+/* A hash of all operands that inputs may exchange, of this program or of another. */
+static uint64_t hash_operands(const mg_program *program) {
+    const mg_tape *tape = program->tape;
+    uint64_t hash = 1469598103934665603u;
+    for (size_t k = 0; k < program->statements.count; k++) {
+        const mg_slot head = program->statements.item[k], end = mg_first_lane(tape, head);
+        const size_t slots = end == head ? 1 : end - head;
+        const uint32_t *words = tape->operand[head];
+        const size_t from = end == head ? 0 : offsetof(mg_statement, operand) / sizeof *words;
+        for (size_t w = from; w < 2 * slots; w++) {
+            hash = (hash ^ words[w]) * 1099511628211u;
+        }
+    }
+    return hash;
+}
+
 mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
     MG_INSIDE(tape);
     if (!mg_ready(tape)) {
@@ -201,7 +217,7 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
         program->computed = program->losses;
         program->writes = tape->writes;
         program->selections = tape->selections;
-        program->operands = 0;
+        program->operands = hash_operands(program);
     } else {
         mg_program_free(program);
         mg_fail(tape, status);
@@ -233,22 +249,6 @@ static mg_status enter(const mg_program *program) {
     mg_slot result;
     mg_status status = mg_enter(program->tape);
     return status == MG_OK && !mg_find(program->tape, program->result, &result) ? MG_STALE : status;
-}
-
-/* A hash of all operands that inputs may exchange, of this program or of another. */
-static uint64_t hash_operands(const mg_program *program) {
-    const mg_tape *tape = program->tape;
-    uint64_t hash = 1469598103934665603u;
-    for (size_t k = 0; k < program->statements.count; k++) {
-        const mg_slot head = program->statements.item[k], end = mg_first_lane(tape, head);
-        const size_t slots = end == head ? 1 : end - head;
-        const uint32_t *words = tape->operand[head];
-        const size_t from = end == head ? 0 : offsetof(mg_statement, operand) / sizeof *words;
-        for (size_t w = from; w < 2 * slots; w++) {
-            hash = (hash ^ words[w]) * 1099511628211u;
-        }
-    }
-    return hash;
 }
 
 /* ---- integer inputs --------------------------------------------------------------------------------------------- */
@@ -392,7 +392,6 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
     if (status == MG_OK) {
         program->bindings[program->binding_count++] = binding;
         tape->bound++;
-        program->operands = hash_operands(program);
     }
     return status;
 }
@@ -597,7 +596,7 @@ static mg_status compute(mg_program *program) {
         program->computed = program->losses;
         program->writes = tape->writes;
         program->selections = tape->selections;
-        program->operands = tape->bound > 0 ? hash_operands(program) : 0;
+        program->operands = tape->bound > 0 ? hash_operands(program) : program->operands; /* nobody has exchanged any */
     }
     return status;
 }
@@ -635,7 +634,13 @@ mg_status mg_program_reverse(mg_program *program) {
         double value;
         status = mg_compute_plainly(program, program->losses, &value);
     }
-    return status == MG_OK ? mg_sweep_plainly(program, program->losses) : status;
+    status = status == MG_OK ? mg_sweep_plainly(program, program->losses) : status;
+    if (status == MG_OVERWRITTEN) { /* by another program, with the same numbers, newer than sums of them */
+        double value;
+        status = mg_compute_plainly(program, program->losses, &value);
+        status = status == MG_OK ? mg_sweep_plainly(program, program->losses) : status;
+    }
+    return status;
 }
 
 /* ---- plans ------------------------------------------------------------------------------------------------------ */

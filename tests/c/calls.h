@@ -225,7 +225,7 @@ static inline void call_readers(world *w) {
     const size_t n = take_byte(w) < 128 ? run.n : take_size(w);
     const bool fits = n <= NUMBERS || n > MG_MAX_SLOTS;
     mg_id operands[NUMBERS];
-    switch (take_below(w, 12)) {
+    switch (take_below(w, 13)) {
     case 0: mg_value(tape, run.first); break;
     case 1: mg_adjoint(tape, run.first); break;
     case 2: mg_set_value(tape, run.first, take_number(w)); break;
@@ -241,6 +241,7 @@ static inline void call_readers(world *w) {
             mg_lane_operands(tape, run.first, operands, w->more);
         }
         break;
+    case 11: n <= NUMBERS ? mg_set_partials(tape, run.first, w->numbers, n) : MG_OK; break;
     default: mg_tape_memory(tape), mg_operation_name((int32_t)n), mg_operation_arity((int32_t)n),
              mg_status_text((mg_status)(n % 64));
     }
@@ -438,7 +439,22 @@ static inline void call_trainers(world *w) {
         starts[d] = starts[d] > TOKENS ? TOKENS : starts[d];
         rates[d - 1] = take_number(w);
     }
-    switch (kind % 8) {
+    switch (kind % 10) {
+    case 8: { /* a step in parts, with documents of their own and buffers of other sizes */
+        const size_t count = 1 + take_below(w, 4), width = take_size(w), row = w->parameters[which] * sizeof(double);
+        const size_t bytes = take_rarely(w) ? take_size(w) % sizeof w->numbers : count * row;
+        if (bytes <= sizeof w->numbers) {
+            mg_trainer_gradients(trainer, tokens, starts, take_below(w, 5), take_below(w, 5), count, width, w->numbers,
+                                 bytes, losses, &done);
+        }
+        break;
+    }
+    case 9:
+        parameters = take_rarely(w) ? take_size(w) % NUMBERS : w->parameters[which] % NUMBERS;
+        mg_trainer_add_rows(trainer, w->numbers, take_below(w, 3) * parameters * sizeof(double), w->more,
+                            parameters * sizeof(double));
+        mg_trainer_apply(trainer, w->more, parameters * sizeof(double), take_below(w, 4), take_number(w));
+        break;
     case 0:
         mg_trainer_free(trainer);
         w->trainer[which] = NULL;

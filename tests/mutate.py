@@ -1,0 +1,333 @@
+"""Changes the C core in small ways, one at a time, and asks whether a test notices. A change that none does survives.
+
+    python tests/mutate.py csrc/programs/proof.c                          all changes of one file
+    python tests/mutate.py --per-function 3 --seconds 1800 csrc/programs  three of each function, for half an hour
+    python tests/mutate.py --again csrc/tape/arena.c:120                  those of one line, also if they survived
+
+The core is copied to a directory of its own (--work, kept, so that a run goes on where the last one stopped). First the
+C tests meet a change, on small sizes and under AddressSanitizer; what survives them meets the Python tests of the core.
+tests/mutants.txt names changes that are known to change nothing, with the reason; they are counted apart.
+Ends with status 1 where something survives.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KNOWN = ROOT / "tests" / "mutants.txt"
+EXACT = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-builtin-pow"]
+COMPILE = ["cc", "-std=c11", "-O1", "-fPIC", "-w", *EXACT]
+KINDS = {"asan": ["-fsanitize=address", "-fno-omit-frame-pointer"], "plain": []}  # for the tests in C; in Python
+# The tests that are asked about each folder, in C and then in Python.
+C_TESTS = {
+    "tape": [
+        "test_tape",
+        "test_sweep",
+        "test_operations",
+        "test_calls",
+        "test_memory",
+        "test_program",
+        "test_regressions",
+    ],
+    "programs": ["test_program", "test_plans", "test_calls", "test_adam", "test_memory", "test_regressions"],
+    "kernels": ["test_adam", "test_powers", "test_program", "test_sweep", "test_plans"],
+}
+PYTHON_TESTS = {
+    "tape": ["tests/test_tape.py", "tests/test_value.py", "tests/test_vector.py", "tests/test_graphs.py"],
+    "programs": ["tests/test_program.py", "tests/test_models.py", "tests/test_batches.py", "tests/test_plans.py"],
+    "kernels": ["tests/test_kernels.py", "tests/test_models.py", "tests/test_batches.py", "tests/test_training.py"],
+}
+MEMORY = 4 << 30  # bytes; a change may make sizes wild
+
+SWAPS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "&&": "||", "||": "&&"}
+SWAPS |= {"+": "-", "-": "+", "+=": "-=", "-=": "+=", "true": "false", "false": "true"}
+SWAPS |= {"continue": "", "break": "", "<<": ">>", ">>": "<<"}
+TOKEN = re.compile(
+    r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|^#(?:\\\n|[^\n])*"
+    r"|[A-Za-z_]\w*|\d[\w.]*|->|\+\+|--|[-+*/%&|^]=|<<|>>|[<>=!]=|&&|\|\||\S",
+    re.DOTALL | re.MULTILINE,
+)
+EARLY = {"bool": ["return true;", "return false;"], "void": ["return;"], "mg_status": ["return MG_OK;"]}
+EARLY |= {"size_t": ["return 0;"], "double": ["return 0;"], "uint64_t": ["return 0;"], "mg_id": ["return MG_NONE;"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    path: str  # of the file, in the checkout
+    function: str
+    line: int  # from 1
+    begin: int  # the characters of the file that `text` is in the place of
+    end: int
+    old: str  # the line as it is, and as it becomes
+    new: str
+    text: str
+
+    @property
+    def key(self) -> str:
+        """What it is, wherever in the file the function moves to."""
+        return f"{self.path} {self.function}: {self.old} => {self.new}"
+
+
+def functions(source: str) -> Iterator[tuple[str, int, int]]:
+    """Name, and first and last character of the body, of each function that begins in the first column."""
+    for found in re.finditer(
+        r"^(?!typedef|struct|enum|union|#|/| )[^;{}=/]*?\b(\w+)\([^;{}]*\)\s*\{\n", source, re.MULTILINE
+    ):
+        end = source.find("\n}", found.end())
+        if end >= 0:
+            yield found[1], found.end(), end
+
+
+def line_of(source: str, begin: int, end: int, text: str) -> tuple[str, str]:
+    """The lines that a change touches, without their indentation, before and after it."""
+    first, last = source.rfind("\n", 0, begin) + 1, source.find("\n", end)
+    changed = source[first:begin] + text + source[end:last]
+    return " ".join(source[first:last].split()), " ".join(changed.split())
+
+
+def changes(source: str, begin: int, end: int, returns: str) -> Iterator[tuple[int, int, str]]:
+    """All changes of a function's body: (from, to, text in its place)."""
+    tokens = [(m.start(), m.end(), m[0]) for m in TOKEN.finditer(source, begin, end)]
+    tokens = [token for token in tokens if token[2][:2] not in ("//", "/*") and token[2][0] not in "\"'#"]
+    for early in EARLY.get(returns, []):
+        yield begin, begin, f"    {early}\n"
+    for n, (at, after, token) in enumerate(tokens):
+        before = tokens[n - 1][2] if n else ""
+        following = tokens[n + 1][2] if n + 1 < len(tokens) else ""
+        binary = bool(re.fullmatch(r"[\w)\]]+", before)) and before not in ("return", "case")
+        if token in SWAPS and (token not in "+-" or binary):
+            yield at, after, SWAPS[token]
+        if re.fullmatch(r"\d+u?", token) and before != "case":
+            yield at, after, str(int(token.rstrip("u")) + 1)
+            if token.startswith("1") and len(token) == 1:
+                yield at, after, "0"
+        if token == "if" and following == "(":
+            depth = 0
+            for _, to, other in tokens[n + 1 :]:
+                depth += {"(": 1, ")": -1}.get(other, 0)
+                if depth == 0:
+                    condition = source[tokens[n + 1][1] : to - 1]
+                    yield tokens[n + 1][1], to - 1, f"!({condition})"
+                    break
+    for found in re.finditer(r"(?<=[;{}:]\n)( +)([\w(*][^\n{}]*;)(?: /\*.*\*/)?(?=\n)", source[begin - 2 : end]):
+        statement, at = found[2], begin - 2 + found.start(2)
+        declares = re.match(
+            r"(const |static |struct |mg_\w+ \*?\w+ ?[=;]|\w+ \*+\w+|(size_t|bool|double|u?int\w+|char) )", statement
+        )
+        if not declares and not re.match(r"(return|goto|break|continue|case|default|else|for|while|do)\b", statement):
+            yield at, at + len(statement), ";"
+
+
+def mutants_of(path: str) -> Iterator[Mutant]:
+    source = (ROOT / path).read_text(encoding="utf-8")
+    for name, begin, end in functions(source):
+        head = source[source.rfind("\n\n", 0, begin) + 2 : begin]
+        returns = re.search(rf"(\w+) \**{name}\(", head)
+        for first, last, text in changes(source, begin, end, returns[1] if returns else ""):
+            old, new = line_of(source, first, last, text)
+            if first == last:  # before the first line, which is none of its own
+                old, new = "{", "{ " + text.strip()
+            yield Mutant(path, name, source.count("\n", 0, first) + 1, first, last, old, new, text)
+
+
+def limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class Bench:
+    """A built copy of the core, in which one file at a time is another."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.environment = {**os.environ, "MICROGPT_TEST_SMALL": "1", "PYTHONPATH": str(work)}
+        self.environment["ASAN_OPTIONS"] = f"allocator_may_return_null=1:hard_rss_limit_mb={MEMORY >> 20}"
+        self.kills: dict[str, Counter[str]] = {}
+        self.took: dict[str, float] = {}
+
+    def build(self) -> None:
+        for name in ("csrc", "tests", "microgpt", "examples"):
+            shutil.rmtree(self.work / name, ignore_errors=True)
+            unwanted = shutil.ignore_patterns("build", "*.so", "__pycache__")
+            shutil.copytree(ROOT / name, self.work / name, ignore=unwanted)
+        shutil.copy(ROOT / "pyproject.toml", self.work)
+        for kind in KINDS:
+            shutil.rmtree(self.work / kind, ignore_errors=True)
+            (self.work / kind).mkdir()
+            self.compile(kind, sorted((self.work / "csrc").rglob("*.c")))
+            self.link(kind)
+        for test in sorted({test for tests in C_TESTS.values() for test in tests}):
+            linked = ["-Lasan", "-lcore", f"-Wl,-rpath,{self.work / 'asan'}", "-lm", "-lpthread"]
+            self.run(*COMPILE, *KINDS["asan"], "-Icsrc", "-o", f"asan/{test}", f"tests/c/{test}.c", *linked)
+        emit = "import runpy; runpy.run_path('microgpt/_build.py')['ffibuilder'].emit_c_code('_core.c')"
+        self.run(sys.executable, "-c", emit)
+        include = ["-Icsrc", f"-I{sysconfig.get_paths()['include']}"]
+        linked = ["-Lplain", "-lcore", f"-Wl,-rpath,{self.work / 'plain'}", "-lm"]
+        shared = ["-shared", "-DPy_LIMITED_API=0x030a0000", "-o", "microgpt/_core.abi3.so"]
+        self.run(*COMPILE, *include, *shared, "_core.c", *linked)
+
+    def run(self, *command: str) -> None:
+        subprocess.run(command, cwd=self.work, check=True)
+
+    def target(self, kind: str, source: Path) -> Path:
+        return self.work / kind / f"{source.stem}.o"
+
+    def compile(self, kind: str, sources: list[Path]) -> bool:
+        for source in sources:
+            command = [*COMPILE, *KINDS[kind], "-Icsrc", "-c", "-o", str(self.target(kind, source)), str(source)]
+            if subprocess.run(command, cwd=self.work, capture_output=True).returncode != 0:
+                return False
+        return True
+
+    def link(self, kind: str) -> None:
+        objects = sorted(str(path) for path in (self.work / kind).glob("*.o"))
+        self.run("cc", "-shared", *KINDS[kind], "-o", f"{kind}/libcore.so", *objects, "-lm", "-lpthread")
+
+    def passes(self, test: str) -> bool:
+        python = test.endswith(".py")
+        pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+        started = time.monotonic()
+        try:
+            done = subprocess.run(
+                pytest if python else [f"asan/{test}"],
+                cwd=self.work,
+                env=self.environment,
+                capture_output=True,
+                timeout=10 + 6 * self.took.get(test, 60),
+                preexec_fn=limit if python else None,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        self.took.setdefault(test, time.monotonic() - started)
+        return done.returncode == 0
+
+    def killer(self, path: str, tests: list[str]) -> str | None:
+        """The first test that fails; those that have noticed changes of the file before come first."""
+        kills = self.kills.setdefault(path, Counter())
+        for test in sorted(tests, key=lambda test: (-kills[test], self.took.get(test, 0))):
+            if not self.passes(test):
+                kills[test] += 1
+                return test
+        return None
+
+    def sources_of(self, path: str) -> list[Path]:
+        """The files to compile again: the rows of kernels are headers."""
+        if path.endswith(".c"):
+            return [self.work / path]
+        if "/row" in path:
+            return [self.work / "csrc/kernels/exact.c", self.work / "csrc/kernels/fast.c"]
+        return sorted((self.work / "csrc").rglob("*.c"))
+
+    def judge(self, mutant: Mutant) -> str:
+        """What became of a change: invalid, same code, killed by a test, or survived."""
+        place, sources = self.work / mutant.path, self.sources_of(mutant.path)
+        source = place.read_text(encoding="utf-8")  # the checkout's may have changed since
+        folder = Path(mutant.path).parent.name
+        kept = {path: path.read_bytes() for kind in KINDS for path in (self.target(kind, at) for at in sources)}
+        place.write_text(source[: mutant.begin] + mutant.text + source[mutant.end :], encoding="utf-8")
+        try:
+            for kind, tests in (("asan", C_TESTS), ("plain", PYTHON_TESTS)):
+                if not self.compile(kind, sources):
+                    return "invalid"
+                if all(self.target(kind, at).read_bytes() == kept[self.target(kind, at)] for at in sources):
+                    return "same code"
+                self.link(kind)
+                killer = self.killer(mutant.path, tests[folder])
+                if killer is not None:
+                    return f"killed by {killer}"
+            return "survived"
+        finally:
+            place.write_text(source, encoding="utf-8")
+            for path, before in kept.items():
+                path.write_bytes(before)
+
+
+def chosen(arguments: argparse.Namespace) -> list[Mutant]:
+    """The changes to try, in an order that does not depend on how many there is time for."""
+    mutants: list[Mutant] = []
+    for given in arguments.paths or ["csrc"]:
+        path, _, line = given.partition(":")
+        inside = [ROOT / path] if (ROOT / path).is_file() else sorted((ROOT / path).rglob("*.[ch]"))
+        for file in inside:
+            mutants += [m for m in mutants_of(file.relative_to(ROOT).as_posix()) if not line or m.line == int(line)]
+    by_function: dict[tuple[str, str], list[Mutant]] = {}
+    for mutant in mutants:
+        by_function.setdefault((mutant.path, mutant.function), []).append(mutant)
+    rng = random.Random(arguments.seed)
+    sampled = []
+    for group in by_function.values():
+        rng.shuffle(group)
+        sampled += group[: arguments.per_function or len(group)]
+    return sampled
+
+
+def known_equivalents() -> dict[str, str]:
+    lines = KNOWN.read_text(encoding="utf-8").splitlines() if KNOWN.exists() else []
+    return dict(line.split(" -- ", 1) for line in lines if " -- " in line and not line.startswith("#"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", help="files or folders of csrc, or FILE:LINE (default: csrc)")
+    parser.add_argument("--per-function", type=int, default=0, help="so many changes of each function (default: all)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other change after this time")
+    parser.add_argument("--seed", type=int, default=0, help="which changes, where not all of a function")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "build" / "mutants", help="where to build, and what is known"
+    )
+    parser.add_argument("--again", action="store_true", help="also those that survived before")
+    parser.add_argument("--list", action="store_true", help="print the changes, and try none")
+    arguments = parser.parse_args()
+    mutants = chosen(arguments)
+    if arguments.list:
+        print(*(f"{m.path}:{m.line}: {m.old}  =>  {m.new}" for m in mutants), sep="\n")
+        return 0
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    log, equivalents = arguments.work / "outcomes.jsonl", known_equivalents()
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    outcomes: dict[str, str] = dict(json.loads(line) for line in lines)
+    bench = Bench(arguments.work.resolve())
+    bench.build()
+    folders = sorted({Path(mutant.path).parent.name for mutant in mutants})
+    tests = sorted({test for folder in folders for test in C_TESTS[folder] + PYTHON_TESTS[folder]})
+    broken = [test for test in tests if not bench.passes(test)]
+    if broken:
+        print("without any change these fail already:", *broken)
+        return 2
+    started, total, survivors = time.monotonic(), Counter[str](), []
+    for mutant in mutants:
+        key = hashlib.sha256(mutant.key.encode()).hexdigest()[:16]
+        outcome = outcomes.get(key, "")
+        if mutant.key in equivalents:
+            outcome = "equivalent"
+        elif not outcome or (arguments.again and outcome == "survived"):
+            if time.monotonic() - started > arguments.seconds:
+                total["not tried"] += 1
+                continue
+            outcome = bench.judge(mutant)
+            with log.open("a", encoding="utf-8") as file:
+                print(json.dumps([key, outcome]), file=file)
+        total[outcome.split(" by ")[0]] += 1
+        if outcome == "survived":
+            survivors.append(mutant)
+            print(f"{mutant.path}:{mutant.line}: {mutant.function}: {mutant.old}  =>  {mutant.new}", flush=True)
+    print(", ".join(f"{count} {what}" for what, count in sorted(total.items())))
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
