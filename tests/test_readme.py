@@ -38,5 +38,6 @@ def test_the_commands_leave_what_is_said(printed):
     assert len(outputs) >= 6
     assert (directory / "run.jsonl").read_text().startswith('{"event": "run"')
     assert {path.name for path in (directory / "run").iterdir()} >= {"model.safetensors", "log.jsonl"}
+    assert "<svg" in (directory / "run.html").read_text(encoding="utf-8")
     samples = next(text for command, text in outputs.items() if "sample run --prompt ka" in command)
     assert re.fullmatch(r"(sample +\d: ka.*\n){5}", samples)
