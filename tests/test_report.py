@@ -213,6 +213,22 @@ def test_a_letter_without_probability():
     figures(report)
 
 
+@pytest.mark.parametrize(("scale", "largest"), [(1e60, 0), (1e306, 0), (1.0, 1e308)])
+def test_parameters_that_are_too_large(scale, largest):
+    """Where the forward pass overflows, that is said, and everything else is shown."""
+    saved = untrained(replace(SMALL, samples=10**12, temperature=1e-200), scale=scale)
+    if largest:
+        saved.model.state_dict["lm_head"].data = [largest if i % 3 else -largest for i in range(5 * 8)]
+    save("m.safetensors", saved)
+    report = collect("m.safetensors", ["abc"])
+    json.dumps(report.as_json(), allow_nan=False)
+    figures(report)
+    text = "".join(Page(page(report)).texts)
+    assert bool(report.texts) == (not largest)
+    assert ("too large" in "".join(report.missing)) == bool(largest)
+    assert ("cannot be computed" in text) == bool(largest)
+
+
 # ---- the log
 
 
@@ -237,6 +253,8 @@ def test_log_of_any_form(directory):
         '{"event": "step", "step": 2, "loss": NaN}',
         '{"event": "step", "step": 2, "loss": "<script>"}',
         '{"event": "step", "step": true, "loss": 1.0}',
+        '{"event": "step", "step": 2, "loss": 1e300}',
+        f'{{"event": "step", "step": 2, "loss": 1.0, "other": {"9" * 5000}}}',
         '{"event": "step", "step": 1, "loss": 9.0}',
         "[1, 2]",
         "{" * 100000,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..config import Config
 from ..errors import DivergedError
 from ..optimizers import learning_rate_at
 from ..parameters import parameter_count
@@ -20,6 +21,7 @@ from .speed import Speed, measure
 
 TEMPERATURES = (0.25, 0.5, 1.0, 2.0)
 TEXTS = 3  # samples that are looked into where no text is given
+DRAWN = 50  # samples, at most, that are drawn where the log has none
 CELLS = 64  # rows, and columns, of a picture of a matrix
 
 
@@ -80,7 +82,8 @@ def collect(
     missing: list[str] = []
     log = _log_of(path, saved, missing)
     samples, now = (log.samples, False) if log is not None and log.samples else (_draw(saved, missing), True)
-    temperatures = sorted({*TEMPERATURES, config.temperature})
+    own = [config.temperature] if 0.01 <= config.temperature <= 100 else []
+    temperatures = sorted({*TEMPERATURES, *own})
     chosen = list(dict.fromkeys(texts or [text for text in samples if text]))
     looked_into: list[Text] = []
     if not texts:
@@ -104,12 +107,9 @@ def collect(
         parameters=parameter_count(model.state_dict),
         alphabet="".join(tokenizer.chars),
         labels=[*(label(char) for char in tokenizer.chars), "end"],
-        data={name: saved.data[name] for name in ("source", "path", "sha256") if saved.data.get(name) is not None},
+        data={name: saved.data[name] for name in ("source", "path", "sha256") if isinstance(saved.data.get(name), str)},
         log=log,
-        learning_rates=[
-            (step, learning_rate_at(config, step))
-            for step in sorted({round(i * (config.steps - 1) / 60) for i in range(61)} if config.steps else ())
-        ],
+        learning_rates=_learning_rates(config),
         samples=samples,
         sampled_now=now,
         known=known,
@@ -121,6 +121,15 @@ def collect(
         speed=speed,
         missing=missing,
     )
+
+
+def _learning_rates(config: Config) -> list[tuple[int, float]]:
+    """The learning rate at some 60 steps of the run."""
+    steps = sorted({i * (config.steps - 1) // 60 for i in range(61)} if config.steps else ())
+    try:
+        return [(step, learning_rate_at(config, step)) for step in steps]
+    except OverflowError:
+        return []
 
 
 def _log_of(path: str, saved: Saved, missing: list[str]) -> RunLog | None:
@@ -150,7 +159,7 @@ def _log_of(path: str, saved: Saved, missing: list[str]) -> RunLog | None:
 
 def _draw(saved: Saved, missing: list[str]) -> list[str]:
     try:
-        return list(sample(saved.model, saved.tokenizer, saved.rng))
+        return list(sample(saved.model, saved.tokenizer, saved.rng, count=min(DRAWN, saved.model.config.samples)))
     except DivergedError as error:
         missing.append(f"Samples: {error}.")
         return []
@@ -186,4 +195,4 @@ def _matrix_view(name: str, rows: list[list[float]]) -> MatrixView:
 
 
 def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers)
+    return sum(number / len(numbers) for number in numbers)  # each divided first, so that no sum grows too large

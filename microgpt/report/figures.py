@@ -113,7 +113,7 @@ def samples_figure(report: Report, width: float) -> str:
     for name, texts in glances:
         parts.append(text(10, y, name, "small"))
         room, at = int((width - 110) / 8), 100.0
-        line = "   ".join(legible(one) for one in texts)
+        line = " · ".join(legible(one) for one in texts)
         parts.append(text(at, y, line if len(line) <= room else line[: room - 1] + "…", "ink isolate"))
         y += 22
     return svg(width, y, "Samples from the first step to the last", *parts)

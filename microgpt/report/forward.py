@@ -6,8 +6,10 @@ here: `GPT.gpt` runs as it does in training, and its numbers are the same bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from .. import functions
@@ -124,6 +126,8 @@ def read_text(saved: Saved, text: str, temperatures: Sequence[float]) -> Text:
             stages = [numbers for _, numbers in watch.noted]
             probs = functions.softmax(logits)
             tempered = [functions.softmax(functions.divide(logits, t)).data for t in temperatures]
+            if not all(map(math.isfinite, chain(probs.data, *stages, *tempered))):
+                raise OverflowError("a number grew too large for a float")
             target = tokens[place + 1]
             loss = functions.surprisal(probs[target]) if probs.data[target] > 0 else None
             losses.append(loss)

@@ -222,14 +222,15 @@ def _for_texts(report: Report, parts: Sequence[str]) -> str:
 
 
 def _attention(report: Report) -> list[str]:
+    """The heads of each text, a layer a row."""
     found = []
     for text in report.texts:
-        figures = [
-            el("div", head_figure(report, text, layer, head), class_="head")
-            for layer in range(report.config["n_layer"])
-            for head in range(report.config["n_head"])
-        ]
-        found.append(el("div", *figures, class_="heads many" if len(text.positions) > 12 else "heads"))
+        kind = "heads many" if len(text.positions) > 12 else "heads"
+        layers = []
+        for layer in range(report.config["n_layer"]):
+            figures = (head_figure(report, text, layer, head) for head in range(report.config["n_head"]))
+            layers.append(el("div", *(el("div", figure, class_="head") for figure in figures), class_=kind))
+        found.append("".join(layers))
     return found
 
 

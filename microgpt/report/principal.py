@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import mul
 
-ROUNDS, SMALL = 500, 1e-12
+ROUNDS, SMALL, HUGE = 500, 1e-12, 1e300
 Numbers = list[float]
 
 
@@ -39,6 +39,7 @@ def principal_plane(rows: Sequence[Sequence[float]]) -> Plane:
     axes = [[-x for x in axis] if max(axis, key=abs, default=0.0) < 0 else axis for axis in axes]
     places = [(_dot(row, axes[0]), _dot(row, axes[1])) for row in centred]
     shares = math.fsum(x * x for x, _ in places) / total, math.fsum(y * y for _, y in places) / total
+    scale = scale if scale < HUGE else 1.0  # where a point would not fit into a float
     return Plane([(x * scale, y * scale) for x, y in places], shares)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BAND, LINE, MARKS = 300, 60, 12  # parts of the curve: for its band, for its line; steps whose samples are shown
+HUGE = 1e100  # a loss is less, or cannot be drawn
 RUN = {"preset": str, "engine": str, "mode": str, "docs": int, "vocab": int, "params": int, "cut": int}
 
 
@@ -91,7 +92,7 @@ def _event(raw: bytes) -> dict[str, Any]:
 
 
 def _is_loss(loss: Any) -> bool:
-    return isinstance(loss, float) and math.isfinite(loss)
+    return isinstance(loss, float) and abs(loss) < HUGE
 
 
 def thin(numbers: Sequence[int], losses: Sequence[float], parts: int) -> list[Part]:
@@ -100,7 +101,7 @@ def thin(numbers: Sequence[int], losses: Sequence[float], parts: int) -> list[Pa
     found = []
     for start in range(0, len(losses), size):
         some, steps = losses[start : start + size], numbers[start : start + size]
-        found.append(Part(steps[0], steps[-1], min(some), math.fsum(some) / len(some), max(some)))
+        found.append(Part(steps[0], steps[-1], min(some), sum(some) / len(some), max(some)))
     return found
 
 

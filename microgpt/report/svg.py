@@ -21,6 +21,7 @@ COLOURS = {
     "wash": ("#e8f0fa", "#1d2b3d"),
 }
 FONT = 'ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+MARGIN = 14.0  # around a figure that is a file of its own
 LEVELS = 16  # shades of a heat map
 
 # What the figures are drawn with, in the page and in files of their own.
@@ -110,7 +111,12 @@ def standalone(figure: str) -> str:
         rules += f".fig {{ font-family: {FONT}; }} .ground {{ fill: {COLOURS['panel'][theme]}; }}"
         style = rules if theme == 0 else style + wrapped.format(rules)
     head, tag, rest = figure.partition(">")
-    ground = el("rect", class_="ground", width="100%", height="100%")
+    sides = [float(side) for side in re.findall(r' (?:width|height)="([^"]*)"', head)]
+    for name, side in zip(("width", "height"), sides):
+        head = re.sub(f' {name}="[^"]*"', f' {name}="{number(side + 2 * MARGIN)}"', head)
+    box = " ".join(number(side) for side in (-MARGIN, -MARGIN, sides[0] + 2 * MARGIN, sides[1] + 2 * MARGIN))
+    head = re.sub(' viewBox="[^"]*"', f' viewBox="{box}"', head)
+    ground = el("rect", class_="ground", x=-MARGIN, y=-MARGIN, width="100%", height="100%")
     return f'{head} xmlns="http://www.w3.org/2000/svg"{tag}{el("style", style)}{ground}{rest}\n'
 
 
