@@ -3,8 +3,8 @@
 python examples/poem.py [STEPS]
 
 The poem, jabberwocky.txt, is "Jabberwocky" by Lewis Carroll, from "Through the Looking-Glass" (1871), in the public
-domain, with plain quotation marks and a comma for a dash. Prints the loss on the way, then lines that were sampled at three temperatures, with a star before those
-that are in the poem.
+domain, with plain quotation marks and a comma for a dash. Prints the loss on the way, then lines that were sampled at
+three temperatures, with a star before those that are in the poem.
 """
 
 import random
