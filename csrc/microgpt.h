@@ -57,6 +57,7 @@ extern "C" {
 typedef struct mg_tape mg_tape;
 typedef struct mg_program mg_program;
 typedef struct mg_trainer mg_trainer;
+typedef struct mg_sampler mg_sampler;
 typedef uint64_t mg_id;   /* a lane; lanes of one statement have consecutive ids */
 typedef uint64_t mg_mark; /* a moment: greater than every id recorded before it */
 
@@ -276,6 +277,33 @@ mg_status mg_trainer_losses(mg_trainer *trainer, const int32_t *tokens, const si
 mg_status mg_trainer_read_state(mg_trainer *trainer, double *m, double *v, size_t parameters, uint64_t *steps);
 mg_status mg_trainer_write_state(mg_trainer *trainer, const double *m, const double *v, size_t parameters,
                                  uint64_t steps);
+
+/* Sample: texts of a model whose program is the mean, or the sum, of surprisals: at each position the same statements lead
+   from the tokens so far to a vector, of which the next token's input selects a lane. Those vectors are the
+   probabilities. A sampler holds the program, which needs no plan. NULL, and a status in the tape, on failure: MG_OPERATION
+   where the program is of another form.
+   Run draws `count` texts, one after the other, each from the same `given` first tokens, at least one and no more than
+   there are positions; a text ends before the token `end`, or when there are no positions left. A token is drawn as
+   Python's random.choices(range(n), weights) does, from weights that are the probabilities: those of the top_k likeliest
+   tokens (0: all), and of these the fewest likeliest that have the part top_p of their sum (0: all), and 0 for the others;
+   of equal ones the first is the likelier. Where greedy, it is the likeliest, and none is drawn. `state` is that of the
+   Mersenne Twister, 624 words and the index, as random.getstate() has them. The tokens of all texts, without the given
+   ones, come one after the other, text i having lengths[i] of them; `room` is at least count * (positions - given + 1).
+   *done is set to the number of texts. MG_NOT_FINITE says that text *done needs a number that is no ordinary one: the state
+   is then that before this text. */
+typedef struct {
+    bool greedy;
+    size_t top_k;
+    double top_p;
+    int32_t end;
+} mg_sampling;
+mg_sampler *mg_sampler_new(mg_program *program);
+void mg_sampler_free(mg_sampler *sampler);
+mg_status mg_sampler_run(mg_sampler *sampler, const mg_sampling *settings, const int32_t *given, size_t given_count,
+                         size_t count, uint32_t *state, size_t state_words, int32_t *tokens, size_t room,
+                         int32_t *lengths, size_t *done);
+/* The n probabilities after `given`. */
+mg_status mg_sampler_probabilities(mg_sampler *sampler, const int32_t *given, size_t given_count, double *out, size_t n);
 
 /* Read and write lanes; n lanes are copied from or to the caller's buffer. */
 double mg_value(mg_tape *tape, mg_id lane);   /* NaN and a status when the id is refused */

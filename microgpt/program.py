@@ -84,7 +84,7 @@ class Program(Generic[Result, Inputs]):
     result: Result
     """What it returned, computed anew by each replay."""
 
-    def __init__(self, inputs: Any, result: Any, since: int, selections: Any) -> None:
+    def __init__(self, inputs: Any, result: Any, since: int, selections: Any, plan: bool = True) -> None:
         self._tape: Tape = result._tape
         pointer = lib.mg_program_new(self._tape._pointer, result._node, since)
         if pointer == ffi.NULL:
@@ -101,7 +101,8 @@ class Program(Generic[Result, Inputs]):
         for node, operand, entry, selector in selections:
             run = selector.table._node, selector.size, selector.count
             check(lib.mg_program_bind(self._pointer, numbers[id(selector.index)], node, operand, entry, *run))
-        check(lib.mg_program_plan(self._pointer))
+        if plan:
+            check(lib.mg_program_plan(self._pointer))
 
     def __repr__(self) -> str:
         kinds = ", ".join(type(handle).__name__ for handle in self.inputs)
@@ -238,7 +239,19 @@ def record(
     With `quiet` the examples may be numbers that mean nothing: an operation that Python would refuse leaves a NaN.
     The program computes anew what was recorded since the mark `since`; by default, all that the result depends on.
     """
-    tape = tape_for(tape)
+    start = 0 if since is None else integer("since", since)
+    return record_with(function, examples, tape_for(tape), start, quiet)
+
+
+def record_with(
+    function: Callable[..., Value | Vector],
+    examples: Sequence[Given],
+    tape: Tape,
+    since: int = 0,
+    quiet: bool = False,
+    plan: bool = True,
+) -> Program[Any, Any]:
+    """`record`, and without `plan` a program that is not to be replayed, but for the core to look into."""
     with tape:
         inputs = tuple(_input(example) for example in examples)
         outer, tape._recorder = tape._recorder, _Recorder()
@@ -251,7 +264,7 @@ def record(
             lib.mg_tape_record_quietly(tape._pointer, False)
     if not isinstance(result, (Value, Vector)):
         raise TypeError(f"a recorded function returns a Value or a Vector, not {type(result).__name__}")
-    return Program(inputs, result, 0 if since is None else integer("since", since), selections)
+    return Program(inputs, result, since, selections, plan)
 
 
 def _input(example: Number | Sequence[float] | Index) -> Input:

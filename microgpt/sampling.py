@@ -3,15 +3,84 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from .errors import ConfigError, DataError, DivergedError, MicrogptError, integer, require
 from .model import GPT, SPANS
-from .program import Program, record
+from .program import Program, record, record_with
+from .tape import check, ffi, lib
 from .tokenizer import Tokenizer
 from .vector import Index, Vector
+
+BLOCK_SECONDS = 0.02  # a call of the core cannot be interrupted
+MOST_TOKENS = 1 << 20  # that a call may draw
+
+
+class _Core:
+    """Many samples in one call of the core: the probabilities as in a loss of all positions, recorded once."""
+
+    __slots__ = ("_done", "_pointer", "_positions", "_program", "_settings")
+
+    def __init__(self, pointer: Any, program: Program[Any, Any], positions: int, settings: Any) -> None:
+        self._pointer = ffi.gc(pointer, lib.mg_sampler_free)
+        self._program = program  # whose result a collection has to see
+        self._positions, self._settings = positions, settings
+        self._done = ffi.new("size_t *")
+
+    @classmethod
+    def of(
+        cls, model: GPT[Any], end: int, greedy: bool, top_k: int | None, top_p: float | None, rng: random.Random
+    ) -> _Core | None:
+        """None where the core does not know the model's form, or the random numbers are not Python's own."""
+        if not _is_mersenne_twister(rng):
+            return None
+        size, tape = model.config.block_size, model.state_dict["wte"]._tape
+
+        def function(*tokens: Index) -> Any:
+            keys, values, losses = model.empty_cache(), model.empty_cache(), []
+            for pos_id in range(size):
+                probs = model.probabilities(tokens[pos_id], pos_id, keys, values)
+                losses.append(model.operations.surprisal(probs[tokens[pos_id + 1]]))
+            return model.operations.mean(losses)
+
+        program = record_with(function, [Index(0) for _ in range(size + 1)], tape, quiet=True, plan=False)
+        pointer = lib.mg_sampler_new(program._pointer)
+        if pointer == ffi.NULL:
+            status = lib.mg_tape_take_status(tape._pointer)
+            if status == lib.MG_OPERATION:
+                return None
+            check(status)
+        few = 0 if top_k is None else min(top_k, end + 1)
+        return cls(pointer, program, size, ffi.new("mg_sampling *", [greedy, few, top_p or 0.0, end]))
+
+    def draw(self, given: Sequence[int], count: int, rng: random.Random) -> tuple[list[int], list[int]]:
+        """The tokens of the next texts, and how many each has; fewer texts where the next one must be computed one by
+        one. `rng` is afterwards where those that were drawn have left it."""
+        version, words, gauss = rng.getstate()
+        state = array("I", words)
+        room = count * (self._positions - len(given) + 1)
+        tokens, lengths = ffi.new("int32_t[]", room), ffi.new("int32_t[]", count)
+        status = lib.mg_sampler_run(
+            self._pointer, self._settings, given, len(given), count, ffi.from_buffer("uint32_t[]", state), len(state),
+            tokens, room, lengths, self._done
+        )  # fmt: skip
+        if status != lib.MG_NOT_FINITE:
+            check(status)
+        rng.setstate((version, tuple(state), gauss))
+        drawn = ffi.unpack(lengths, self._done[0]) if self._done[0] else []
+        return (ffi.unpack(tokens, sum(drawn)) if sum(drawn) else []), drawn
+
+
+def _is_mersenne_twister(rng: random.Random) -> bool:
+    """Whether `choices` draws from Python's own generator, whose state can be had and given back."""
+    names = ("random", "choices", "getstate", "setstate")
+    own = getattr(rng, "__dict__", {})
+    return all(getattr(type(rng), name, None) is getattr(random.Random, name) and name not in own for name in names)
 
 
 class _Recorded:
@@ -53,7 +122,8 @@ def _likeliest(weights: list[float], top_k: int | None, top_p: float | None) -> 
     if top_k is not None:
         order = order[:top_k]
     if top_p is not None:
-        whole, share, count = sum(weights[i] for i in order), 0.0, 0
+        *_, whole = accumulate(weights[i] for i in order)  # from left to right; `sum` is more exact from Python 3.12 on
+        share, count = 0.0, 0
         while count < len(order) and (count == 0 or share < top_p * whole):
             share += weights[order[count]]
             count += 1
@@ -90,14 +160,19 @@ def sample(
     top_k: int | None = None,
     top_p: float | None = None,
     prompt: str = "",
+    block: int | None = 1,
 ) -> Iterator[str]:
     """Yields `count` documents, each from BOS and the prompt until BOS comes again or the block is full.
 
     `count` and `temperature` are the configuration's where they are not given. A temperature of 0 takes the likeliest
     token each time. Only the `top_k` likeliest tokens (Fan, Lewis and Dauphin, 2018), and only the fewest that have a
     probability of `top_p` together (Holtzman et al., 2019), are drawn from. Makes one draw, `rng.choices` over the
-    probabilities, a token, and none at temperature 0. With `replay` every position is recorded once and replayed in C;
-    without, or when the model computes with scalar Values, every token records anew.
+    probabilities, a token, and none at temperature 0. With `replay` the positions are recorded once and computed in C;
+    without, or when the model computes with scalar Values, every token records anew. The texts are the same.
+
+    `block` is how many texts are drawn before they are yielded: with 1 `rng` has the state after the text that was just
+    yielded; with more it may be up to block - 1 texts ahead, and a text costs less. None is as many as take some
+    20 milliseconds, after which an interrupt is noticed.
 
     ConfigError for a setting that cannot work, DataError for a prompt that has an unseen character or fills the block.
     DivergedError when the parameters are so large, or no numbers, that there are no probabilities.
@@ -111,9 +186,46 @@ def sample(
         raise ConfigError(f"top_k must be at least 1, not {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ConfigError(f"top_p must be greater than 0 and at most 1, not {top_p}")
+    if block is not None and integer("block", block) < 1:
+        raise ConfigError(f"block must be at least 1, or None, not {block}")
     greedy, model = temperature == 0, _at_temperature(model, temperature)
     beginning = _encode_prompt(model, tokenizer, prompt)
+    count = model.config.samples if count is None else integer("count", count)
+    if replay and model.operations is SPANS:
+        return _in_core(model, tokenizer, rng, count, greedy, top_k, top_p, beginning, block)
     return _texts(model, tokenizer, rng, replay, count, greedy, top_k, top_p, beginning)
+
+
+def _in_core(
+    model: GPT[Any],
+    tokenizer: Tokenizer,
+    rng: random.Random,
+    count: int,
+    greedy: bool,
+    top_k: int | None,
+    top_p: float | None,
+    beginning: list[int],
+    block: int | None,
+) -> Iterator[str]:
+    core = None
+    if count and tokenizer.vocab_size == model.state_dict["wte"].rows:
+        core = _Core.of(model, tokenizer.bos, greedy, top_k, top_p, rng)
+    prompt, size, taken = tokenizer.decode(beginning), 16 if block is None else integer("block", block), 0
+    while core is not None and taken < count:
+        started = time.perf_counter()
+        size = max(1, min(size, count - taken, MOST_TOKENS // model.config.block_size))
+        tokens, lengths = core.draw(beginning, size, rng)
+        text, start = "".join(map(tokenizer.chars.__getitem__, tokens)), 0
+        seconds = time.perf_counter() - started
+        for length in lengths:
+            yield prompt + text[start : start + length]
+            start += length
+        taken += len(lengths)
+        if len(lengths) < size:
+            break
+        if block is None:
+            size = max(1, min(4 * size, int(size * BLOCK_SECONDS / max(seconds, 1e-6))))
+    yield from _texts(model, tokenizer, rng, True, count - taken, greedy, top_k, top_p, beginning)
 
 
 def _texts(
@@ -121,7 +233,7 @@ def _texts(
     tokenizer: Tokenizer,
     rng: random.Random,
     replay: bool,
-    count: int | None,
+    count: int,
     greedy: bool,
     top_k: int | None,
     top_p: float | None,
@@ -130,7 +242,7 @@ def _texts(
     tape = model.state_dict["wte"]._tape
     tokens = range(tokenizer.vocab_size)
     recorded = _Recorded(model) if replay and model.operations is SPANS else None
-    for _ in range(model.config.samples if count is None else count):
+    for _ in range(count):
         mark = tape.mark()
         probabilities = recorded or _anew(model)
         ids = beginning[1:]

@@ -1,22 +1,40 @@
 """microgpt.sampling: how many samples, how long, and how many random draws they take."""
 
+import math
+import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from microgpt import (
     GPT,
+    PRESETS,
     SCALARS,
     SPANS,
     Config,
+    ConfigError,
+    DivergedError,
+    Matrix,
     Tape,
     Tokenizer,
     initial_parameters,
+    mean,
     next_probabilities,
     parameters_sha256,
     sample,
+    softmax,
+    surprisal,
 )
+from microgpt.program import record_with
+from microgpt.sampling import _Core
+from microgpt.tape import check, ffi, lib
+from microgpt.vector import Index
+
+from .bits import all_bits
+from .rows import processor_has
 
 TINY = Config(n_embd=4, n_head=2, block_size=3, samples=6, zero_output=False, std=0.5)
 TOKENIZER = Tokenizer(["ab", "éb"])
@@ -141,3 +159,224 @@ def test_next_probabilities_at_temperature_0(operations):
     learned = next_probabilities(model, TOKENIZER, temperature=1.0)
     assert learned[likeliest] == max(learned.values())
     assert next(sample(model, TOKENIZER, random.Random(1), temperature=0))[:1] == likeliest
+
+
+# ---- in the core: many texts in one call
+
+
+ALPHABETS = ["ab", "abcdefg", "abcdefghijklmnopqrstuvwxyz", "".join(map(chr, range(33, 123)))]
+
+
+def random_model(rng):
+    """A model of any form and size, and its tokenizer."""
+    heads = rng.choice([1, 2, 3, 4])
+    config = replace(
+        PRESETS[rng.choice(["course", "gist"])],
+        n_embd=heads * rng.choice([1, 2, 3, 4, 5, 8]),
+        n_head=heads,
+        n_layer=rng.choice([1, 1, 2, 3]),
+        block_size=rng.choice([1, 2, 3, 7, 8, 9, 17]),
+        temperature=rng.choice([0.3, 0.5, 1.0, 2.5]),
+        std=rng.choice([0.02, 0.3, 1.0]),
+        zero_output=rng.random() < 0.2,
+    )
+    tokenizer = Tokenizer([rng.choice(ALPHABETS)])
+    return GPT(config, initial_parameters(config, tokenizer.vocab_size, rng, Tape())), tokenizer
+
+
+def random_settings(rng, model, tokenizer):
+    """Settings of `sample` that fit."""
+    size = rng.randrange(min(3, model.config.block_size))
+    return {
+        "temperature": rng.choice([None, None, None, 0, 0.7]),
+        "top_k": rng.choice([None, None, 1, 2, 5, 1000]),
+        "top_p": rng.choice([None, None, 1.0, 0.9, 0.4, 1e-9]),
+        "prompt": "".join(rng.choices(tokenizer.chars, k=size)),
+    }
+
+
+def check_in_core(seeds):
+    """Texts and states of the core and of Python's own choices, and probabilities; also in processes of their own."""
+    for seed in seeds:
+        rng = random.Random(seed)
+        model, tokenizer = random_model(rng)
+        settings = random_settings(rng, model, tokenizer)
+        count = rng.choice([1, 5, 30])
+        one_by_one, in_core = random.Random(seed), random.Random(seed)
+        wanted = []
+        texts = sample(model, tokenizer, in_core, count=count, **settings)
+        for text in sample(model, tokenizer, one_by_one, False, count=count, **settings):
+            wanted.append(text)
+            assert next(texts) == text
+            assert in_core.getstate() == one_by_one.getstate()  # after every text
+        assert list(texts) == []
+        for block in (3, None):
+            in_core = random.Random(seed)
+            assert list(sample(model, tokenizer, in_core, count=count, block=block, **settings)) == wanted
+            assert in_core.getstate() == one_by_one.getstate()
+        check_probabilities(model, tokenizer, rng)
+    print(ffi.string(lib.mg_kernels_name()).decode())
+
+
+def check_probabilities(model, tokenizer, rng):
+    core = _Core.of(model, tokenizer.bos, False, None, None, random.Random(1))
+    found = ffi.new("double[]", tokenizer.vocab_size)
+    for _ in range(3):
+        ids = rng.choices(range(tokenizer.vocab_size), k=rng.randint(1, model.config.block_size))
+        keys, values = model.empty_cache(), model.empty_cache()
+        for pos_id, token_id in enumerate(ids):
+            wanted = model.probabilities(token_id, pos_id, keys, values).data
+            check(lib.mg_sampler_probabilities(core._pointer, ids, pos_id + 1, found, len(wanted)))
+            assert all_bits(found) == all_bits(wanted)
+
+
+def test_in_core():
+    """The texts of the core, block by block or one by one, are those of Python's choices, and so is the state."""
+    check_in_core(range(24))
+
+
+@pytest.mark.parametrize("row", ["plain", "avx2", "avx512", "neon"])
+def test_in_core_in_every_row(row):
+    """Likewise, with each kind of kernels."""
+    code = "from tests.test_sampling import check_in_core; check_in_core(range(100, 112))"
+    environment = {**os.environ, "MICROGPT_KERNELS": row}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if done.stdout.strip() != row:
+        assert not processor_has(row), "a row that this processor has did not run"
+        pytest.skip(f"this processor has no row {row}")
+
+
+def test_the_tree_of_prefixes():
+    """Texts that begin alike, far more than their prefixes; the parameters may change between two blocks."""
+    model, one_by_one, in_core = fresh(replace(TINY, block_size=5, temperature=0.8)), random.Random(4), random.Random(4)
+    wanted = list(sample(model, TOKENIZER, one_by_one, False, count=400))
+    texts = sample(model, TOKENIZER, in_core, count=600, block=400)
+    assert [next(texts) for _ in range(400)] == wanted
+    model.state_dict["lm_head"].data = model.state_dict["wte"].data
+    assert list(texts) == list(sample(model, TOKENIZER, one_by_one, False, count=200))
+    assert in_core.getstate() == one_by_one.getstate()
+
+
+def test_a_tree_without_room():
+    """An alphabet of thousands of characters, whose prefixes soon fill the tree's memory."""
+    config = Config(n_embd=4, n_head=2, block_size=3, zero_output=False, std=0.5, temperature=3.0)
+    tokenizer = Tokenizer(["".join(map(chr, range(0x4E00, 0x4E00 + 3000)))])
+    model = GPT(config, initial_parameters(config, tokenizer.vocab_size, random.Random(1), Tape()))
+    one_by_one, in_core = random.Random(4), random.Random(4)
+    wanted = list(sample(model, tokenizer, one_by_one, False, count=150))
+    assert list(sample(model, tokenizer, in_core, count=150, block=None)) == wanted
+    assert in_core.getstate() == one_by_one.getstate()
+
+
+def until_it_fails(texts):
+    found = []
+    try:
+        for text in texts:
+            found.append(text)
+    except DivergedError as error:
+        found.append(error)
+    return found
+
+
+@pytest.mark.parametrize("block", [1, 50, None])
+def test_parameters_that_are_too_large(block):
+    """After some texts a square overflows: the texts before it, the error and the state are those of Python."""
+    model = fresh(replace(TINY, block_size=6, zero_output=True))
+    w, tokens = model.state_dict, TOKENIZER.vocab_size
+    w["wpe"].data = [0.0] * (6 * 4)
+    w["wte"].data = [float(i == (token == 1)) for token in range(tokens) for i in range(4)]
+    w["layer0.mlp_fc1"].data = [0.1, 1e160, 0.0, 0.0] * 16  # after the token "b"
+    failed = 0
+    for seed in range(12):
+        one_by_one, in_core = random.Random(seed), random.Random(seed)
+        wanted = until_it_fails(sample(model, TOKENIZER, one_by_one, False, count=50))
+        found = until_it_fails(sample(model, TOKENIZER, in_core, count=50, block=block))
+        assert list(map(str, found)) == list(map(str, wanted))
+        assert in_core.getstate() == one_by_one.getstate()
+        failed += isinstance(found[-1], DivergedError) and len(found) > 1
+    assert failed > 2
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, 1e308])
+def test_parameters_that_are_no_numbers(number):
+    """An error that says so, with nothing drawn."""
+    model, rng = fresh(), Counting(1)
+    model.state_dict["lm_head"].data = [number] * (TOKENIZER.vocab_size * TINY.n_embd)
+    wanted = until_it_fails(sample(model, TOKENIZER, rng, False))
+    plain = random.Random(1)
+    found = until_it_fails(sample(model, TOKENIZER, plain))
+    assert list(map(str, found)) == list(map(str, wanted))
+    assert plain.getstate() == rng.getstate()
+
+
+def test_other_generators():
+    """Random numbers that are not of Python's own generator are drawn by Python."""
+
+    class Reversed(random.Random):
+        def random(self):
+            return 1 - super().random()
+
+    model = fresh(replace(TINY, samples=30))
+    assert list(sample(model, TOKENIZER, Reversed(3), block=None)) == list(sample(model, TOKENIZER, Reversed(3), False))
+    patched, same = random.Random(3), random.Random(3)
+    patched.random = same.random = lambda: 0.25
+    assert list(sample(model, TOKENIZER, patched, block=None)) == list(sample(model, TOKENIZER, same, False))
+    assert len(list(sample(model, TOKENIZER, random.SystemRandom(), block=None))) == 30
+
+
+def test_blocks():
+    """A block of no texts is refused, at once."""
+    with pytest.raises(ConfigError, match="block"):
+        sample(fresh(), TOKENIZER, random.Random(1), block=0)
+
+
+def test_what_a_sampler_refuses():
+    """Tokens that there are not, sizes that do not fit: a status, and nothing drawn."""
+    model = fresh()
+    core = _Core.of(model, TOKENIZER.bos, False, None, None, random.Random(1))
+    settings, done = ffi.new("mg_sampling *", [False, 0, 0.0, TOKENIZER.bos]), ffi.new("size_t *")
+    state, tokens, lengths = (
+        ffi.new("uint32_t[]", random.Random(1).getstate()[1]),
+        ffi.new("int32_t[]", 9),
+        ffi.new("int32_t[]", 3),
+    )
+
+    def run(given, count=3, words=625, room=9):
+        return lib.mg_sampler_run(
+            core._pointer, settings, given, len(given), count, state, words, tokens, room, lengths, done
+        )
+
+    bos = TOKENIZER.bos
+    before = list(state)
+    for refused in (run([]), run([bos + 1]), run([-1]), run([bos] * 4), run([bos], words=624), run([bos], room=8)):
+        assert refused == lib.MG_SHAPE
+    for top_p in (-0.1, 1.1, math.nan):
+        settings.top_p = top_p
+        assert run([bos]) == lib.MG_SHAPE
+    settings.top_p = 0
+    state[624] = 625
+    assert run([bos]) == lib.MG_SHAPE
+    state[624] = 624
+    assert list(state) == before
+    assert lib.mg_sampler_probabilities(core._pointer, [bos], 1, ffi.new("double[]", 3), 3) == lib.MG_SHAPE
+    assert run([bos]) == lib.MG_OK
+    assert done[0] == 3
+    model.state_dict["wte"]._tape.close()
+    assert run([bos]) == lib.MG_CLOSED
+
+
+def test_programs_that_are_no_models():
+    """A sampler is refused for a program of another form: a status, and a reason to draw one by one."""
+    table = Matrix(3, 3, [0.0] * 9)
+
+    def twice(a, b):
+        return mean([surprisal(softmax(table[a])[b]), surprisal(softmax(table[b])[a])])
+
+    def nothing(a):
+        return table[a][0] * 2
+
+    for function, examples in ((twice, 2), (nothing, 1)):
+        program = record_with(function, [Index(0) for _ in range(examples)], table._tape, quiet=True, plan=False)
+        assert lib.mg_sampler_new(program._pointer) == ffi.NULL
+        assert lib.mg_tape_take_status(table._tape._pointer) == lib.MG_OPERATION

@@ -10,7 +10,7 @@
  *
  * and its parts: row_products.h, sums of products, which is all matrix work; row_powers.h, what pow gives; row_exp.h, what
  * exp gives; row_optimizer.h, the optimizers; row_rows.h, a plan's step at work; row_maps.h and row_sums.h, what every kind
- * of step computes, forward beside reverse; row_plan.h, all steps, and the additions to leaves.
+ * of step computes, forward beside reverse; row_plan.h, all steps, and the additions to leaves; row_sample.h, one position.
  */
 #define JOIN_(name, row) name##_##row
 #define JOIN(name, row) JOIN_(name, row)
@@ -45,6 +45,10 @@ typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligne
 
 #include "kernels/row_plan.h"
 
+#if EXACT
+#include "kernels/row_sample.h"
+#endif
+
 static const mg_kernels NAME(row) = {
     .name = TEXT(ROW),
     .size = sizeof(REAL),
@@ -59,6 +63,9 @@ static const mg_kernels NAME(row) = {
     .forward = NAME(forward),
     .reverse = NAME(reverse),
     .add_to_leaves = NAME(add_to_leaves),
+#if EXACT
+    .position = NAME(position),
+#endif
 };
 
 #undef VECTORS

@@ -114,8 +114,19 @@ static mg_status prove_all(mg_program *program, mg_plan *plan, int32_t *values, 
     return MG_OK;
 }
 
+/* The statements as steps, with no order of the reverse. */
+static mg_status roll_all(mg_program *program, mg_plan *plan, int32_t *values, const char **why_not) {
+    for (size_t n = 0; n < program->inputs; n++) {
+        values[n] = (int32_t)((n + 1) % values_of(program, n));
+    }
+    mg_program_select(program, values);
+    return mg_roll(program, plan, why_not) || *why_not != NULL ? MG_OK : MG_NO_MEMORY;
+}
+
+typedef mg_status roller(mg_program *program, mg_plan *plan, int32_t *values, const char **why_not);
+
 /* NULL, with a status, or a reason. The operands are afterwards as before. */
-mg_status mg_plan_make(mg_program *program, mg_plan **out, const char **why_not) {
+static mg_status make(mg_program *program, roller *steps_of, mg_plan **out, const char **why_not) {
     mg_tape *tape = program->tape;
     *out = NULL;
     *why_not = NULL;
@@ -132,7 +143,7 @@ mg_status mg_plan_make(mg_program *program, mg_plan **out, const char **why_not)
         for (size_t b = 0; b < program->binding_count; b++) {
             before[b] = mg_selected_now(tape, &program->bindings[b]);
         }
-        status = prove_all(program, plan, values, why_not);
+        status = steps_of(program, plan, values, why_not);
         for (size_t b = 0; b < program->binding_count; b++) {
             mg_exchange(program, &program->bindings[b], before[b]);
         }
@@ -146,4 +157,12 @@ mg_status mg_plan_make(mg_program *program, mg_plan **out, const char **why_not)
         *out = plan;
     }
     return status;
+}
+
+mg_status mg_plan_make(mg_program *program, mg_plan **out, const char **why_not) {
+    return make(program, prove_all, out, why_not);
+}
+
+mg_status mg_plan_roll(mg_program *program, mg_plan **out, const char **why_not) {
+    return make(program, roll_all, out, why_not);
 }

@@ -174,6 +174,8 @@ struct mg_plan {
 
 /* plan.c. Makes a plan, or says why not; fails only without memory. */
 mg_status mg_plan_make(mg_program *program, mg_plan **plan, const char **why_not);
+/* The steps alone, which is all that forward needs: nothing is proved of the order of additions to gradients. */
+mg_status mg_plan_roll(mg_program *program, mg_plan **plan, const char **why_not);
 void mg_plan_free(mg_tape *tape, mg_plan *plan);
 
 /* A growing array: a new item of `size` bytes, all 0, at its end; NULL without memory. */
