@@ -37,7 +37,7 @@ from microgpt.report.forward import AFTER, BEFORE, LAYER, Watch, heads, read_tex
 from microgpt.report.payload import pack
 from microgpt.report.principal import principal_plane
 from microgpt.report.run_log import read_log, thin
-from microgpt.report.svg import clean, heat, ticks
+from microgpt.report.svg import COLOURS, clean, heat, ticks
 
 from .bits import bits
 
@@ -320,6 +320,21 @@ def test_labels():
     ]
     assert legible("a b\u202ec\x00") == "a b⟨U+202E⟩c⟨U+0000⟩"
     assert clean("<a\x00&\"'\ufffe>") == "&lt;a\ufffd&amp;&quot;&#x27;\ufffd&gt;"
+
+
+def test_contrast():
+    """What is read stands out from every ground that it may be on, in light and dark: 4.5 to 1, as WCAG asks."""
+
+    def luminance(colour):
+        parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    for theme in (0, 1):
+        for ink in ("ink", "muted", "accent", "second"):
+            for ground in ("page", "panel", "wash"):
+                one, other = sorted(luminance(COLOURS[name][theme]) for name in (ink, ground))
+                assert (other + 0.05) / (one + 0.05) >= 4.5, (ink, ground, theme)
 
 
 def test_heat():

@@ -98,6 +98,7 @@ found.names = names.filter((name, i) => name !== names[i - 1]);
 found.last = state();
 document.getElementById("back").click();
 document.querySelectorAll("#letters button")[2].click(); found.clicked = state();
+found.status = document.getElementById("status").textContent;
 found.probabilities = document.getElementById("detail").textContent;
 document.querySelectorAll(".temperature button")[0].click();
 found.pressed = [...document.querySelectorAll(".temperature button")].map((b) => b.getAttribute("aria-pressed"));
@@ -153,6 +154,7 @@ def test_operated(directory, width):
     assert len(found["names"]) == len(report.stages)  # and the probabilities; two norms come one after the other
     assert found["clicked"] == [2, "probabilities", "probabilities"]
     assert "← comes" in found["probabilities"]
+    assert re.match(r"position 2, \S, probabilities: .+ \d+(\.\d+)?%$", found["status"])
     assert found["pressed"] == ["true", "false", "false", "false"]
     assert found["hidden"] == [True, False] * 2
     assert found["letters"] == ["start", *(report.labels[p.token] for p in report.texts[1].positions[1:])]

@@ -31,6 +31,6 @@ def figures(report: Report) -> dict[str, str]:
 def write_figures(report: Report, directory: str) -> None:
     """The figures and the JSON, in a directory that is made where there is none. OSError when that fails."""
     os.makedirs(directory, exist_ok=True)
-    numbers = json.dumps(report.as_json(), ensure_ascii=False, allow_nan=False, indent=1)
+    numbers = json.dumps(report.as_json(), ensure_ascii=False, allow_nan=False)
     for name, content in {**figures(report), NUMBERS: numbers + "\n"}.items():
         replace_file(os.path.join(directory, name), content.encode())

@@ -231,6 +231,9 @@
     }
     $("detail").replaceChildren(...parts);
     $("detail").querySelectorAll("canvas").forEach(paint);
+    const [likeliest, chance] = at().bars[temperature][0];
+    const told = `position ${place}, ${readAt(place)}, ${layer === null ? "" : `layer ${layer} `}${title}`;
+    $("status").textContent = name === "probabilities" ? `${told}: ${data.labels[likeliest]} ${percent(chance)}` : told;
   }
 
   function go(i, j) {
@@ -262,7 +265,7 @@
     clearInterval(timer);
     $("play").setAttribute("aria-pressed", String(on));
     $("play").textContent = on ? "Pause" : "Play";
-    $("detail").setAttribute("aria-live", on ? "off" : "polite");
+    $("status").setAttribute("aria-live", on ? "off" : "polite");
     if (!on) return;
     if (place === data.texts[text].positions.length - 1 && stage === stages.length - 1) go(0, 0);
     timer = setInterval(next, 900);
