@@ -519,16 +519,18 @@ def test_large(directory):
     (directory / "log.jsonl").write_text("".join(steps))
     log = read_log("log.jsonl", 100_000)
     assert (log.steps, len(log.band), len(log.line)) == (100_000, 300, 60)
-    docs = ["".join(chr(0x4E00 + i) for i in range(j, j + 300)) for j in (0, 300)]
+    docs = ["".join(chr(0x4E00 + i) for i in range(j, j + 300)) for j in range(0, 3000, 300)]
     wide = Config(n_embd=48, n_head=12, n_layer=4, block_size=96, zero_output=False, samples=0)
     long = replace(PRESETS["gist"], block_size=400, samples=0)
-    for name, config, texts in (("wide", wide, DOCS), ("long", long, docs)):
+    deep = replace(wide, n_embd=64, n_head=2, n_layer=14, block_size=4)
+    for name, config, texts in (("wide", wide, DOCS), ("long", long, docs), ("deep", deep, DOCS)):
         saved = untrained(config, texts)
         save(f"{name}.safetensors", saved)
         report = collect(f"{name}.safetensors", ["".join(texts)[: config.block_size], texts[0]], with_speed=False)
-        html = page(replace(report, log=log))
+        log.samples = ["\u202e" * 1000] * 1000
+        html = page(replace(report, log=log, samples=log.samples[:50]))
         assert len(html.encode()) < LIMIT
-        assert "letters" in html
+        assert "the first 50 of 1,000" in html
 
 
 def test_refused(run, directory):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..optimizers import learning_rate_at
 from ..parameters import parameter_count
 from ..sampling import sample
 from ..saving import LOG, MODEL, Saved, load
+from ..vector import Matrix
 from .forward import Text, read_text, stage_names
 from .principal import Plane, principal_plane
 from .run_log import RunLog, read_log
@@ -21,18 +22,18 @@ from .speed import Speed, measure
 
 TEMPERATURES = (0.25, 0.5, 1.0, 2.0)
 TEXTS = 3  # samples that are looked into where no text is given
-DRAWN = 50  # samples, at most, that are drawn where the log has none
-CELLS = 64  # rows, and columns, of a picture of a matrix
+MOST = 50  # samples that are shown, or drawn where the log has none
+SIDES, CELLS = (64, 48, 32, 24, 16, 8, 4, 2), 40_000  # rows and columns of a picture of a matrix; squares of all
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixView:
-    """A matrix of parameters, or means of blocks of `block` by `block` of its numbers where it is large."""
+    """A matrix of parameters, or where it is large the means of its blocks, of so many rows and columns."""
 
     name: str
     rows: int
     columns: int
-    block: int
+    block: tuple[int, int]
     numbers: list[list[float]]
     low: float
     high: float
@@ -81,7 +82,7 @@ def collect(
     model, tokenizer, config = saved.model, saved.tokenizer, saved.model.config
     missing: list[str] = []
     log = _log_of(path, saved, missing)
-    samples, now = (log.samples, False) if log is not None and log.samples else (_draw(saved, missing), True)
+    samples, now = (log.samples[:MOST], False) if log is not None and log.samples else (_draw(saved, missing), True)
     own = [config.temperature] if 0.01 <= config.temperature <= 100 else []
     temperatures = sorted({*TEMPERATURES, *own})
     chosen = list(dict.fromkeys(texts or [text for text in samples if text]))
@@ -117,7 +118,7 @@ def collect(
         stages=stage_names(config.n_layer),
         texts=looked_into,
         embedding=principal_plane([row.data for row in wte]),
-        matrices=[_matrix_view(name, [row.data for row in w]) for name, w in model.state_dict.items()],
+        matrices=_matrix_views(model.state_dict),
         speed=speed,
         missing=missing,
     )
@@ -159,7 +160,7 @@ def _log_of(path: str, saved: Saved, missing: list[str]) -> RunLog | None:
 
 def _draw(saved: Saved, missing: list[str]) -> list[str]:
     try:
-        return list(sample(saved.model, saved.tokenizer, saved.rng, count=min(DRAWN, saved.model.config.samples)))
+        return list(sample(saved.model, saved.tokenizer, saved.rng, count=min(MOST, saved.model.config.samples)))
     except DivergedError as error:
         missing.append(f"Samples: {error}.")
         return []
@@ -182,16 +183,25 @@ def legible(text: str) -> str:
     return "".join(c if c == " " or unicodedata.category(c)[0] not in "CZ" else f"\u27e8{label(c)}\u27e9" for c in text)
 
 
-def _matrix_view(name: str, rows: list[list[float]]) -> MatrixView:
+def _matrix_views(matrices: Mapping[str, Matrix]) -> list[MatrixView]:
+    """All matrices, in as many squares as a page has room for."""
+    for side in SIDES:
+        blocks = {name: (-(-w.rows // side), -(-w.columns // side)) for name, w in matrices.items()}
+        cells = sum(-(-w.rows // blocks[name][0]) * -(-w.columns // blocks[name][1]) for name, w in matrices.items())
+        if cells <= CELLS:
+            break
+    return [_matrix_view(name, [row.data for row in w], *blocks[name]) for name, w in matrices.items()]
+
+
+def _matrix_view(name: str, rows: list[list[float]], down: int, across: int) -> MatrixView:
     height, width = len(rows), len(rows[0])
-    block = -(-max(height, width) // CELLS)
     numbers = rows
-    if block > 1:
+    if down > 1 or across > 1:
         numbers = [
-            [_mean([x for row in rows[i : i + block] for x in row[j : j + block]]) for j in range(0, width, block)]
-            for i in range(0, height, block)
+            [_mean([x for row in rows[i : i + down] for x in row[j : j + across]]) for j in range(0, width, across)]
+            for i in range(0, height, down)
         ]
-    return MatrixView(name, height, width, block, numbers, min(map(min, rows)), max(map(max, rows)))
+    return MatrixView(name, height, width, (down, across), numbers, min(map(min, rows)), max(map(max, rows)))
 
 
 def _mean(numbers: Sequence[float]) -> float:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from .collect import MatrixView, Report, legible
 from .forward import Text, heads
-from .run_log import Part
+from .run_log import Part, spread
 from .svg import Scale, el, heat, linear, number, path, short, svg, text, ticks
 
 START = "\u25b8"  # stands for the start of a text
+TOKENS = 300  # in the figure of the embedding table
 ROWS = 32  # tokens in the figure of next letters; the others are summed up in one
 
 
@@ -25,19 +26,19 @@ def loss_figure(report: Report, width: float) -> str:
     guess = math.log(len(report.labels))
     values = [part.low for part in log.band] + [part.high for part in log.band] + [loss for _, loss in log.validation]
     low, high = min(values), max(values)
-    if high - low < guess * 100:
+    if high - low < guess * 100:  # of a run that goes astray the curve alone is shown
         high = max(high, guess)
     pad = (high - low) * 0.04 or 0.1
     x = linear(first, last, left, width - right)
     y = linear(low - pad, high + pad, bottom, top)
-    parts = [_grid(x, y, ticks(first, last, 8 if width > 500 else 4), ticks(low, high, 5), left, width - right, bottom)]
+    steps = [step for step in ticks(first, last, 8 if width > 500 else 4) if step == round(step)]
+    parts = [_grid(x, y, steps, ticks(low, high, 5), left, width - right, bottom)]
     if guess <= high + pad:
         parts.append(el("path", class_="guess", d=path([(left, y(guess)), (width - right, y(guess))])))
         words = f"a guess among {len(report.labels)} tokens: {guess:.2f}"
         parts.append(text(width - right, y(guess) - 6, words, "small end"))
-    middles = [(x((part.first + part.last) / 2), part) for part in _fewer(log.band, int(width / 6))]
-    outline = [(at, y(part.high)) for at, part in middles] + [(at, y(part.low)) for at, part in reversed(middles)]
-    parts.append(el("path", class_="band", d=path(outline, close=True)))
+    outline = _outline(log.band, int(width / 6))
+    parts.append(el("path", class_="band", d=path([(x(step), y(loss)) for step, loss in outline], close=True)))
     points = [(x((part.first + part.last) / 2), y(part.mean)) for part in log.line]
     parts += [el("circle", class_="plus", cx=at, cy=up, r=3.0) for at, up in points[:1] if len(points) == 1]
     parts.append(el("path", class_="line", d=path(points)))
@@ -45,7 +46,7 @@ def loss_figure(report: Report, width: float) -> str:
         seen = [(x(min(last, max(first, step))), y(loss)) for step, loss in log.validation]
         parts.append(el("path", class_="line2", d=path(seen)))
         parts += [el("circle", class_="dot2", cx=at, cy=up, r=3.0) for at, up in seen[:: max(1, len(seen) // 40)]]
-    parts.append(_loss_legend(report, left, width))
+    parts.append(_loss_legend(report, left))
     parts.append(_rates(report, x, left, width - right, bottom + 44, low_height, first, last))
     whole = bottom + 44 + low_height + 8
     parts.append(el("path", class_="thin", data_cross="", visibility="hidden", d=f"M0 {number(top)}V{number(bottom)}"))
@@ -54,17 +55,17 @@ def loss_figure(report: Report, width: float) -> str:
     return svg(width, whole, title, *parts, attributes={"data_kind": "loss", **span})
 
 
-def _fewer(parts: Sequence[Part], count: int) -> list[Part]:
-    """At most so many parts, each of several neighbours."""
-    size = max(1, math.ceil(len(parts) / count))
+def _outline(parts: Sequence[Part], count: int) -> list[tuple[float, float]]:
+    """Around a curve, there along the highest losses and back along the lowest, with at most so many steps each way."""
+    size = math.ceil(len(parts) / count)
     groups = [parts[i : i + size] for i in range(0, len(parts), size)]
-    return [
-        Part(some[0].first, some[-1].last, min(p.low for p in some), some[0].mean, max(p.high for p in some))
-        for some in groups
-    ]
+    middles = [(some[0].first + some[-1].last) / 2 for some in groups]
+    there = [(step, max(part.high for part in some)) for step, some in zip(middles, groups)]
+    back = [(step, min(part.low for part in some)) for step, some in zip(middles, groups)]
+    return [*there, *reversed(back)]
 
 
-def _loss_legend(report: Report, left: float, width: float) -> str:
+def _loss_legend(report: Report, left: float) -> str:
     log = report.log
     assert log is not None
     size = log.line[0].last - log.line[0].first + 1
@@ -249,11 +250,15 @@ def embedding_figure(report: Report, width: float) -> str:
     scale = (width - 2 * margin) / span
     parts = [el("rect", class_="frame", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=6)]
     size = "letter" if len(report.labels) <= 60 else "ink"
-    for token, (name, (x, y)) in enumerate(zip(report.labels, plane.points)):
+    shown = spread(range(len(report.labels)), TOKENS)
+    for token in shown:
+        name, (x, y) = report.labels[token], plane.points[token]
         at = width / 2 + (x - middle[0]) * scale, height / 2 - (y - middle[1]) * scale * 0.94
         kind = f"{size if len(name) < 4 else 'tiny'} halo middle isolate {kind_of(name)}".strip()
         parts.append(text(at[0], at[1] + 5, name, kind, data_token=token))
     words = f"first axis: {plane.shares[0]:.0%} of the variance, second: {plane.shares[1]:.0%}"
+    if len(shown) < len(report.labels):
+        words += f"; {len(shown)} of {len(report.labels):,} tokens"
     parts.append(text(12, height - 10, words, "small"))
     title = f"The {len(report.labels)} rows of wte, on the plane in which they differ most"
     return svg(width, height, title, *parts, attributes={"data_kind": "embedding"})
@@ -271,9 +276,9 @@ def matrix_figure(report: Report, matrix: MatrixView) -> str:
     rows, columns = len(matrix.numbers), len(matrix.numbers[0])
     cell = 7.0 if max(rows, columns) <= 28 else 4.0
     limit = max(abs(matrix.low), abs(matrix.high))
-    if matrix.block > 1:
+    if matrix.block != (1, 1):
         limit = max(max(map(abs, row)) for row in matrix.numbers)
-    named = matrix.name in ("wte", "lm_head") and matrix.block == 1
+    named = matrix.name in ("wte", "lm_head") and matrix.block[0] == 1
     left, top = (26.0 if named else 0.5), 38.0
     parts = [text(0, 13, matrix.name, "strong")]
     parts.append(text(0, 29, f"{matrix.rows} by {matrix.columns}, {matrix.low:.2g} to {matrix.high:.2g}", "small"))
@@ -284,8 +289,8 @@ def matrix_figure(report: Report, matrix: MatrixView) -> str:
     frame = el("rect", class_="frame", width=columns * cell, height=rows * cell)
     inside = heat(matrix.numbers, cell, limit)
     parts.append(el("g", frame, inside, transform=f"translate({number(left)} {number(top)})"))
-    block = "" if matrix.block == 1 else f", each square the mean of {matrix.block} by {matrix.block}"
-    title = f"{matrix.name}, {matrix.rows} by {matrix.columns} numbers{block}"
+    means = "" if matrix.block == (1, 1) else f", each square the mean of {matrix.block[0]} by {matrix.block[1]}"
+    title = f"{matrix.name}, {matrix.rows} by {matrix.columns} numbers{means}"
     width = max(left + columns * cell + 1, 132.0)
     where = _where("matrix", cell, cell, left, top) | {"data_name": matrix.name}
     return svg(width, top + rows * cell + 2, title, *parts, attributes=where)

@@ -190,7 +190,7 @@
   // The two rows that an embedding is the sum of, where the page has them whole.
   function sum() {
     const { wte, wpe } = data.matrices;
-    if (wte.block > 1 || wpe.block > 1) return [];
+    if (Math.max(...wte.block, ...wpe.block) > 1) return [];
     const strips = make("div", { class: "strips" });
     const token = at().token;
     for (const [words, packed] of [["token: wte", wte.rows[token]], ["position: wpe", wpe.rows[place]], ["sum", at().stages[0]]]) {
@@ -350,10 +350,10 @@
       if (!row || j < 0) return "";
       const { limit, values } = numbers(row);
       if (!(j < values.length)) return "";
-      const letter = block === 1 && (name === "wte" || name === "lm_head") ? ` (${data.labels[i]})` : "";
-      return block === 1
-        ? `${name}[${i}][${j}]${letter} = ${shown(values[j], limit)}`
-        : `${name}, rows from ${i * block}, columns from ${j * block}: mean ${shown(values[j], limit)}`;
+      const [down, across] = block;
+      if (down * across > 1) return `${name}, rows from ${i * down}, columns from ${j * across}: mean ${shown(values[j], limit)}`;
+      const letter = name === "wte" || name === "lm_head" ? ` (${data.labels[i]})` : "";
+      return `${name}[${i}][${j}]${letter} = ${shown(values[j], limit)}`;
     },
     embedding(figure, x, y, event) {
       const token = event.target.dataset ? event.target.dataset.token : undefined;

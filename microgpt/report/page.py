@@ -174,6 +174,8 @@ def _samples(report: Report) -> str:
         parts.append(_empty("The log has no samples from on the way."))
     if report.samples:
         name = "Drawn now, as the log has none from the end" if report.sampled_now else "At the end of the run"
+        if report.log is not None and len(report.log.samples) > len(report.samples):
+            name += f", the first {len(report.samples)} of {len(report.log.samples):,}"
         parts += [el("h3", name), _chips(report, report.samples)]
     return "".join(parts)
 
@@ -253,7 +255,8 @@ def _next(report: Report, text: Text) -> str:
 def _run(report: Report) -> str:
     log = report.log
     facts = [("microgpt", report.version), ("mode", report.mode), ("parameters", f"{report.parameters:,}")]
-    facts += [("characters", " ".join(report.labels[:-1]))]
+    few = report.labels[: min(500, len(report.alphabet))]
+    facts += [("characters", " ".join(few) + (" …" if len(few) < len(report.alphabet) else ""))]
     facts += [(f"data: {name}", str(value)) for name, value in report.data.items()]
     if log is not None:
         names = {"preset": "preset", "engine": "engine", "docs": "documents", "cut": "too long for the block"}

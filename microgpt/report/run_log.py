@@ -9,9 +9,11 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+Item = TypeVar("Item")
 BAND, LINE, MARKS = 300, 60, 12  # parts of the curve: for its band, for its line; steps whose samples are shown
+TEXTS = 20  # of a step
 HUGE = 1e100  # a loss is less, or cannot be drawn
 RUN = {"preset": str, "engine": str, "mode": str, "docs": int, "vocab": int, "params": int, "cut": int}
 
@@ -71,15 +73,17 @@ def read_log(path: str, until: int) -> RunLog:
             elif kind == "validation" and step > 0 and _is_loss(loss):
                 log.validation.append((step, loss))
             elif kind == "sample" and isinstance(event.get("text"), str):
-                (log.samples if "step" not in event else texts.setdefault(step, [])).append(event["text"])
+                where = log.samples if "step" not in event else texts.setdefault(step, [])
+                if where is log.samples or len(where) < TEXTS:
+                    where.append(event["text"])
             elif kind == "done":
                 log.complete = True
             elif kind != "diverged":
                 log.unread += 1
     log.steps = numbers[-1] if numbers else 0
     log.band, log.line = thin(numbers, losses, BAND), thin(numbers, losses, LINE)
-    log.validation = _some(sorted(dict(log.validation).items()), BAND)
-    log.glances = [Glance(step, texts[step]) for step in _some(sorted(texts), MARKS)]
+    log.validation = spread(sorted(dict(log.validation).items()), BAND)
+    log.glances = [Glance(step, texts[step]) for step in spread(sorted(texts), MARKS)]
     return log
 
 
@@ -105,7 +109,7 @@ def thin(numbers: Sequence[int], losses: Sequence[float], parts: int) -> list[Pa
     return found
 
 
-def _some(items: Sequence[Any], count: int) -> list[Any]:
+def spread(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` of them, spread evenly, the first and the last among them."""
     if len(items) <= count:
         return list(items)
