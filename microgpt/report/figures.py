@@ -192,7 +192,7 @@ def next_figure(report: Report, of: Text) -> str:
     n = len(of.positions)
     rows, rest = likely_tokens(report, of)
     cell, wide = (20.0 if len(rows) <= 16 else 15.0), max(15.0, min(34.0, 480.0 / max(n, 1)))
-    left, top, bars = 70.0, 26.0, 56.0
+    left, top, bars = 80.0, 26.0, 56.0
     names = [report.labels[token] for token in rows] + ([f"{len(rest)} others"] if rest else [])
     table = [[math.sqrt(position.probabilities[token]) for position in of.positions] for token in rows]
     if rest:

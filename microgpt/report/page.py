@@ -171,7 +171,7 @@ def _samples(report: Report) -> str:
         parts.append(el("p", words, class_="say"))
         parts.append(el("table", el("tbody", "".join(rows)), class_="growth"))
     else:
-        parts.append(_empty("The log has no samples from on the way."))
+        parts.append(_empty("There are no samples from on the way: a kept run has them in its log."))
     if report.samples:
         name = "Drawn now, as the log has none from the end" if report.sampled_now else "At the end of the run"
         if report.log is not None and len(report.log.samples) > len(report.samples):
