@@ -38,7 +38,9 @@
  * library never prints, exits or aborts.
  *
  * Threads: a tape belongs to the thread that made it or that called mg_tape_adopt last; calls from others fail with
- * MG_WRONG_THREAD, also mg_tape_take_status, and change nothing. Tapes, programs and trainers may be freed by any thread
+ * MG_WRONG_THREAD, also mg_tape_take_status, and change nothing. A tape that follows (mg_tape_follow) becomes the
+ * calling thread's with each call: one that finds another thread's call in progress waits for it, a tenth of a second,
+ * and then fails with MG_BUSY and changes nothing. Each thread has a status, and may be quiet, by itself. Tapes, programs and trainers may be freed by any thread
  * and in any order: a tape's storage lives as long as one of its programs and trainers. Different tapes may be used at the same time.
  */
 #ifndef MICROGPT_H
@@ -71,7 +73,7 @@ typedef enum {
     MG_STALE,         /* an id that is not of this tape, or no longer */
     MG_WRONG_THREAD,  /* the tape belongs to another thread */
     MG_CLOSED,        /* the tape was closed */
-    MG_BUSY,          /* adopt: the tape is in the middle of a call */
+    MG_BUSY,          /* the tape is in the middle of another thread's call */
     MG_SHAPE,         /* sizes that do not fit together, or a range that is not one run of lanes */
     MG_OPERATION,     /* no such operation, or one of another arity */
     MG_OVERWRITTEN,   /* sweep: an operand of a sum of products was written after the statement was recorded */
@@ -131,8 +133,14 @@ mg_tape *mg_tape_new(void);
 mg_status mg_tape_close(mg_tape *tape);
 void mg_tape_free(mg_tape *tape);
 mg_status mg_tape_adopt(mg_tape *tape);           /* from now on the tape belongs to the calling thread */
+/* Does the tape follow the calling thread from now on? Not unless told so. */
+mg_status mg_tape_follow(mg_tape *tape, bool follows);
 mg_status mg_tape_take_status(mg_tape *tape);     /* the status that a maker left, which is thereby cleared */
 const char *mg_status_text(mg_status status);     /* one clear phrase, for messages */
+
+/* Without gradients: while this is on, what the calling thread records on any tape is a leaf, which has its primal but
+   no operands. Returns what was before. */
+bool mg_no_grad(bool on);
 
 /* Record: scalar statements of one lane. */
 mg_id mg_leaf(mg_tape *tape, double value);
@@ -336,6 +344,13 @@ const char *mg_operation_python(int32_t operation, int32_t which);
 mg_mark mg_tape_mark(mg_tape *tape);
 mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark);
 mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count);
+/* What other threads recorded last on a tape that follows is kept too: they may not have noted it down yet. A host that
+   gathers its roots while other threads record asks for this moment first: the mark, and what those threads recorded
+   last (a run of lanes each, with the thread as pthread_self names it), as many of the `*count` as there is room for.
+   Collect since the mark then takes as roots what has been recorded since, and otherwise only those that it is given. */
+mg_status mg_tape_now(mg_tape *tape, mg_mark *mark, mg_id *last, size_t *sizes, uint64_t *threads, size_t room,
+                      size_t *count);
+mg_status mg_tape_collect_since(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count, mg_mark since);
 
 /* Capacity. */
 typedef struct {

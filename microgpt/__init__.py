@@ -4,7 +4,7 @@
 |---|---|
 | setup | `Config`, and `PRESETS`: the two revisions of the program that circulate, `course` and `gist`, by name |
 | data and tokenizer | `embedded_names`, `course_names`, `read_documents`, `Tokenizer` |
-| autograd engine | `Value`; many lanes a call: `Vector`, `Matrix`; where all is recorded: `Tape`, `default_tape` |
+| autograd engine | `Value`; many lanes a call: `Vector`, `Matrix`; recorded on: `Tape`, `default_tape`, `no_grad` |
 | parameters | `initial_parameters`, `parameter_count`, `parameters_sha256` |
 | architecture | `GPT`, over `SPANS` or `SCALARS`; `linear`, `softmax`, `rmsnorm`, `attention`, `surprisal` and so on |
 | training | `train`, `Training`, `Step`, `Model` for a function of your own, `Adam`, `Optimizer`, `learning_rate_at` |
@@ -42,7 +42,7 @@ from .parameters import initial_parameters, parameter_count, parameters_sha256
 from .program import Program, record
 from .sampling import next_probabilities, sample
 from .saving import Saved, load, resume, save
-from .tape import Tape, default_tape
+from .tape import Tape, default_tape, no_grad
 from .tokenizer import Tokenizer
 from .training import Model, Step, Trainable, Training, train
 from .value import Value
@@ -101,6 +101,7 @@ __all__ = [
     "load",
     "mean",
     "next_probabilities",
+    "no_grad",
     "parameter_count",
     "parameters_sha256",
     "read_documents",

@@ -56,7 +56,7 @@ class WrongThreadError(TapeError):
 
 
 class BusyTapeError(TapeError):
-    """The tape is in the middle of a call in another thread."""
+    """The tape is in the middle of a call in another thread, which did not end within a tenth of a second."""
 
 
 class ClosedTapeError(TapeError):

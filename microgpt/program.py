@@ -11,6 +11,7 @@ The values that the function made keep their places on the tape, so any of them 
 from __future__ import annotations
 
 import operator
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -49,6 +50,13 @@ class _Recorder:
     def __init__(self) -> None:
         self.selections: list[tuple[int, int, int, Selector]] = []  # a lane of the statement, operand, entry, how
         self._noticed: set[str] = set()
+        self.thread = threading.get_ident()
+
+    def notice_no_grad(self) -> None:
+        self._notice(
+            "a recorded function began a no_grad() block: a replay uses the numbers that were computed there, whatever "
+            "its inputs are; x.detach() is x without a derivative, computed anew"
+        )
 
     def notice_branch(self) -> None:
         self._notice(
@@ -63,7 +71,7 @@ class _Recorder:
         )
 
     def _notice(self, message: str) -> None:
-        if message not in self._noticed:
+        if message not in self._noticed and self.thread == threading.get_ident():
             self._noticed.add(message)
             warnings.warn(message, FrozenBranchWarning, stacklevel=5)
 
@@ -252,16 +260,19 @@ def record_with(
     plan: bool = True,
 ) -> Program[Any, Any]:
     """`record`, and without `plan` a program that is not to be replayed, but for the core to look into."""
-    with tape:
+    with tape, tape._recording:
         inputs = tuple(_input(example) for example in examples)
         outer, tape._recorder = tape._recorder, _Recorder()
         check(lib.mg_tape_record_quietly(tape._pointer, quiet))
+        without = lib.mg_no_grad(False)
         try:
             result = function(*inputs)
             selections = tape._recorder.selections
         finally:
+            lib.mg_no_grad(without)
             tape._recorder = outer
-            lib.mg_tape_record_quietly(tape._pointer, False)
+            while lib.mg_tape_record_quietly(tape._pointer, False) == lib.MG_BUSY:
+                pass  # another thread's call is in progress, and this must be said after it
     if not isinstance(result, (Value, Vector)):
         raise TypeError(f"a recorded function returns a Value or a Vector, not {type(result).__name__}")
     return Program(inputs, result, since, selections, plan)

@@ -1,7 +1,8 @@
 """The tape: where values are recorded. The only module that imports the compiled core.
 
-A tape is a list of recorded operations in C (see csrc/microgpt.h). Every thread has a default tape, which `Value(3.0)`
-uses; `with Tape():` makes another one the default inside the block. A tape belongs to one thread at a time.
+A tape is a list of recorded operations in C (see csrc/microgpt.h). There is a default tape, which `Value(3.0)` uses in
+every thread; `with Tape():` makes another one the default inside the block. A tape belongs to one thread at a time; the
+default tape to whichever calls.
 
 Nobody has to free anything: when a tape has grown, it asks Python which Values still exist, and uses the storage of
 what they do not need again (see `collect`). A loop that wants to give back all that it recorded at once takes a `mark`
@@ -16,7 +17,8 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -34,7 +36,7 @@ except ImportError as error:
     raise ImportError(_why) from None
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 if (_wanted := os.environ.get("MICROGPT_KERNELS")) and ffi.string(lib.mg_kernels_name()).decode() != _wanted:
     warnings.warn(
@@ -111,7 +113,9 @@ class Handle:
 class Tape:
     """A list of recorded operations, with the numbers and the gradients of their results.
 
-    It belongs to the thread that made it, until another one adopts it: any other gets WrongThreadError.
+    It belongs to the thread that made it, until another one adopts it: any other gets WrongThreadError. The default
+    tape is every thread's: it follows the one that calls. A call that finds another thread's in progress waits for it,
+    a tenth of a second, and is then a BusyTapeError. Threads that are to compute side by side have a tape each.
     """
 
     __slots__ = (
@@ -124,6 +128,7 @@ class Tape:
         "_operations",
         "_pointer",
         "_recorder",
+        "_recording",
         "_seen",
     )
 
@@ -150,6 +155,7 @@ class Tape:
         self._operations = {}
         self._additions = None
         self._recorder = None
+        self._recording = threading.RLock()  # one thread records a function at a time
         self._collect_at = COLLECT_FROM
         self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
         self._seen = 0
@@ -157,7 +163,7 @@ class Tape:
     def __repr__(self) -> str:
         try:
             memory = self.memory()
-        except errors.WrongThreadError:
+        except (errors.WrongThreadError, errors.BusyTapeError):
             return "<Tape of another thread>"
         return f"<Tape: {memory.slots} slots in use, {memory.bytes} bytes>"
 
@@ -263,17 +269,32 @@ class Tape:
         check((lib.mg_write_adjoints if adjoints else lib.mg_write_values)(self._pointer, node, len(buffer), buffer))
 
     def _collect(self, roots: list[int], sizes: list[int]) -> None:
+        since, unseen = self._now()  # other threads may record while the handles are looked for
         handles = _handles()
         if _witness not in handles:
             return
         mine = [handle for handle in handles if getattr(handle, "_tape", None) is self]
         roots += [handle._node for handle in mine]
         sizes += [handle._size for handle in mine]
-        check(lib.mg_tape_collect(self._pointer, roots, sizes, len(roots)))
+        roots += [node for node, _ in unseen]
+        sizes += [size for _, size in unseen]
+        check(lib.mg_tape_collect_since(self._pointer, roots, sizes, len(roots), since))
         for names in (self._labels, self._operations):
             for node in list(names):
                 if not self._holds(node):
                     names.pop(node, None)
+
+    def _now(self) -> tuple[int, list[tuple[int, int]]]:
+        """This moment; and the lanes that other threads have recorded last, and may have no handle of yet."""
+        mark, count, room = ffi.new("mg_mark *"), ffi.new("size_t *"), 16
+        while True:
+            last, sizes, threads = ffi.new("mg_id[]", room), ffi.new("size_t[]", room), ffi.new("uint64_t[]", room)
+            check(lib.mg_tape_now(self._pointer, mark, last, sizes, threads, room, count))
+            if count[0] <= room:
+                break
+            room = count[0]
+        inside = _threads_inside() if count[0] else []
+        return mark[0], [(last[k], sizes[k]) for k in range(count[0]) if threads[k] in inside]
 
     def _holds(self, node: int) -> bool:
         if lib.mg_lane_operation(self._pointer, node) >= 0:
@@ -293,19 +314,24 @@ def _with_subclasses(kind: type[Handle]) -> list[type[Handle]]:
 
 
 _witness = Handle()  # gc.freeze() hides every object; while it hides this one, it may hide others
-_local = threading.local()
 _entered: ContextVar[tuple[Tape, ...]] = ContextVar("_entered", default=())  # the blocks that are open, innermost last
 
 
+_everybodys: list[Tape] = []
+_making = threading.Lock()
+
+
 def default_tape() -> Tape:
-    """The tape of the innermost `with` block, or the calling thread's own, made when it is first asked for."""
+    """The tape of the innermost `with` block, or the one that all threads share, made when it is first asked for."""
     if tapes := _entered.get():
         return tapes[-1]
-    try:
-        tape: Tape = _local.tape
-    except AttributeError:
-        tape = _local.tape = Tape()
-    return tape
+    if not _everybodys:
+        with _making:
+            if not _everybodys:
+                tape = Tape()
+                check(lib.mg_tape_follow(tape._pointer, True))
+                _everybodys.append(tape)
+    return _everybodys[0]
 
 
 def tape_for(tape: Tape | None) -> Tape:
@@ -314,3 +340,31 @@ def tape_for(tape: Tape | None) -> Tape:
         return default_tape()
     errors.require("the tape", tape, Tape)
     return tape
+
+
+def _threads_inside() -> list[int]:
+    """The other threads that are in a function of this package, and may have recorded what has no handle yet."""
+    package, found = __name__.partition(".")[0], []
+    for thread, frame in sys._current_frames().items():
+        inside: FrameType | None = frame if thread != threading.get_ident() else None
+        while inside is not None and inside.f_globals.get("__name__", "").partition(".")[0] != package:
+            inside = inside.f_back
+        if inside is not None:
+            found.append(thread)
+    return found
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """A block, or a function, whose operations are not remembered: their results are leaves, of no use to backward().
+
+    `with no_grad():`, or `@no_grad()` before a function. For the calling thread, on every tape. What `record` calls
+    inside is remembered all the same. torch's name.
+    """
+    if (recorder := default_tape()._recorder) is not None:
+        recorder.notice_no_grad()
+    before = lib.mg_no_grad(True)
+    try:
+        yield
+    finally:
+        lib.mg_no_grad(before)

@@ -7,6 +7,7 @@ bit for bit. Every lane can be had as a Value: `x[3].grad`. functions.py has the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex, overload
@@ -434,7 +435,7 @@ def view(tape: Tape, node: int, size: int) -> Vector:
 
 def recorder_of(tape: Tape) -> Any:
     """What takes note of indices while a function is being recorded."""
-    if tape._recorder is None:
+    if tape._recorder is None or tape._recorder.thread != threading.get_ident():
         raise TapeError("an Index means something only inside a function that is being recorded")
     return tape._recorder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import gc
 import random
 import threading
@@ -156,8 +157,9 @@ def test_another_thread_is_refused_until_it_adopts_the_tape():
     assert (a + 1).data == 3.0
 
 
-def test_threads_have_tapes_of_their_own():
-    """Separate threads record in parallel, each on its default tape, and get the same bits."""
+@pytest.mark.parametrize("own", [True, False])
+def test_threads_get_the_same_bits(own):
+    """Threads that record in parallel, on a tape each or all on the default tape, get what one gets alone."""
 
     def work():
         config = Config(n_embd=8, n_head=2, std=0.3)
@@ -170,7 +172,8 @@ def test_threads_have_tapes_of_their_own():
     results = [None] * 4
 
     def store(i):
-        results[i] = all_bits(work())
+        with Tape() if own else contextlib.nullcontext():
+            results[i] = all_bits(work())
 
     threads = [threading.Thread(target=store, args=(i,)) for i in range(4)]
     for thread in threads:

@@ -218,8 +218,24 @@ bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first) {
     return true;
 }
 
+void mg_keep_results_only(mg_tape *tape, mg_slot first, size_t n) {
+    for (mg_slot s = first; s < first + n; s++) {
+        if (!mg_is_lane(mg_code(tape, s))) {
+            tape->operation[s] = MG_PAYLOAD;
+        } else if (mg_code(tape, s) != MG_CONSTANT) {
+            tape->operation[s] = MG_LEAF;
+            tape->partial[s][0] = tape->partial[s][1] = 0;
+            tape->operand[s][0] = tape->operand[s][1] = 0;
+        }
+    }
+}
+
 void mg_take(mg_tape *tape, mg_slot first, size_t n) {
     size_t p = first / MG_PAGE;
+    tape->last = (mg_run){first, (uint32_t)n};
+    if (tape->leaves_only) {
+        mg_keep_results_only(tape, first, n);
+    }
     assert(p == tape->current && first % MG_PAGE == tape->pages[p].used);
     while (tape->pages[p].used + n > MG_PAGE) {
         n -= MG_PAGE - tape->pages[p].used;

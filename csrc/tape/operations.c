@@ -29,7 +29,7 @@ static mg_id record_outcome(mg_tape *tape, int32_t operation, mg_slot a, mg_slot
         return mg_fail(tape, MG_NO_MEMORY);
     }
     mg_write_slot(tape, slot, operation, out.value, (mg_slot[2]){a, b}, (double[2]){out.da, out.db});
-    mg_take(tape, slot, 1);
+    mg_take_one(tape, slot);
     return mg_id_of(tape, slot);
 }
 
@@ -72,7 +72,7 @@ mg_id mg_leaf(mg_tape *tape, double value) {
         return mg_fail(tape, MG_NO_MEMORY);
     }
     mg_write_slot(tape, slot, MG_LEAF, value, (mg_slot[2]){0, 0}, (double[2]){0, 0});
-    mg_take(tape, slot, 1);
+    mg_take_one(tape, slot);
     return mg_id_of(tape, slot);
 }
 
@@ -116,18 +116,19 @@ mg_id mg_binary(mg_tape *tape, int32_t operation, mg_id a, mg_id b) {
 }
 
 /* Nearly all operations are additions and multiplications, whose rules cannot fail: they go straight in. */
-#define COMMON(name, operation, rule)                                                \
-    mg_id name(mg_tape *tape, mg_id a, mg_id b) {                                    \
-        mg_slot left, right;                                                         \
-        mg_outcome out;                                                                 \
-        if (!mg_ready(tape)) {                                                       \
-            return MG_NONE;                                                          \
-        }                                                                            \
-        if (!mg_find(tape, a, &left) || !mg_find(tape, b, &right)) {                 \
-            return mg_fail(tape, MG_STALE);                                          \
-        }                                                                            \
-        rule(tape->value[left], tape->value[right], &out);                           \
-        return record_outcome(tape, operation, left, right, out);                    \
+#define COMMON(name, operation, rule)                                  \
+    mg_id name(mg_tape *tape, mg_id a, mg_id b) {                      \
+        MG_INSIDE(tape);                                               \
+        mg_slot left, right;                                           \
+        mg_outcome out;                                                \
+        if (!MG_READY(tape)) {                                         \
+            return MG_NONE;                                            \
+        }                                                              \
+        if (!mg_find(tape, a, &left) || !mg_find(tape, b, &right)) {   \
+            return mg_fail(tape, MG_STALE);                            \
+        }                                                              \
+        rule(tape->value[left], tape->value[right], &out);             \
+        return record_outcome(tape, operation, left, right, out);      \
     }
 COMMON(mg_add, MG_ADD, mg_add_rule)
 COMMON(mg_mul, MG_MUL, mg_multiply_rule)

@@ -1,30 +1,26 @@
-/* tape.c: the tape as its callers see it. Lifecycle, threads, positions, collection, reading and writing.
+/* tape.c: the tape as its callers see it. Lifecycle, positions, collection, reading and writing.
  *
- * It refuses calls from a thread that does not own the tape, ids that are not of it, and marks that it did not give.
+ * It refuses ids that are not of the tape, and marks that it did not give.
  */
 #include "tape/marking.h"
 #include "tape/statements.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- lifecycle -------------------------------------------------------------------------------------------------- */
 
-/* Twice a number that no other thread has or had: a thread's own variables may be where those of a dead one were. */
-static uint64_t this_thread(void) {
-    static _Atomic(uint64_t) threads;
-    static _Thread_local uint64_t number;
-    if (number == 0) {
-        number = 2 * (atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1);
-    }
-    return number;
-}
-
 mg_tape *mg_tape_new(void) {
     mg_tape *tape = calloc(1, sizeof *tape);
     if (tape != NULL) {
-        atomic_init(&tape->user, this_thread());
+        static _Atomic(uint64_t) tapes;
+        tape->number = atomic_fetch_add_explicit(&tapes, 1, memory_order_relaxed) + 1;
+        tape->ident = (uint64_t)(uintptr_t)pthread_self();
+        tape->leaves_only = (mg_this_thread() & MG_NO_GRAD) != 0;
+        atomic_init(&tape->user, mg_this_thread());
+        atomic_init(&tape->follows, false);
         atomic_init(&tape->holders, 1);
         atomic_init(&tape->bytes, sizeof *tape);
     }
@@ -37,6 +33,9 @@ static void free_storage(mg_tape *tape) {
     mg_reallocate(tape, tape->directory, tape->directory_size * sizeof *tape->directory, 0);
     mg_list_free(tape, &tape->order);
     mg_list_free(tape, &tape->stack);
+    mg_reallocate(tape, tape->visitors, tape->visitor_capacity * sizeof *tape->visitors, 0);
+    tape->visitors = NULL;
+    tape->visitor_count = tape->visitor_capacity = 0;
     tape->pages = NULL;
     tape->directory = NULL;
     tape->capacity = tape->page_count = tape->page_capacity = tape->first_free = tape->directory_size = 0;
@@ -68,55 +67,9 @@ void mg_tape_free(mg_tape *tape) {
     }
 }
 
-mg_status mg_tape_adopt(mg_tape *tape) {
-    const uint64_t self = this_thread();
-    uint64_t user = atomic_load_explicit(&tape->user, memory_order_relaxed);
-    while (!(user & 1)) {
-        if (atomic_compare_exchange_weak_explicit(&tape->user, &user, self, memory_order_acquire,
-                                                  memory_order_relaxed)) {
-            return MG_OK;
-        }
-    }
-    return (user & ~(uint64_t)1) == self ? MG_OK : MG_BUSY;
-}
-
-bool mg_begin_call(mg_tape *tape) {
-    uint64_t self = this_thread();
-    return atomic_compare_exchange_strong_explicit(&tape->user, &self, self | 1, memory_order_acquire,
-                                                   memory_order_relaxed);
-}
-
-mg_status mg_enter(mg_tape *tape) {
-    if ((atomic_load_explicit(&tape->user, memory_order_relaxed) & ~(uint64_t)1) != this_thread()) {
-        return MG_WRONG_THREAD;
-    }
-    return tape->closed ? MG_CLOSED : MG_OK;
-}
-
 mg_id mg_fail(mg_tape *tape, mg_status status) {
     tape->status = status;
     return MG_NONE;
-}
-
-bool mg_ready(mg_tape *tape) {
-    mg_status status = mg_enter(tape);
-    if (status == MG_WRONG_THREAD) {
-        return false; /* and mg_tape_take_status will say so: the tape's own status is its owner's */
-    }
-    if (status != MG_OK) {
-        tape->status = status;
-    }
-    return tape->status == MG_OK;
-}
-
-mg_status mg_tape_take_status(mg_tape *tape) {
-    MG_INSIDE(tape);
-    if (mg_enter(tape) == MG_WRONG_THREAD) {
-        return MG_WRONG_THREAD;
-    }
-    mg_status status = tape->status;
-    tape->status = MG_OK;
-    return status;
 }
 
 const char *mg_status_text(mg_status status) {
@@ -146,13 +99,56 @@ const char *mg_status_text(mg_status status) {
 
 /* ---- positions -------------------------------------------------------------------------------------------------- */
 
+static mg_mark position(const mg_tape *tape) {
+    if (!tape->open) {
+        return mg_next_serial() * MG_PAGE;
+    }
+    const mg_page *page = &tape->pages[tape->current];
+    return page->serial * MG_PAGE + page->used;
+}
+
 mg_mark mg_tape_mark(mg_tape *tape) {
     MG_INSIDE(tape);
-    if (mg_enter(tape) == MG_OK && tape->open) {
-        const mg_page *page = &tape->pages[tape->current];
-        return page->serial * MG_PAGE + page->used;
+    return mg_enter(tape) == MG_OK ? position(tape) : mg_next_serial() * MG_PAGE;
+}
+
+/* Is what a thread recorded last still there? */
+static bool is_there(const mg_tape *tape, mg_run run) {
+    for (size_t p = run.first / MG_PAGE; p * MG_PAGE < (size_t)run.first + run.n; p++) {
+        const size_t left = (size_t)run.first + run.n - p * MG_PAGE;
+        if (p >= tape->page_count || tape->pages[p].serial == 0 ||
+            tape->pages[p].used < (left < MG_PAGE ? left : MG_PAGE)) {
+            return false;
+        }
     }
-    return mg_next_serial() * MG_PAGE;
+    return run.n > 0;
+}
+
+mg_status mg_tape_now(mg_tape *tape, mg_mark *mark, mg_id *last, size_t *sizes, uint64_t *threads, size_t room,
+                      size_t *count) {
+    MG_INSIDE(tape);
+    const mg_status status = mg_enter(tape);
+    *count = 0;
+    if (status != MG_OK) {
+        return status;
+    }
+    *mark = position(tape);
+    for (size_t v = 0; v < tape->visitor_count; v++) {
+        mg_run run = tape->visitors[v].last;
+        if (!is_there(tape, run)) {
+            continue;
+        }
+        for (; run.n > 1 && !mg_is_lane(mg_code(tape, run.first)); run.n--) {
+            run.first++; /* over a statement's header, to its lanes */
+        }
+        if (*count < room) {
+            last[*count] = mg_id_of(tape, run.first);
+            sizes[*count] = run.n;
+            threads[*count] = tape->visitors[v].ident;
+        }
+        ++*count;
+    }
+    return MG_OK;
 }
 
 /* Is the slot a lane but the first, or the payload, of a statement of many lanes? */
@@ -218,14 +214,39 @@ static void shrink(mg_tape *tape) {
     }
 }
 
-mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count) {
-    MG_INSIDE(tape);
+/* What was recorded since the mark. */
+static bool mark_since(mg_tape *tape, mg_mark since) {
+    for (size_t p = 0; p < tape->page_count; p++) {
+        const mg_page *page = &tape->pages[p];
+        const uint64_t id = page->serial * MG_PAGE, from = id < since ? since - id : 0;
+        if (page->serial != 0 && from < page->used &&
+            !mg_mark_needed(tape, (mg_slot)(p * MG_PAGE + from), page->used - from)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What other threads recorded last. */
+static bool mark_visitors(mg_tape *tape) {
+    for (size_t v = 0; v < tape->visitor_count; v++) {
+        const mg_run run = tape->visitors[v].last;
+        if (is_there(tape, run) && !mg_mark_needed(tape, run.first, run.n)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static mg_status collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count, mg_mark since,
+                         bool visitors) {
     mg_slot slot;
     mg_status status = mg_enter(tape);
     if (status != MG_OK) {
         return status;
     }
     bool marked = !tape->open || mg_mark_needed(tape, (mg_slot)(tape->current * MG_PAGE), tape->pages[tape->current].used);
+    marked = marked && mark_since(tape, since) && (!visitors || mark_visitors(tape));
     for (size_t r = 0; marked && r < count; r++) {
         marked = !mg_find_run(tape, roots[r], sizes[r], &slot) || mg_mark_needed(tape, slot, sizes[r]);
     }
@@ -253,12 +274,24 @@ mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes
     return marked ? MG_OK : MG_NO_MEMORY;
 }
 
+mg_status mg_tape_collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count) {
+    MG_INSIDE(tape);
+    return collect(tape, roots, sizes, count, UINT64_MAX, true);
+}
+
+mg_status mg_tape_collect_since(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count, mg_mark since) {
+    MG_INSIDE(tape);
+    return collect(tape, roots, sizes, count, since, false);
+}
+
 /* ---- capacity, reading and writing ------------------------------------------------------------------------------ */
 
 mg_memory mg_tape_memory(mg_tape *tape) {
     MG_INSIDE(tape);
     uint64_t slots = 0;
-    if (mg_enter(tape) == MG_WRONG_THREAD) {
+    const mg_status status = mg_enter(tape);
+    if (status == MG_WRONG_THREAD || status == MG_BUSY) {
+        mg_refuse(tape, status);
         return (mg_memory){0};
     }
     for (size_t p = 0; p < tape->page_count; p++) {
@@ -272,7 +305,9 @@ bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot) {
     if (status == MG_OK && !mg_find(tape, lane, slot)) {
         status = MG_STALE;
     }
-    if (status != MG_OK && status != MG_WRONG_THREAD && tape->status == MG_OK) {
+    if (status == MG_WRONG_THREAD || status == MG_BUSY) {
+        mg_refuse(tape, status);
+    } else if (status != MG_OK && tape->status == MG_OK) {
         tape->status = status;
     }
     return status == MG_OK;

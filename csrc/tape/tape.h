@@ -14,7 +14,7 @@
 #include "microgpt.h"
 
 #include <assert.h>
-#include <stdatomic.h>
+#include "tape/threads.h"
 
 typedef uint32_t mg_slot;
 #define MG_MAX_SLOTS ((uint64_t)1 << 31) /* the top bit of a slot number is the sweep's */
@@ -68,10 +68,17 @@ struct mg_tape {
     uint64_t selections; /* counts operands that programs exchanged */
     uint64_t bound;      /* counts inputs of programs */
     bool quiet;          /* makers leave NaN where Python raises */
+    bool leaves_only;    /* makers keep their results, and not what they are computed from */
+    mg_run last;         /* what was recorded last by the thread that has the tape */
 
     mg_list order, stack; /* the sweep's */
 
-    _Atomic(uint64_t) user;    /* twice the number of the thread that it belongs to, and 1 while inside a call */
+    uint64_t number;        /* no other tape has or had it */
+    _Atomic(uint64_t) user; /* the key of the thread that it belongs to, and MG_IN_CALL */
+    _Atomic(bool) follows;  /* the calling thread, once no other is inside a call */
+    uint64_t ident;         /* what pthread_self says in that thread */
+    mg_visitor *visitors;
+    size_t visitor_count, visitor_capacity;
     _Atomic(uint64_t) holders; /* who needs its storage: its handle, programs, trainers */
     _Atomic(uint64_t) bytes;   /* what is freed by another thread counts too */
     uint64_t fail_in; /* testing */
@@ -88,25 +95,33 @@ bool mg_look_up(const mg_tape *tape, uint64_t serial, uint32_t *page); /* false 
 void mg_release_page(mg_tape *tape, size_t p);
 uint64_t mg_next_serial(void); /* of the next page that any tape opens */
 
-/* A public function is inside a call from here to its end, whichever way it leaves: no other thread can adopt the tape.
+/* A public function is inside a call from here to its end, whichever way it leaves: no other thread can have the tape.
    Calls inside calls, and those of threads that may not use the tape, change nothing. */
-bool mg_begin_call(mg_tape *tape);
+static inline bool mg_begin_call(mg_tape *tape, uint64_t patience) {
+    const uint64_t self = mg_this_thread();
+    uint64_t user = self;
+    return atomic_compare_exchange_strong_explicit(&tape->user, &user, self | MG_IN_CALL, memory_order_acquire,
+                                                   memory_order_relaxed) ||
+           mg_take_over(tape, patience);
+}
 static inline void mg_end_call(mg_tape *const *tape) {
     if (*tape != NULL) {
         const uint64_t user = atomic_load_explicit(&(*tape)->user, memory_order_relaxed);
-        atomic_store_explicit(&(*tape)->user, user & ~(uint64_t)1, memory_order_release);
+        atomic_store_explicit(&(*tape)->user, user & ~MG_IN_CALL, memory_order_release);
     }
 }
 #define MG_INSIDE(tape)                                                                                               \
-    __attribute__((cleanup(mg_end_call), unused)) mg_tape *const inside_ = mg_begin_call(tape) ? (tape) : NULL
+    __attribute__((cleanup(mg_end_call), unused)) mg_tape *const inside_ =                                            \
+        mg_begin_call(tape, MG_PATIENCE) ? (tape) : NULL
+/* The same for a maker, which may go on if this is true; the status is left if not. */
+#define MG_READY(tape) \
+    (inside_ != NULL && !(tape)->closed ? (tape)->status == MG_OK : mg_ready(tape))
 
 /* The storage lives until the last release. From any thread. */
 void mg_hold(mg_tape *tape);
 void mg_release(mg_tape *tape);
 
-/* May this thread use the tape now? */
-mg_status mg_enter(mg_tape *tape);
-/* The same for a maker: also false while an earlier failure has not been taken. Leaves the status. */
+/* May a maker of this thread go on? Not while an earlier failure has not been taken. Leaves the status. */
 bool mg_ready(mg_tape *tape);
 mg_id mg_fail(mg_tape *tape, mg_status status); /* leaves the status, returns MG_NONE */
 
@@ -122,6 +137,14 @@ mg_slot mg_slot_of(const mg_tape *tape, mg_id id); /* of any slot in use, not on
 /* n fresh slots in a row, n >= 1; they are then taken, or given up. False when there is no memory. */
 bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first);
 void mg_take(mg_tape *tape, mg_slot first, size_t n);
+void mg_keep_results_only(mg_tape *tape, mg_slot first, size_t n); /* turns what was just recorded into leaves */
+static inline void mg_take_one(mg_tape *tape, mg_slot slot) {
+    tape->pages[tape->current].used++;
+    tape->last = (mg_run){slot, 1};
+    if (tape->leaves_only) {
+        mg_keep_results_only(tape, slot, 1);
+    }
+}
 void mg_give_up(mg_tape *tape, mg_slot first, size_t n);
 
 /* What is recorded next goes to a fresh page, so that times of writes tell what was recorded before from it. */

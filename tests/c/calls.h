@@ -182,6 +182,7 @@ static inline void call_makers(world *w) {
             w->more[k] = take_number(w);
         }
         note(w, t, mg_custom(tape, take_number(w), list[0], w->more, n), 1);
+        mg_set_partials(tape, take_id(w, t), w->more, take_rarely(w) ? take_below(w, LIST) : n);
         break;
     case 7:
     case 8: {
@@ -243,6 +244,7 @@ static inline void call_readers(world *w) {
         break;
     case 11: n <= NUMBERS ? mg_set_partials(tape, run.first, w->numbers, n) : MG_OK; break;
     default: mg_tape_memory(tape), mg_operation_name((int32_t)n), mg_operation_arity((int32_t)n),
+             mg_operation_constant((int32_t)n), mg_operation_python((int32_t)n, (int32_t)take_below(w, 5)),
              mg_status_text((mg_status)(n % 64));
     }
 }
@@ -265,9 +267,26 @@ static inline void call_positions(world *w) {
             roots[r] = run.first;
             sizes[r] = take_rarely(w) ? take_size(w) : run.n;
         }
-        mg_tape_collect(tape, roots, sizes, n);
+        if (take_byte(w) & 1) {
+            mg_tape_collect(tape, roots, sizes, n);
+        } else {
+            uint64_t threads[LIST];
+            size_t count;
+            mg_tape_now(tape, &t->mark[take_below(w, MARKS)], roots, sizes, threads, take_below(w, n + 1), &count);
+            mg_tape_collect_since(tape, roots, sizes, n, t->mark[take_below(w, MARKS)]);
+        }
         break;
-    case 6: mg_tape_record_quietly(tape, take_byte(w) & 1); break;
+    case 6: {
+        const uint8_t kind = take_byte(w);
+        if (kind < 128) {
+            mg_tape_record_quietly(tape, kind & 1);
+        } else if (kind < 192) {
+            mg_tape_follow(tape, kind & 1);
+        } else {
+            mg_no_grad(kind & 1);
+        }
+        break;
+    }
     default: mg_tape_adopt(tape);
     }
 }
@@ -585,6 +604,7 @@ static inline const char *perform_calls(const uint8_t *bytes, size_t n) {
     for (size_t t = 0; !tapes_first && t < TAPES; t++) {
         mg_tape_free(w->tape[t].tape);
     }
+    mg_no_grad(false);
     const char *broken = w->broken;
     free(w);
     return broken;

@@ -139,6 +139,7 @@ static inline const char *broken_tape(const mg_tape *tape) {
                                sizeof *tape->operand + sizeof *tape->operation;
     uint64_t bytes = sizeof *tape + tape->page_capacity * sizeof *tape->pages +
                      tape->directory_size * sizeof *tape->directory +
+                     tape->visitor_capacity * sizeof *tape->visitors +
                      (tape->order.capacity + tape->stack.capacity) * sizeof *tape->order.item;
     const size_t sizes[5] = {sizeof *tape->value, sizeof *tape->adjoint, sizeof *tape->partial, sizeof *tape->operand,
                              sizeof *tape->operation};

@@ -924,6 +924,95 @@ static void tapes_of_two_threads_do_not_meet(void) {
     }
 }
 
+/* Adds and multiplies on a tape that others use too, and is refused what cannot be computed; counts what is wrong. */
+static void *use_what_follows(void *argument) {
+    shared *s = argument;
+    uint64_t seed = 1 + (uint64_t)(uintptr_t)&seed;
+    for (int round = 0; round < (small_run() ? 200 : 3000); round++) {
+        const double number = random_between(&seed, -1, 1);
+        const mg_id x = mg_leaf(s->tape, number), y = mg_mul(s->tape, mg_add(s->tape, x, s->good), x);
+        const double expected = (number + 1.5) * number;
+        bool right = same_bits(mg_value(s->tape, y), expected) && mg_tape_take_status(s->tape) == MG_OK;
+        if (round % 3 == 0) {
+            const mg_id none = mg_unary(s->tape, MG_LOG, mg_leaf(s->tape, -1));
+            right = right && none == MG_NONE && mg_leaf(s->tape, 1) == MG_NONE;
+            right = right && mg_tape_take_status(s->tape) == MG_DOMAIN;
+        }
+        if (round % 50 == 0) { /* the others' last statements are kept, and its own are in the page being filled */
+            right = right && mg_tape_collect(s->tape, &s->good, &(size_t){1}, 1) == MG_OK;
+        }
+        if (!right) {
+            atomic_fetch_add(&s->sweeping, 1);
+        }
+    }
+    return NULL;
+}
+
+static void *is_refused(void *argument) {
+    const shared *s = argument;
+    CHECK(mg_leaf(s->tape, 1) == MG_NONE && mg_tape_take_status(s->tape) == MG_WRONG_THREAD);
+    return NULL;
+}
+
+static void a_tape_that_follows_is_every_threads(void) {
+    shared s = {.tape = mg_tape_new()};
+    s.good = mg_leaf(s.tape, 1.5);
+    CHECK(mg_tape_follow(s.tape, true) == MG_OK);
+    pthread_t threads[4];
+    for (int t = 0; t < 4; t++) {
+        CHECK(pthread_create(&threads[t], NULL, use_what_follows, &s) == 0);
+    }
+    for (int t = 0; t < 4; t++) {
+        pthread_join(threads[t], NULL);
+    }
+    mg_mark mark;
+    mg_id last[4];
+    uint64_t idents[4];
+    size_t sizes[4], count;
+    CHECK(mg_tape_now(s.tape, &mark, last, sizes, idents, 1, &count) == MG_OK && count >= 1 && count <= 4);
+    CHECK(mark == mg_tape_mark(s.tape) && last[0] < mark && sizes[0] == 1);
+    CHECK(idents[0] != (uint64_t)(uintptr_t)pthread_self());
+    CHECK(atomic_load(&s.sweeping) == 0); /* nothing was wrong */
+    CHECK(mg_tape_follow(s.tape, false) == MG_OK);
+    in_another_thread(is_refused, &s);
+    CHECK(same_bits(mg_value(s.tape, s.good), 1.5));
+    mg_tape_free(s.tape);
+}
+
+/* What no other call has: a mark that keeps what came after it, and only the roots that are given. */
+static void collections_since_a_mark(void) {
+    mg_tape *tape = mg_tape_new();
+    const mg_id before = mg_leaf(tape, 1), kept = mg_leaf(tape, 2);
+    record_many_leaves(tape, 2 * MG_PAGE);
+    const mg_mark since = mg_tape_mark(tape);
+    const mg_id after = mg_add(tape, kept, kept);
+    record_many_leaves(tape, 2 * MG_PAGE);
+    CHECK(mg_tape_collect_since(tape, NULL, NULL, 0, since) == MG_OK);
+    CHECK(mg_value(tape, after) == 4 && mg_value(tape, kept) == 2);
+    CHECK(isnan(mg_value(tape, before)) && mg_tape_take_status(tape) == MG_STALE);
+    mg_tape_free(tape);
+}
+
+static void without_gradients_results_are_leaves(void) {
+    mg_tape *tape = mg_tape_new();
+    const mg_id run = mg_leaves(tape, (double[4]){1, 2, 3, 4}, 4);
+    const mg_view lanes = {.first = run, .lane = 1}, terms = {.first = run, .term = 1};
+    const double partial = 2;
+    CHECK(!mg_no_grad(true));
+    const mg_id results[] = {mg_add(tape, run, run + 1), mg_binary_with(tape, MG_MUL, run, 3), mg_unary(tape, MG_EXP, run),
+                             mg_map(tape, MG_MUL, 1, 4, &lanes, NULL, 2) + 3, mg_sum(tape, 1, 1, 4, &terms, &terms),
+                             mg_largest(tape, 1, 4, &terms), mg_custom(tape, 7, &run, &partial, 1)};
+    CHECK(mg_no_grad(false));
+    const double values[] = {3, 3, exp(1), 8, 30, 4, 7};
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+        CHECK(same_bits(mg_value(tape, results[i]), values[i]) && mg_lane_operation(tape, results[i]) == MG_LEAF);
+        CHECK(mg_lane_operand_count(tape, results[i]) == 0 && mg_sweep(tape, results[i]) == MG_OK);
+    }
+    CHECK(mg_adjoint(tape, run) == 0);
+    CHECK(mg_lane_operation(tape, mg_add(tape, run, run)) == MG_ADD);
+    mg_tape_free(tape);
+}
+
 static void *adopt_during_sweep(void *argument) {
     shared *s = argument;
     while (!atomic_load(&s->sweeping)) {
@@ -1097,6 +1186,9 @@ int main(void) {
     RUN(a_closed_tape_refuses_everything);
     RUN(a_tape_belongs_to_one_thread);
     RUN(tapes_of_two_threads_do_not_meet);
+    RUN(a_tape_that_follows_is_every_threads);
+    RUN(collections_since_a_mark);
+    RUN(without_gradients_results_are_leaves);
     RUN(a_tape_is_not_adopted_during_a_sweep);
     RUN(span_statements_notice_overwritten_operands);
     RUN(other_statements_keep_their_partials);
