@@ -85,6 +85,7 @@ typedef enum {
     MG_POWER_ZERO,    /* as Python: ZeroDivisionError of ** */
     MG_POWER_COMPLEX, /* a negative number to a fractional power, which Python makes complex */
     MG_DIVISION,      /* as Python: ZeroDivisionError of / */
+    MG_INTERRUPTED,   /* training: somebody called mg_trainer_interrupt */
     MG_STATUS_COUNT
 } mg_status;
 
@@ -260,6 +261,9 @@ mg_status mg_trainer_use_threads(mg_trainer *trainer, size_t threads);
    as the operations and the optimizer fail. The lanes of the program hold no particular numbers afterwards. */
 mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
                          size_t batch_size, const double *learning_rates, size_t steps, double *losses, size_t *done);
+/* End the steps that this trainer takes, or the next ones, before their next documents, with MG_INTERRUPTED: the status
+   of a step that was not taken. The only function that any thread may call at any time, while there is the trainer. */
+void mg_trainer_interrupt(mg_trainer *trainer);
 /* A step in parts, for several processes that share its documents: each takes the gradients of some, whoever has a part
    of the parameters adds that part up, and all apply the sum. Done so, in the order of the documents, a step has the bits
    of mg_trainer_run. Gradients are numbers of the trainer's own: double, or float of a fast one; buffers of another size

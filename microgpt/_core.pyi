@@ -33,6 +33,7 @@ class _Lib:
     MG_POWER_ZERO: int
     MG_POWER_COMPLEX: int
     MG_DIVISION: int
+    MG_INTERRUPTED: int
     MG_STATUS_COUNT: int
     MG_LEAF: int
     MG_CONSTANT: int
@@ -153,6 +154,7 @@ class _Lib:
         self, program: Any, first: Sequence[int], sizes: Sequence[int], count: int, optimizer: Any, fast: bool
     ) -> Any: ...
     def mg_trainer_free(self, trainer: Any) -> None: ...
+    def mg_trainer_interrupt(self, trainer: Any) -> None: ...
     def mg_trainer_use_threads(self, trainer: Any, threads: int) -> int: ...
     def mg_trainer_run(
         self,

@@ -49,7 +49,7 @@ if (_wanted := os.environ.get("MICROGPT_KERNELS")) and ffi.string(lib.mg_kernels
 NONE: int = lib.MG_NONE
 COLLECT_FROM = 1 << 18  # slots; a smaller tape (11 MB) is not worth a collection
 
-_EXCEPTIONS: dict[int, type[Exception]] = {
+_EXCEPTIONS: dict[int, type[BaseException]] = {
     lib.MG_NO_MEMORY: MemoryError,
     lib.MG_STALE: errors.StaleValueError,
     lib.MG_WRONG_THREAD: errors.WrongThreadError,
@@ -66,6 +66,7 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     lib.MG_POWER_ZERO: ZeroDivisionError,
     lib.MG_POWER_COMPLEX: ValueError,
     lib.MG_DIVISION: ZeroDivisionError,
+    lib.MG_INTERRUPTED: KeyboardInterrupt,
 }
 
 

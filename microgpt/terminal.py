@@ -12,42 +12,74 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from .errors import ConfigError
 
+PATIENCE = 2  # seconds that a second Ctrl-C may go unheard
 LONGEST = 1000  # characters of a line on standard error; words of a command line may be longer
 
 
 class Interrupts:
-    """Ctrl-C while the block runs: `come` says so, to be asked between two steps, and a second one raises at once.
+    """Ctrl-C while the block runs. The first is remembered in `come`, to be asked between two steps, and calls `stop`,
+    which ends a call of the core. The second raises KeyboardInterrupt; where that is not heard, the process ends.
 
-    Raised at once, the first could come up inside a callback of the garbage collector, where Python drops it.
+    Raised at once, the first could come up inside a callback of the garbage collector, where Python drops it. Python
+    looks for signals between two of its own instructions only, so a thread listens too: it is told of them at once.
     """
 
     def __init__(self) -> None:
         self.come = False
+        self.stop: Callable[[], None] | None = None
         self._before: Any = None
+        self._over = threading.Event()
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._handle)
+            self._ears, mouth = os.pipe()
+            os.set_blocking(mouth, False)
+            self._before_mouth = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
+            self._mouth = mouth
+            self._listener = threading.Thread(target=self._listen, daemon=True)
+            self._listener.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._before is not None:
+            self._over.set()
             signal.signal(signal.SIGINT, self._before)
+            signal.set_wakeup_fd(self._before_mouth)
+            os.write(self._mouth, b"\0")
+            self._listener.join()
+            os.close(self._mouth)
+            os.close(self._ears)
 
     def _handle(self, number: int, frame: object) -> None:
         if self.come:
             raise KeyboardInterrupt
         self.come = True
 
+    def _listen(self) -> None:
+        heard = 0
+        while (signals := os.read(self._ears, 64)) and not self._over.is_set():
+            heard += signals.count(signal.SIGINT)
+            if heard == 1 and self.stop is not None:
+                self.stop()
+            if heard > 1 and not self._over.wait(PATIENCE):
+                with suppress(OSError):
+                    os.write(2, b"microgpt: interrupted, in the middle of a step\n")
+                os._exit(130)  # as a kill would end it, which loses nothing that was kept
+
     def check(self) -> None:
         """KeyboardInterrupt if it has come."""
         if self.come:
             raise KeyboardInterrupt
+
+    def later(self) -> None:
+        """In the place of `check` where what is going on has to come to its end."""
 
 
 class Output:

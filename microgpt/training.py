@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -66,7 +66,8 @@ class _NotPrefixesError(Exception):
 
 
 MOST_THREADS: int = lib.MG_MOST_THREADS
-CALL_SECONDS = 0.02  # a call of the core cannot be interrupted
+CALL_SECONDS = 0.02  # of several steps
+DOCUMENTS_PER_CALL = 1024  # whose losses are asked for
 
 
 class _Engine(Protocol):
@@ -74,11 +75,11 @@ class _Engine(Protocol):
 
     state: OptimizerState
 
-    def run(self, step: int, steps: int) -> tuple[list[float], Exception | None]:
+    def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
         """Take steps, the first of which is number `step` from 0. Their losses, the last of which may be no finite
         number, and the error of the one that failed; in neither case a parameter changed in that step."""
 
-    def held_out_losses(self) -> list[float]:
+    def held_out_losses(self) -> Iterable[float]:
         """The loss of each document that is held out."""
 
 
@@ -134,21 +135,25 @@ class _Core:
         losses = lib.mg_program_losses(short._pointer, shortest)
         return bool(losses) and losses == lib.mg_program_losses(program._pointer, shortest)
 
-    def run(self, step: int, steps: int) -> tuple[list[float], Exception | None]:
+    def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
         rates = [learning_rate_at(self._config, i) for i in range(step, step + steps)]
         losses = ffi.new("double[]", steps)
         documents = self._tokens, self._starts, self._count, self._config.batch_size
         status = lib.mg_trainer_run(self._pointer, *documents, rates, steps, losses, self._done)
-        error = error_of(status)
+        error = KeyboardInterrupt() if status == lib.MG_INTERRUPTED else error_of(status)
         return ffi.unpack(losses, self._done[0] + (status == lib.MG_NOT_FINITE)), error
 
-    def held_out_losses(self) -> list[float]:
+    def held_out_losses(self) -> Iterator[float]:
         first, last = self._count, len(self._starts) - 1
-        losses = ffi.new("double[]", last - first)
-        error = error_of(lib.mg_trainer_losses(self._pointer, self._tokens, self._starts, first, last, losses))
-        if error is not None:
-            raise error
-        return list(ffi.unpack(losses, last - first))
+        while first < last:  # a call cannot be interrupted
+            count = min(DOCUMENTS_PER_CALL, last - first)
+            losses = ffi.new("double[]", count)
+            check(lib.mg_trainer_losses(self._pointer, self._tokens, self._starts, first, first + count, losses))
+            yield from ffi.unpack(losses, count)
+            first += count
+
+    def interrupt(self) -> None:
+        lib.mg_trainer_interrupt(self._pointer)
 
     @property
     def recorded(self) -> Recorded:
@@ -169,34 +174,66 @@ class _Core:
 class _Anew:
     """Training that records the graph again in every step."""
 
-    __slots__ = ("_documents", "_held_out", "_model", "_optimizer")
+    __slots__ = ("_documents", "_held_out", "_interrupted", "_model", "_optimizer")
 
     def __init__(self, model: Trainable, documents: Sequence[Sequence[int]], held_out: Sequence[Sequence[int]]) -> None:
         self._model, self._documents, self._held_out = model, documents, held_out
         self._optimizer = Optimizer(model.config, model.parameters)
+        self._interrupted = False
 
-    def run(self, step: int, steps: int) -> tuple[list[float], Exception | None]:
+    def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
         config, losses = self._model.config, []
         for number in range(step, step + steps):
             first = number * config.batch_size
             batch = [self._documents[i % len(self._documents)] for i in range(first, first + config.batch_size)]
             try:
-                losses.append(_gradients(self._model, self._optimizer, batch))
+                losses.append(self._gradients(batch))
                 if not math.isfinite(losses[-1]):
                     break
                 self._optimizer.update(learning_rate_at(config, number))
-            except (ArithmeticError, ValueError) as error:
+            except (ArithmeticError, ValueError, KeyboardInterrupt) as error:
                 del losses[number - step :]
+                self._forget()
                 return losses, error
         return losses, None
 
-    def held_out_losses(self) -> list[float]:
-        tape, losses = self._model.parameters[0]._tape, []
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def _gradients(self, batch: Sequence[Sequence[int]]) -> float:
+        """Leave the mean of the documents' gradients in the parameters, and return the mean of their losses."""
+        tape = self._model.parameters[0]._tape
+        total = 0.0
+        for tokens in batch:
+            if self._interrupted:
+                self._interrupted = False
+                raise KeyboardInterrupt
+            mark = tape.mark()
+            loss = self._model.loss(tokens)
+            total += loss.data
+            loss.backward()
+            del loss
+            tape.rewind(mark)
+            if len(batch) > 1:
+                self._optimizer.add()
+        if len(batch) > 1:
+            self._optimizer.average()
+        return total * (1 / len(batch))
+
+    def _forget(self) -> None:
+        """The gradients of a step that was not taken."""
+        if self._optimizer._added:
+            self._optimizer.average()
+        for w in self._model.parameters:
+            w.zero_grad()
+
+    def held_out_losses(self) -> Iterator[float]:
+        tape = self._model.parameters[0]._tape
         for tokens in self._held_out:
             mark = tape.mark()
-            losses.append(self._model.loss(tokens).data)
+            loss = self._model.loss(tokens).data
             tape.rewind(mark)
-        return losses
+            yield loss
 
     @property
     def state(self) -> OptimizerState:
@@ -264,9 +301,13 @@ class Training:
         """What the optimizer remembers after `taken` steps; None where there was nothing to train on."""
         return None if self._engine is None else self._engine.state
 
-    def held_out_loss(self) -> float:
-        """The mean of the losses of the documents that are held out. DataError when there are none."""
-        losses = [] if self._engine is None else self._engine.held_out_losses()
+    def held_out_loss(self, between: Callable[[], None] = lambda: None) -> float:
+        """The mean of the losses of the documents that are held out. DataError when there are none. `between` is called
+        again and again on the way, and may raise."""
+        losses = []
+        for loss in [] if self._engine is None else self._engine.held_out_losses():
+            losses.append(loss)
+            between()
         if not losses:
             raise DataError("no documents are held out")
         return sum(losses) / len(losses)
@@ -285,6 +326,13 @@ class Training:
         if not self._engine.broken:
             self._engine.dismiss()
         return not self._engine.broken
+
+    def interrupt(self) -> None:
+        """End the steps that are being taken, or the next ones, between two documents: `steps` raises
+        KeyboardInterrupt, and the parameters are those after the last whole step. For signal handlers and other
+        threads."""
+        if isinstance(self._engine, (_Core, _Anew)):
+            self._engine.interrupt()
 
     def steps(self, steps_per_call: int | None = 1, stop: int | None = None) -> Iterator[Step]:
         """Take steps up to number `stop`, or to the end of the run, and yield a record of each; `steps_per_call`
@@ -305,7 +353,7 @@ class Training:
             for number, loss in enumerate(losses if finite else losses[:-1], first + 1):
                 yield Step(number, loss)
             if error is not None or not finite:
-                if isinstance(error, (MicrogptError, MemoryError)):
+                if isinstance(error, (MicrogptError, MemoryError, KeyboardInterrupt)):
                     raise error
                 raise _diverged(self._config, self.taken + 1, None if finite else losses[-1], error) from error
             if steps_per_call is None:
@@ -358,7 +406,7 @@ def _core_for(
     return engine
 
 
-def _diverged(config: Config, step: int, loss: float | None, error: Exception | None) -> DivergedError:
+def _diverged(config: Config, step: int, loss: float | None, error: BaseException | None) -> DivergedError:
     if loss is not None:
         what = f"the loss is {loss}"
     elif isinstance(error, ValueError):
@@ -406,21 +454,3 @@ def train(
     raised on the way to it; the parameters are then those before that step.
     """
     yield from Training(model, documents, replay, fast, threads=threads, comm=comm).steps(steps_per_call)
-
-
-def _gradients(model: Trainable, optimizer: Optimizer, batch: Sequence[Sequence[int]]) -> float:
-    """Leave the mean of the documents' gradients in the parameters, and return the mean of their losses."""
-    tape = model.parameters[0]._tape
-    total = 0.0
-    for tokens in batch:
-        mark = tape.mark()
-        loss = model.loss(tokens)
-        total += loss.data
-        loss.backward()
-        del loss
-        tape.rewind(mark)
-        if len(batch) > 1:
-            optimizer.add()
-    if len(batch) > 1:
-        optimizer.average()
-    return total * (1 / len(batch))

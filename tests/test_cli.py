@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
@@ -327,6 +328,45 @@ def test_interrupt(directory, interruptible):
     assert [event["event"] for event in events] == ["run"] + ["step"] * (len(events) - 1)
     assert [event["step"] for event in events[1:]] == list(range(1, len(events)))
     assert len(events) - 1 in (reached, reached - 1)
+
+
+@not_on_windows
+@pytest.mark.parametrize("times", [1, 2])
+def test_interrupt_inside_a_step(times, interruptible):
+    """Ctrl-C is heard in the middle of a step of a million documents."""
+    process = command(*TINY, "--n-embd=64", "--batch-size=1000000", PYTHONUNBUFFERED="1")
+    try:
+        next(line for line in process.stdout if line.startswith("num params"))
+        time.sleep(0.5)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, one_line(err)) == (130, True), err
+    assert err.startswith("microgpt: interrupted")
+
+
+@not_on_windows
+def test_a_second_interrupt_ends_what_does_not_hear():
+    """Whatever holds Python up: the process ends when it has not answered for a while."""
+    code = (
+        "import os, signal, threading, time\n"
+        "from microgpt import terminal\n"
+        "terminal.PATIENCE = 0.1\n"
+        "def press():\n"
+        "    for _ in range(2):\n"
+        "        time.sleep(0.3); os.kill(os.getpid(), signal.SIGINT)\n"
+        "with terminal.Interrupts():\n"
+        "    threading.Thread(target=press).start()\n"
+        "    while True:\n"
+        "        try:\n"
+        "            time.sleep(60)\n"
+        "        except KeyboardInterrupt:\n"
+        "            pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (130, "microgpt: interrupted, in the middle of a step\n")
 
 
 def test_interrupt_is_not_lost(run, directory, interruptible, monkeypatch):

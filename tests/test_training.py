@@ -20,6 +20,7 @@ from microgpt import (
     Matrix,
     MicrogptError,
     Tape,
+    Training,
     initial_parameters,
     parameters_sha256,
     train,
@@ -29,7 +30,7 @@ from microgpt.optimizers import learning_rate_at, settings_of
 from microgpt.tape import ffi, lib
 
 from . import program
-from .bits import all_bits
+from .bits import all_bits, bits
 
 TINY = Config(n_embd=4, n_head=2, block_size=4, steps=5, zero_output=False, std=0.3)
 BOS, A, B = 2, 0, 1
@@ -279,3 +280,26 @@ def test_the_core_is_told_the_sizes_of_buffers():
         assert list(small) == [0.5] * 16
     assert w.data == [1.0] * 6
     assert w.grad == [2.0] * 6
+
+
+@pytest.mark.parametrize("replay", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_interrupt(replay, batch_size):
+    """Ends the next steps; whoever goes on has the bits of a training that was not interrupted."""
+    config = replace(TINY, steps=6, batch_size=batch_size)
+    documents = [[2, 0, 1, 2], [2, 1, 0, 0, 2], [2, 1, 2]]
+
+    def fresh():
+        return GPT(config, initial_parameters(config, 3, random.Random(7)))
+
+    model, whole = fresh(), fresh()
+    expected = [step.loss for step in train(whole, documents, replay)]
+    training = Training(model, documents, replay)
+    losses = [step.loss for step in training.steps(stop=2)]
+    training.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        next(training.steps())
+    assert training.taken == 2
+    losses += [step.loss for step in training.steps(steps_per_call=3)]
+    assert [bits(loss) for loss in losses] == [bits(loss) for loss in expected]
+    assert parameters_sha256(model.state_dict) == parameters_sha256(whole.state_dict)

@@ -6,6 +6,7 @@
 #include "programs/plan.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 struct mg_trainer {
@@ -24,7 +25,8 @@ struct mg_trainer {
     mg_pool *pool;     /* NULL: the caller's thread alone */
     size_t *losses;    /* [inputs + 1]: of a document of so many tokens */
     size_t inputs;
-    uint64_t steps; /* taken */
+    uint64_t steps;          /* taken */
+    atomic_bool interrupted; /* by whatever thread; taken back by the call that ends for it */
     /* Fast: the numbers of `span` slots from `lowest` on, in float. */
     void *value, *adjoint;
     mg_slot lowest;
@@ -355,6 +357,13 @@ static void clear_gradients(mg_trainer *trainer) {
     memset(trainer->sum, 0, trainer->parameters * trainer->kernels->size);
 }
 
+void mg_trainer_interrupt(mg_trainer *trainer) { atomic_store(&trainer->interrupted, true); }
+
+static bool is_interrupted(mg_trainer *trainer) {
+    return atomic_load_explicit(&trainer->interrupted, memory_order_relaxed) &&
+           atomic_exchange(&trainer->interrupted, false);
+}
+
 /* The sum of the losses of `count` documents from number `first` on, and the mean of their gradients, each from 0 and
    added in order; by the plan, and where that leaves ordinary numbers, statement by statement. */
 static mg_status learn(mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count, double *total) {
@@ -366,6 +375,9 @@ static mg_status learn(mg_trainer *trainer, const mg_tokens *all, size_t first, 
         return MG_SHAPE;
     }
     for (size_t d = 0, wave; planned && d < count; d += wave) {
+        if (is_interrupted(trainer)) {
+            return MG_INTERRUPTED;
+        }
         wave = count - d < MG_WAVE ? count - d : MG_WAVE;
         planned = reach_wave(trainer, all, first + d, wave, true, losses);
         if (planned) {
@@ -386,7 +398,8 @@ static mg_status learn(mg_trainer *trainer, const mg_tokens *all, size_t first, 
     mg_status status = MG_OK;
     for (size_t d = 0; status == MG_OK && d < count; d++) {
         double loss = 0;
-        status = learn_plainly(trainer, all, (first + d) % all->documents, true, &loss);
+        status = is_interrupted(trainer) ? MG_INTERRUPTED
+                                         : learn_plainly(trainer, all, (first + d) % all->documents, true, &loss);
         *total += loss;
         if (status == MG_OK && count > 1) {
             add_gradients(trainer);

@@ -93,6 +93,7 @@ const char *mg_status_text(mg_status status) {
         [MG_POWER_ZERO] = "0.0 cannot be raised to a negative power",
         [MG_POWER_COMPLEX] = "a negative number to a fractional power is complex, and a Value is real",
         [MG_DIVISION] = "float division by zero",
+        [MG_INTERRUPTED] = "interrupted",
     };
     return (int)status >= 0 && status < MG_STATUS_COUNT ? texts[status] : "unknown status";
 }

@@ -157,11 +157,12 @@ class _Run:
         for index, text in enumerate(texts, 1):
             output.event("sample", step=self.taken, index=index, text=text)
 
-    def evaluate(self, output: Output) -> None:
-        """The loss of the documents that are held out, where it is time for it."""
+    def evaluate(self, output: Output, interrupts: Interrupts) -> None:
+        """The loss of the documents that are held out, where it is time for it. Ctrl-C ends it where nothing is kept;
+        otherwise it waits, as a run that goes on does not make up for it."""
         if not self._is_time(self._eval_every):
             return
-        loss = self.training.held_out_loss()
+        loss = self.training.held_out_loss(interrupts.check if self.directory is None else interrupts.later)
         output.event("validation", step=self.taken, loss=loss)
         output.detail(f"step {self.taken:4d} / {self.config.steps:4d} | validation loss {loss:.4f}")
         best = self.saved.validation.get("best")
@@ -258,17 +259,23 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                     f"may diverge: try {lower:.1g}"
                 )
             run.start()
+            interrupts.stop = run.training.interrupt
             if run.previous_steps is None:
                 run.look(output)
                 run.keep(logs)
+            interrupts.check()
             while not run.is_over and not run.stops_here:
-                for step in run.training.steps(steps_per_call=None, stop=run.next_stop()):
-                    reached = step.number
-                    output.step(step.number, step.loss)
-                    if interrupts.come and run.training.taken == reached:
-                        break
+                try:
+                    for step in run.training.steps(steps_per_call=None, stop=run.next_stop()):
+                        reached = step.number
+                        output.step(step.number, step.loss)
+                        if interrupts.come and run.training.taken == reached:
+                            break
+                except KeyboardInterrupt:
+                    if run.training.taken != reached:  # the log is behind the parameters: what was saved before stays
+                        raise
                 run.taken = run.training.taken
-                run.evaluate(output)
+                run.evaluate(output, interrupts)
                 run.look(output)
                 run.keep(logs)
                 interrupts.check()

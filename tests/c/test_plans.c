@@ -1,12 +1,15 @@
 /* test_plans.c: models whose positions are computed together, and training on them, against recording everything
  * anew on a tape of its own, bit for bit.
  */
+#define _POSIX_C_SOURCE 200809L
 #include "check.h"
 #include "compositions.h"
 #include "microgpt.h"
 #include "programs/plan.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <time.h>
 
 enum { MOST_LANES = 60000, MOST_TOKENS = 40, MOST_RUNS = 64 };
 
@@ -755,6 +758,38 @@ static void an_infinite_gradient_stops_the_fast_mode(void) {
     free_corpus(c);
 }
 
+static void *interrupt_soon(void *trainer) {
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    mg_trainer_interrupt(trainer);
+    return NULL;
+}
+
+/* Before a call or in the middle of a batch that would take minutes; whoever goes on does not notice. */
+static void an_interrupted_step_changes_nothing(void) {
+    for (int fast = 0; fast < 2; fast++) {
+        double losses[STEPS], expected[STEPS];
+        const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+        corpus *c = make_corpus(shape, 50), *same = make_corpus(shape, 50);
+        mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
+        CHECK(run(c, trainer, 3, 0, 2, losses) == MG_OK && run(same, other, 3, 0, STEPS, expected) == MG_OK);
+        mg_trainer_interrupt(trainer);
+        CHECK(run(c, trainer, 3, 2, 1, losses) == MG_INTERRUPTED);
+        CHECK(run(c, trainer, 3, 2, 1, losses) == MG_OK);
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, interrupt_soon, trainer) == 0);
+        double lost[STEPS];
+        CHECK(run(c, trainer, 100000000, 3, 1, lost) == MG_INTERRUPTED);
+        CHECK(pthread_join(thread, NULL) == 0);
+        CHECK(mg_adjoint(c->model.tape, c->model.parameters[2]) == 0);
+        CHECK(run(c, trainer, 3, 3, STEPS - 3, losses) == MG_OK);
+        CHECK(same_numbers(losses, expected, STEPS) && same_parameters(&c->model, &same->model));
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
 static void what_is_no_trainer_is_refused(void) {
     corpus *c = make_corpus((model_shape){8, 2, 1, 4, 6, true, false, false, false}, 60);
     recording *r = &c->model;
@@ -978,6 +1013,7 @@ int main(void) {
     RUN(a_failing_step_changes_nothing);
     RUN(a_failing_document_is_forgotten);
     RUN(an_infinite_gradient_stops_the_fast_mode);
+    RUN(an_interrupted_step_changes_nothing);
     RUN(what_is_no_trainer_is_refused);
     RUN(the_fast_mode_is_near);
     RUN(a_trainer_survives_no_memory);
