@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Union, cast, overload
 
 from .errors import FrozenBranchWarning, ShapeError, integer
 from .tape import Handle, Tape, check, ffi, lib, tape_for
@@ -85,7 +85,7 @@ class Program(Generic[Result, Inputs]):
     To a type checker `Program[Value, tuple[Value, Vector]]` is one of a Value and a Vector that gives a Value.
     """
 
-    __slots__ = ("_indices", "_integers", "_pointer", "_selectors", "_tape", "inputs", "result")
+    __slots__ = ("_indices", "_integers", "_pointer", "_selectors", "inputs", "result")
 
     inputs: Inputs
     """What the function was called with: a Value, Vector or Index each. Their gradients are those of `backward()`."""
@@ -93,13 +93,12 @@ class Program(Generic[Result, Inputs]):
     """What it returned, computed anew by each replay."""
 
     def __init__(self, inputs: Any, result: Any, since: int, selections: Any, plan: bool = True) -> None:
-        self._tape: Tape = result._tape
+        self.result = result
         pointer = lib.mg_program_new(self._tape._pointer, result._node, since)
         if pointer == ffi.NULL:
             self._tape._raise_status()
         self._pointer = ffi.gc(pointer, lib.mg_program_free)  # in whatever order a tape and its programs are finalized
         self.inputs = inputs
-        self.result = result
         self._selectors: list[Selector] = [selection[-1] for selection in selections]  # these hold the tables
         used = {id(selector.index): selector.index for selector in self._selectors}
         given = {id(handle): used[id(handle)] for handle in self.inputs if id(handle) in used}
@@ -111,6 +110,12 @@ class Program(Generic[Result, Inputs]):
             check(lib.mg_program_bind(self._pointer, numbers[id(selector.index)], node, operand, entry, *run))
         if plan:
             check(lib.mg_program_plan(self._pointer))
+
+    @property
+    def _tape(self) -> Tape:
+        """The result's: a reference of its own would be one that is not a handle's, see Tape._register."""
+        tape: Tape = cast(Any, self.result)._tape
+        return tape
 
     def __repr__(self) -> str:
         kinds = ", ".join(type(handle).__name__ for handle in self.inputs)

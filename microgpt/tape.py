@@ -131,6 +131,7 @@ class Tape:
         "_recorder",
         "_recording",
         "_seen",
+        "_spans",
     )
 
     _pointer: Any
@@ -159,6 +160,7 @@ class Tape:
         self._recording = threading.RLock()  # one thread records a function at a time
         self._collect_at = COLLECT_FROM
         self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
+        self._spans: weakref.WeakSet[Handle] = weakref.WeakSet()
         self._seen = 0
 
     def __repr__(self) -> str:
@@ -246,12 +248,28 @@ class Tape:
         """
         handle = self._handles.get(node)
         if handle is None and not lane and node >= self._seen:
-            for handle in _handles():
-                if type(handle)._size == 1 and getattr(handle, "_tape", None) is self:  # a Value
-                    self._handles.setdefault(handle._node, handle)
-            self._seen = self.mark()
+            self._register()
             handle = self._handles.get(node)
         return handle
+
+    def _register(self) -> None:
+        """Get to know all handles that operations have returned, `_handles` of one lane and `_spans` of several.
+
+        Operations are not to pay for this, so the handles are looked for among the objects of Python's garbage
+        collector, the youngest first. Every handle refers to its tape: where nothing else does, the references say
+        how many there are, and a program of a million other objects need not be gone through.
+        """
+        handles, now = sys.getrefcount(self) - _references_of_a_search - (self in _everybodys), self.mark()
+        for generation in (0, 1, None):
+            for handle in _handles(generation):
+                if getattr(handle, "_tape", None) is self:
+                    if type(handle)._size == 1:  # a Value
+                        self._handles.setdefault(handle._node, handle)
+                    else:
+                        self._spans.add(handle)
+            if len(self._handles) + len(self._spans) == handles:
+                break
+        self._seen = now
 
     def _enlist(self, handle: Handle) -> None:
         """Let `find` know a handle on a lane that was recorded earlier."""
@@ -304,10 +322,34 @@ class Tape:
         return False
 
 
-def _handles() -> list[Handle]:
-    """All handles that Python's garbage collector knows of."""
+def _handles(generation: int | None = None) -> list[Handle]:
+    """All handles that Python's garbage collector knows of, or those of one of its generations."""
     kinds = set(_with_subclasses(Handle))
-    return [item for item in gc.get_objects() if type(item) in kinds]
+    return [item for item in gc.get_objects(generation) if type(item) in kinds]
+
+
+class _Probe(Tape):
+    """Tells how many references to a tape there are while it looks for handles, but for those of handles."""
+
+    __slots__ = ("found",)
+
+    def _register(self) -> None:
+        self.found = sys.getrefcount(self) - 1
+
+
+def _probe() -> int:
+    handle = Handle()
+    handle._tape = _Probe()
+
+    def value_at(tape: Tape) -> Handle | None:  # as value.py's does
+        return tape._find(0, False)
+
+    value_at(handle._tape)
+    found: int = handle._tape.found
+    return found
+
+
+_references_of_a_search = _probe()
 
 
 def _with_subclasses(kind: type[Handle]) -> list[type[Handle]]:

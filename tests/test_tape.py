@@ -379,3 +379,56 @@ def test_one_tape_entered_by_two_threads():
     left.set()
     thread.join()
     assert found == [True, True]
+
+
+def searches(monkeypatch, function):
+    """What the function returns, and the generations of objects that it looked through."""
+    looked = []
+
+    def get_objects(generation=None):
+        looked.append(generation)
+        return objects(generation)
+
+    objects = gc.get_objects
+    with monkeypatch.context() as patch:
+        patch.setattr(gc, "get_objects", get_objects)
+        return function(), looked
+
+
+def test_children_of_a_fresh_value_are_not_looked_for_everywhere(monkeypatch):
+    """Once the old handles are known, those that came since are found among the young objects, however many others
+    there are: every handle is accounted for."""
+    monkeypatch.setattr(microgpt.tape, "_everybodys", [])  # a default tape that nothing else holds
+    a, b = Value(2.0), Vector([1.0, 2.0])
+    gc.collect()
+    (a * 3)._children  # noqa: B018 - the old ones are known from here on
+    for _ in range(3):
+        c = a * 3 + b[1]  # a * 3 has no handle any more, and 3 never had one
+        children, looked = searches(monkeypatch, lambda: c._children)
+        assert looked in ([0], [0, 1])
+        assert (children[0].data, children[1]) == (6.0, b[1])
+        assert children[0]._children[0] is a
+    kept = [a * k for k in range(2000)]
+    gc.collect()  # they are old now
+    d = kept[5] + kept[1999]
+    children, looked = searches(monkeypatch, lambda: d._children)
+    assert (looked, children) == ([0, 1, None], (kept[5], kept[1999]))
+    assert searches(monkeypatch, lambda: d._children) == (children, [])
+
+
+def test_whoever_holds_a_tape_is_not_taken_for_a_handle(monkeypatch):
+    """Then the search goes through everything, and finds what there is."""
+    with Tape() as tape:
+        a = Value(2.0)
+        old = a * 5
+        gc.collect()
+        b = old + a
+        holders = [tape] * 3
+        children, looked = searches(monkeypatch, lambda: b._children)
+        assert (children, looked) == ((old, a), [0, 1, None])
+        gc.collect()
+        older = a * 7
+        del holders
+        c = older + old
+        gc.collect()
+        assert c._children == (older, old)
