@@ -391,6 +391,8 @@ def test_page(trained):
         digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest}'" in policy
     assert len(found.of("svg")) == html.count("<title>") - 1
+    assert report.data["file"] == "hostile.txt"
+    assert os.getcwd() not in html
     identities = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
     assert len(set(identities)) == len(identities)
     for attributes in found.of("a"):

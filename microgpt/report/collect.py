@@ -51,7 +51,7 @@ class Report:
     parameters: int
     alphabet: str
     labels: list[str]  # of all tokens, as the report writes them
-    data: dict[str, Any]  # of the documents: source, path, sha256
+    data: dict[str, str]  # of the documents: source, file (its name alone, as pages are given away), sha256
     log: RunLog | None
     learning_rates: list[tuple[int, float]]  # at some steps of the run
     samples: list[str]
@@ -108,7 +108,7 @@ def collect(
         parameters=parameter_count(model.state_dict),
         alphabet="".join(tokenizer.chars),
         labels=[*(label(char) for char in tokenizer.chars), "end"],
-        data={name: saved.data[name] for name in ("source", "path", "sha256") if isinstance(saved.data.get(name), str)},
+        data=_about_data(saved.data),
         log=log,
         learning_rates=_learning_rates(config),
         samples=samples,
@@ -122,6 +122,12 @@ def collect(
         speed=speed,
         missing=missing,
     )
+
+
+def _about_data(data: Mapping[str, Any]) -> dict[str, str]:
+    about = {name: data.get(name) for name in ("source", "path", "sha256")}
+    texts = {name: text for name, text in about.items() if isinstance(text, str)}
+    return {"file" if name == "path" else name: os.path.basename(text) for name, text in texts.items()}
 
 
 def _learning_rates(config: Config) -> list[tuple[int, float]]:

@@ -257,7 +257,7 @@ def _run(report: Report) -> str:
     facts = [("microgpt", report.version), ("mode", report.mode), ("parameters", f"{report.parameters:,}")]
     few = report.labels[: min(500, len(report.alphabet))]
     facts += [("characters", " ".join(few) + (" …" if len(few) < len(report.alphabet) else ""))]
-    facts += [(f"data: {name}", str(value)) for name, value in report.data.items()]
+    facts += [(f"data: {name}", legible(value)) for name, value in report.data.items()]
     if log is not None:
         names = {"preset": "preset", "engine": "engine", "docs": "documents", "cut": "too long for the block"}
         facts += [(names[name], str(log.run[name])) for name in names if name in log.run]
