@@ -227,11 +227,10 @@ def _attention(report: Report) -> list[str]:
     """The heads of each text, a layer a row."""
     found = []
     for text in report.texts:
-        kind = "heads many" if len(text.positions) > 12 else "heads"
         layers = []
         for layer in range(report.config["n_layer"]):
             figures = (head_figure(report, text, layer, head) for head in range(report.config["n_head"]))
-            layers.append(el("div", *(el("div", figure, class_="head") for figure in figures), class_=kind))
+            layers.append(el("div", *(el("div", figure, class_="head") for figure in figures), class_="heads"))
         found.append("".join(layers))
     return found
 
