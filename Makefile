@@ -81,6 +81,11 @@ endef
 bench: install ## the benchmarks, with their ratios to pure Python
 	$(BIN)/python -m pytest --quiet benchmarks --benchmark-columns=min,median,rounds
 
+.PHONY: ranks
+ranks: install ## what a step costs on 1 to 4 ranks of MPI, and the formula's table
+	for ranks in 1 2 3 4; do $(BIN)/mpiexec -n $$ranks $(BIN)/python benchmarks/ranks.py || exit 1; done
+	$(BIN)/python benchmarks/ranks.py model
+
 peers: install ## the same with other libraries beside it (downloads torch)
 	$(BIN)/python -m pip install --quiet '.[peers]'
 	$(BIN)/python -m pytest --quiet benchmarks --benchmark-columns=min,median,rounds
