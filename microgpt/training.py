@@ -280,6 +280,8 @@ class Training:
             raise ConfigError(
                 "the fast mode is part of the program engine: leave replay on, and the model's operations SPANS"
             )
+        if not (comm is None or hasattr(comm, "Get_size")):
+            raise TypeError(f"comm must be a communicator of mpi4py, not {described(comm)}")
         if not 1 <= threads <= MOST_THREADS:
             raise ConfigError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
         for w in model.parameters:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgpt import load
+from microgpt import Matrix, Model, load, train
 from microgpt.distributed import deal, loss_of
 from microgpt.tape import lib
 
@@ -186,11 +186,11 @@ def test_bits(mpi, alone, ranks):
 
 @pytest.mark.parametrize(("mode", "ranks"), [("exact", 3), ("fast", 2)])
 def test_command_line(mpi, mode, ranks):
-    """Every line and every file, of a run that goes on with another number of ranks each time."""
+    """Every line and every file, with threads too, and of a run that goes on with other numbers of ranks."""
     words = [*SMALL, "--mode", mode, "--batch-size", 7, "--steps", 12, "--val-fraction", 0.2]
     alone = run(0, *words, "--log", "alone.jsonl", "--out", "alone")
     assert alone[0] == 0
-    assert run(ranks, *words, "--log", "ranks.jsonl", "--out", "ranks") == alone
+    assert run(ranks, *words, "--threads", 2, "--log", "ranks.jsonl", "--out", "ranks") == alone
     assert Path("ranks.jsonl").read_bytes() == Path("alone.jsonl").read_bytes()
     assert files("ranks") == files("alone")
     assert run(2, *words, "--out", "often", "--save-every", 2, "--stop-after", 5)[::2] == (
@@ -370,6 +370,11 @@ except microgpt.ConfigError:
         *(f"rank 1 differs from rank 0 in its {what}" for what in ("configuration", "documents", "parameters")),
         *["refused"] * 2,
     ]
+
+
+def test_what_is_no_communicator():
+    with pytest.raises(TypeError, match=r"comm must be a communicator of mpi4py, not an? int"):
+        next(train(Model(lambda tokens: None, [Matrix(1, 1, [0.0])]), [[0, 1]], comm=3))
 
 
 def launched(monkeypatch, rank=0):

@@ -3,6 +3,7 @@
     main.py        which command it is, and what its errors become: one line and an exit status
     parsing.py     how words are read, and what is said of those that cannot be
     options.py     the options of `train`, and the configuration that they and a file make
+    ranks.py       what all ranks of `mpiexec -n N python -m microgpt train` do, of which one does what the line says
     documents.py   the documents that the options, or a saved model, name
     train.py       the commands, a file each: their options where they have few, and what they do
     sample.py
