@@ -29,6 +29,23 @@ typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligne
 #define LOAD(p) (*(const VECTOR *)(p))
 #define STORE(p, x) (*(VECTOR *)(p) = (x))
 
+/* The lower, and the upper, halves of two vectors, in turn. */
+#ifdef __clang__
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define PICK(a, b, ...) __builtin_shuffle(a, b, (NAME(bits)){__VA_ARGS__})
+#endif
+#if WIDTH == 8
+#define ZIP_LOW(a, b) PICK(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) PICK(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif WIDTH == 4
+#define ZIP_LOW(a, b) PICK(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) PICK(a, b, 2, 6, 3, 7)
+#else
+#define ZIP_LOW(a, b) PICK(a, b, 0, 2)
+#define ZIP_HIGH(a, b) PICK(a, b, 1, 3)
+#endif
+
 #include "kernels/row_products.h"
 
 #include "kernels/row_powers.h"
@@ -56,7 +73,7 @@ static const mg_kernels NAME(row) = {
     .decay = NAME(decay),
     .momentum = NAME(momentum),
     .largest = NAME(largest),
-    .squares = NAME(squares),
+    .squares = NAME(squares_in_place),
     .add_gradients = NAME(add_gradients),
     .mean_gradients = NAME(mean_gradients),
     .scale = NAME(scale),
@@ -76,6 +93,9 @@ static const mg_kernels NAME(row) = {
 #undef SURE_ROOT
 #undef VECTOR
 #undef LOAD
+#undef PICK
+#undef ZIP_LOW
+#undef ZIP_HIGH
 #undef STORE
 #undef JOIN_
 #undef JOIN

@@ -135,8 +135,11 @@ FOR_ROW static bool NAME(map)(const NAME(work) *w) {
     } else if (step->operation == MG_RELU) {
         EACH_LANE((VECTOR)((NAME(bits))a & (a > 0)))
     } else if (square) {
-        EACH_LANE(a)
-        NAME(squares)(numbers, w->value);
+        const bool joined = size.length == numbers && x[0].move == 1;
+        if (!joined) {
+            EACH_LANE(a)
+        }
+        NAME(squares)(numbers, joined ? x[0].row : w->value, w->value);
         ordinary = NAME(all_finite)(numbers, w->value); /* an overflow is an error in Python */
     } else {
         ordinary = NAME(map_rows)(w, &size, x);
@@ -168,16 +171,20 @@ FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(times)(NAME(kin
     }
 }
 
-/* to += partial * g, lanes down. `kind` is a constant wherever this is inlined. */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAME(kind) kind, NAME(extent) size,
-                                                                             const NAME(rows) *g, const NAME(rows) *x,
-                                                                             const NAME(rows) *to) {
+/* to += partial * g, lanes down; from 0 where `first`. It and `kind` are constants wherever this is inlined. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAME(kind) kind, bool first,
+                                                                             NAME(extent) size, const NAME(rows) *g,
+                                                                             const NAME(rows) *x, const NAME(rows) *to) {
+    const VECTOR zero = {0};
     if (to->lane == 0 && size.width > 1) { /* all lanes of a group add to one row */
         for (size_t n = size.groups; n-- > 0;) {
             REAL *sum = to->row + n * to->group;
             const REAL *adjoint = g->row + n * g->group, *factor = x->row + n * x->group;
             for (size_t t = 0; t < size.length; t += WIDTH) {
-                VECTOR total = LOAD(sum + t);
+                VECTOR total = zero;
+                if (!first) {
+                    total = LOAD(sum + t);
+                }
                 for (size_t i = size.width; i-- > 0;) {
                     total += NAME(times)(kind, LOAD(factor + i * x->lane + t * x->move), LOAD(adjoint + i * g->lane + t));
                 }
@@ -192,7 +199,11 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAM
             REAL *sum = to->row + n * to->group + i * to->lane;
             const REAL *adjoint = g->row + n * g->group + i * g->lane, *factor = x->row + n * x->group + i * x->lane;
             for (size_t t = 0; t < size.length; t += WIDTH) {
-                STORE(sum + t, LOAD(sum + t) + NAME(times)(kind, LOAD(factor + t * x->move), LOAD(adjoint + t)));
+                VECTOR total = zero;
+                if (!first) {
+                    total = LOAD(sum + t);
+                }
+                STORE(sum + t, total + NAME(times)(kind, LOAD(factor + t * x->move), LOAD(adjoint + t)));
             }
         }
     }
@@ -217,14 +228,23 @@ FOR_ROW static NAME(kind) NAME(partial_of)(const NAME(work) *w, size_t f, NAME(r
     return NAME(factor);
 }
 
-FOR_ROW static void NAME(add_of_kind)(NAME(kind) kind, NAME(extent) size, const NAME(rows) *g, const NAME(rows) *x,
-                                      const NAME(rows) *to) {
+FOR_ROW static void NAME(add_of_kind)(NAME(kind) kind, bool first, NAME(extent) size, const NAME(rows) *g,
+                                      const NAME(rows) *x, const NAME(rows) *to) {
+#define OF_KIND(name)                                       \
+    case NAME(name):                                        \
+        if (first) {                                        \
+            NAME(add_partials)(NAME(name), true, size, g, x, to);  \
+        } else {                                            \
+            NAME(add_partials)(NAME(name), false, size, g, x, to); \
+        }                                                   \
+        break;
     switch (kind) {
-    case NAME(one): NAME(add_partials)(NAME(one), size, g, x, to); break;
-    case NAME(factor): NAME(add_partials)(NAME(factor), size, g, x, to); break;
-    case NAME(positive): NAME(add_partials)(NAME(positive), size, g, x, to); break;
-    case NAME(twice): NAME(add_partials)(NAME(twice), size, g, x, to); break;
+        OF_KIND(one)
+        OF_KIND(factor)
+        OF_KIND(positive)
+        OF_KIND(twice)
     }
+#undef OF_KIND
 }
 
 FOR_ROW static inline NAME(rows) NAME(lane_of)(const NAME(rows) *x, size_t g, size_t i) {
@@ -265,14 +285,14 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
                 const size_t n = r / w->width, i = r % w->width;
                 const NAME(rows) g1 = NAME(lane_of)(&g, n, i), x1 = NAME(lane_of)(&x[f], n, i);
                 const NAME(rows) to1 = NAME(lane_of)(&to[f], n, i);
-                NAME(add_of_kind)(kind[f], one, &g1, &x1, &to1);
+                NAME(add_of_kind)(kind[f], step->operand[f].first, one, &g1, &x1, &to1);
             }
         }
     }
     for (size_t f = 0; f < step->factors; f++) {
         const mg_source *source = &step->operand[f];
         if (gets[f] && !(gets[0] && gets[1] && step->operand[0].step == step->operand[1].step)) {
-            NAME(add_of_kind)(kind[f], size, &g, &x[f], &to[f]);
+            NAME(add_of_kind)(kind[f], source->first, size, &g, &x[f], &to[f]);
         }
         REAL *rows = gets[f] && source->from == MG_FROM_SELECTED ? NAME(adjoints_of)(w->replay, source->step) : NULL;
         for (size_t t = 0; rows != NULL && t < w->computed; t++) {

@@ -99,21 +99,70 @@ FOR_ROW static REAL *NAME(turned_lines)(const mg_replay *replay, size_t step) {
     return (REAL *)replay->turned + replay->turned_column[step] * replay->lines;
 }
 
+/* WIDTH rows of WIDTH numbers, as columns. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(transpose_square)(VECTOR *x) {
+    VECTOR y[WIDTH];
+    for (size_t half = 1; half < WIDTH; half *= 2) {
+        for (size_t k = 0; k < WIDTH / 2; k++) {
+            y[2 * k] = ZIP_LOW(x[k], x[k + WIDTH / 2]);
+            y[2 * k + 1] = ZIP_HIGH(x[k], x[k + WIDTH / 2]);
+        }
+        memcpy(x, y, sizeof y);
+    }
+}
+
+/* The lines of WIDTH columns from `column` on, of which the first belongs to position t of text d; NULL where there is none. */
+FOR_ROW static inline void NAME(lines_of)(const mg_replay *replay, size_t t, size_t d, REAL *lines, size_t wide, REAL **to) {
+    for (size_t j = 0; j < WIDTH; j++) {
+        const size_t text = replay->texts == 1 ? 0 : d + j, position = replay->texts == 1 ? t + j : t;
+        const bool there = text < replay->texts && position < replay->length[text];
+        to[j] = there ? lines + (replay->line[text] + position) * wide : NULL;
+    }
+}
+
+FOR_ROW static void NAME(turn_part)(const NAME(work) *w, const NAME(part) *part, REAL *lines, size_t wide) {
+    const mg_replay *replay = w->replay;
+    const REAL *rows = NAME(value_row)(w, &part->rows, 0, 0, 0);
+    const size_t stride = part->rows.term * w->padded;
+    for (size_t column = 0, t = 0; column < w->padded; column += WIDTH) {
+        REAL *to[WIDTH];
+        if (replay->texts == 1) {
+            t = column;
+        } else {
+            while (t + 1 < w->positions && w->start[t + 1] <= column) {
+                t++;
+            }
+        }
+        NAME(lines_of)(replay, t, replay->texts == 1 ? 0 : column - w->start[t], lines + part->first, wide, to);
+        size_t c = 0;
+        for (; c + WIDTH <= part->terms; c += WIDTH) {
+            VECTOR x[WIDTH];
+            for (size_t k = 0; k < WIDTH; k++) {
+                x[k] = LOAD(rows + (c + k) * stride + column);
+            }
+            NAME(transpose_square)(x);
+            for (size_t j = 0; j < WIDTH; j++) {
+                if (to[j] != NULL) {
+                    STORE(to[j] + c, x[j]);
+                }
+            }
+        }
+        for (; c < part->terms; c++) {
+            for (size_t j = 0; j < WIDTH; j++) {
+                if (to[j] != NULL) {
+                    to[j][c] = rows[c * stride + column + j];
+                }
+            }
+        }
+    }
+}
+
 FOR_ROW static void NAME(turn)(const NAME(work) *w) {
     const size_t wide = mg_padded(w->terms);
     REAL *lines = NAME(turned_lines)(w->replay, w->number);
     for (size_t p = 0; p < NAME(parts_of)(w); p++) {
         const NAME(part) part = NAME(part_of)(w, p);
-        const REAL *rows = NAME(value_row)(w, &part.rows, 0, 0, 0);
-        const size_t stride = part.rows.term * w->padded;
-        for (size_t d = 0; d < w->replay->texts; d++) {
-            for (size_t t = 0; t < w->replay->length[d]; t++) {
-                REAL *line = lines + (w->replay->line[d] + t) * wide + part.first;
-                for (size_t c = 0; c < part.terms; c++) {
-                    line[c] = rows[c * stride + w->start[t] + d];
-                }
-            }
-        }
+        NAME(turn_part)(w, &part, lines, wide);
     }
     for (size_t n = 0; n < w->replay->lines && w->terms < wide; n++) {
         memset(lines + n * wide + w->terms, 0, (wide - w->terms) * sizeof *lines);
@@ -229,68 +278,74 @@ typedef struct {
 
 #define TEXTS_AT_ONCE 32
 
-/* out[k][c] gets for each text the sum of g[k] * x[c], positions down, of `outputs` lanes and a chunk of columns, the first
-   n of which are there; of a text alone, each g[k] * x[c]. `outputs` is a constant wherever this is inlined. */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(const size_t outputs,
+/* out[k][c] gets for each text the sum of g[k] * x[c], positions down, of `outputs` lanes and `chunks` of columns, the first
+   n of which are there; of a text alone, each g[k] * x[c]. `outputs` and `chunks` are constants wherever this is inlined. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(const size_t outputs, const size_t chunks,
                                                                              const NAME(factors) *texts, size_t count,
                                                                              size_t output, size_t place, size_t wide,
                                                                              REAL *out, size_t out_stride, size_t n,
                                                                              bool alone) {
-    VECTOR total[WIDTH][VECTORS];
-    REAL edge[WIDTH][MG_CHUNK];
+    REAL total[WIDTH][2 * MG_CHUNK] __attribute__((aligned(MG_ALIGNMENT)));
     for (size_t k = 0; k < outputs; k++) {
         const REAL *from = out + (output + k) * out_stride + place;
-        if (n < MG_CHUNK) {
-            memset(edge[k], 0, sizeof edge[k]);
-            memcpy(edge[k], from, n * sizeof *from);
-            from = edge[k];
-        }
-        for (size_t v = 0; v < VECTORS; v++) {
-            total[k][v] = LOAD(from + v * WIDTH);
+        if (n == chunks * MG_CHUNK) {
+            memcpy(total[k], from, chunks * MG_CHUNK * sizeof *from);
+        } else {
+            memset(total[k], 0, sizeof total[k]);
+            memcpy(total[k], from, n * sizeof *from);
         }
     }
     for (size_t d = 0; d < count; d++) {
         const size_t padded = texts[d].padded, *start = texts[d].start;
         const REAL *line = texts[d].line + texts[d].length * wide + place, *g = texts[d].adjoint + output * padded;
-        VECTOR sum[WIDTH][VECTORS];
+        VECTOR sum[WIDTH][2 * VECTORS];
         for (size_t k = 0; k < outputs; k++) {
-            for (size_t v = 0; v < VECTORS; v++) {
-                sum[k][v] = total[k][v];
-                if (!alone) {
-                    sum[k][v] = (VECTOR){0};
+            for (size_t v = 0; v < chunks * VECTORS; v++) {
+                sum[k][v] = (VECTOR){0};
+                if (alone) {
+                    sum[k][v] = LOAD(total[k] + v * WIDTH);
                 }
             }
         }
         for (size_t t = texts[d].length; t-- > 0;) {
             const REAL *column = g + start[t];
-            VECTOR x[VECTORS];
+            VECTOR x[2 * VECTORS];
             line -= wide;
-            for (size_t v = 0; v < VECTORS; v++) {
+            for (size_t v = 0; v < chunks * VECTORS; v++) {
                 x[v] = LOAD(line + v * WIDTH);
             }
             for (size_t k = 0; k < outputs; k++) {
-                for (size_t v = 0; v < VECTORS; v++) {
+                for (size_t v = 0; v < chunks * VECTORS; v++) {
                     sum[k][v] += x[v] * column[k * padded];
                 }
             }
         }
         for (size_t k = 0; k < outputs; k++) {
-            for (size_t v = 0; v < VECTORS; v++) {
+            for (size_t v = 0; v < chunks * VECTORS; v++) {
                 if (!alone) {
-                    sum[k][v] += total[k][v];
+                    sum[k][v] += LOAD(total[k] + v * WIDTH);
                 }
-                total[k][v] = sum[k][v];
+                STORE(total[k] + v * WIDTH, sum[k][v]);
             }
         }
     }
     for (size_t k = 0; k < outputs; k++) {
-        REAL *to = out + (output + k) * out_stride + place;
-        for (size_t v = 0; v < VECTORS; v++) {
-            STORE(n < MG_CHUNK ? edge[k] + v * WIDTH : to + v * WIDTH, total[k][v]);
-        }
-        if (n < MG_CHUNK) {
-            memcpy(to, edge[k], n * sizeof *to);
-        }
+        memcpy(out + (output + k) * out_stride + place, total[k], n * sizeof *out);
+    }
+}
+
+/* `outputs` rows from `output` on, all columns. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_rows)(const size_t outputs, const NAME(factors) *texts,
+                                                                            size_t count, size_t output, size_t columns,
+                                                                            REAL *out, size_t stride, bool alone) {
+    const size_t wide = mg_padded(columns), two = WIDTH == 8 ? 2 * MG_CHUNK : columns + 1; /* there are registers for two */
+    size_t place = 0;
+    for (; place + two <= columns; place += two) {
+        NAME(matrix_block)(outputs, 2, texts, count, output, place, wide, out, stride, two, alone);
+    }
+    for (; place < columns; place += MG_CHUNK) {
+        const size_t n = columns - place < MG_CHUNK ? columns - place : MG_CHUNK;
+        NAME(matrix_block)(outputs, 1, texts, count, output, place, wide, out, stride, n, alone);
     }
 }
 
@@ -315,23 +370,20 @@ FOR_ROW static void NAME(matrix_reverse)(const mg_text *texts, size_t count, siz
                 .padded = replay->padded,
             };
         }
-        for (size_t place = 0; place < w.terms; place += MG_CHUNK) {
-            const size_t n = w.terms - place < MG_CHUNK ? w.terms - place : MG_CHUNK;
-            size_t i = from;
-            for (; i + WIDTH <= to; i += WIDTH) {
-                NAME(matrix_block)(WIDTH, factors, here, i, place, wide, out, stride, n, alone);
-            }
-            if (WIDTH > 4 && i + 4 <= to) {
-                NAME(matrix_block)(4, factors, here, i, place, wide, out, stride, n, alone);
-                i += 4;
-            }
-            if (WIDTH > 2 && i + 2 <= to) {
-                NAME(matrix_block)(2, factors, here, i, place, wide, out, stride, n, alone);
-                i += 2;
-            }
-            for (; i < to; i++) {
-                NAME(matrix_block)(1, factors, here, i, place, wide, out, stride, n, alone);
-            }
+        size_t i = from;
+        for (; i + WIDTH <= to; i += WIDTH) {
+            NAME(matrix_rows)(WIDTH, factors, here, i, w.terms, out, stride, alone);
+        }
+        if (WIDTH > 4 && i + 4 <= to) {
+            NAME(matrix_rows)(4, factors, here, i, w.terms, out, stride, alone);
+            i += 4;
+        }
+        if (WIDTH > 2 && i + 2 <= to) {
+            NAME(matrix_rows)(2, factors, here, i, w.terms, out, stride, alone);
+            i += 2;
+        }
+        for (; i < to; i++) {
+            NAME(matrix_rows)(1, factors, here, i, w.terms, out, stride, alone);
         }
     }
 }
@@ -387,13 +439,17 @@ FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
     return !plan->check_values || NAME(all_finite)(replay->value_rows * replay->padded, replay->value);
 }
 
-/* Seeds the losses and goes through the actions. False when an adjoint is not finite: a 0 that stands for what is not there
-   would then count. */
+/* Seeds the losses and goes through the actions. False where a 0 that stands for what is not there may have counted: beside
+   a number that is not finite. Texts side by side have nothing else in their columns. */
 FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     const mg_plan *plan = replay->plan;
-    const size_t numbers = replay->adjoint_rows * replay->padded;
     REAL *losses = NAME(adjoints_of)(replay, plan->loss);
-    memset(replay->adjoint, 0, numbers * sizeof(REAL));
+    for (size_t k = 0; k < plan->each; k++) {
+        const NAME(work) w = NAME(work_of)(replay, k);
+        if (w.step->derives && w.step->clear) {
+            memset(w.adjoint, 0, w.step->groups * w.width * w.padded * sizeof *w.adjoint);
+        }
+    }
     for (size_t d = 0; d < replay->texts; d++) {
         for (size_t t = 0; t < replay->length[d]; t++) {
             losses[replay->start[t] + d] = plan->mean ? (REAL)(1 / (double)replay->length[d]) : 1;
@@ -402,7 +458,9 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     for (size_t n = 0; n < plan->action_count; n++) {
         const size_t number = plan->action[n].number;
         if (plan->action[n].is_fan) {
-            NAME(fan)(replay, &plan->fan[number]);
+            if (!NAME(fan)(replay, &plan->fan[number])) {
+                return false;
+            }
             continue;
         }
         const NAME(work) w = NAME(work_of)(replay, number);
@@ -412,7 +470,7 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
             NAME(map_reverse)(&w);
         }
     }
-    if (!NAME(all_finite)(numbers, replay->adjoint)) {
+    if (replay->texts == 1 && !NAME(all_finite)(replay->adjoint_rows * replay->padded, replay->adjoint)) {
         return false;
     }
     NAME(turn_all)(replay);

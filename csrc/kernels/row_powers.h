@@ -174,20 +174,27 @@ FOR_ROW static void NAME(squares_of)(size_t n, const REAL *restrict x, REAL *res
 }
 #endif
 
-FOR_ROW static void NAME(squares)(size_t n, void *x_) {
-    REAL *x = x_;
+/* out[i] = x[i] ** 2, n of them; out may be x. */
+FOR_ROW static void NAME(squares)(size_t n, const REAL *x, REAL *out) {
 #if EXACT
     REAL old[PART], square[PART];
     for (size_t i = 0; i < n; i += PART) {
         const size_t count = n - i < PART ? n - i : PART, padded = (count + BLOCK - 1) / BLOCK * BLOCK;
+        if (out != x && count == padded) {
+            NAME(squares_of)(count, x + i, out + i);
+            continue;
+        }
         memcpy(old, x + i, count * sizeof *x);
         memset(old + count, 0, (padded - count) * sizeof *x);
         NAME(squares_of)(padded, old, square);
-        memcpy(x + i, square, count * sizeof *x);
+        memcpy(out + i, square, count * sizeof *x);
     }
 #else
     for (size_t i = 0; i < n; i++) {
-        x[i] *= x[i];
+        out[i] = x[i] * x[i];
     }
 #endif
 }
+
+/* In place, for tests. */
+FOR_ROW static void NAME(squares_in_place)(size_t n, void *x) { NAME(squares)(n, x, x); }

@@ -12,11 +12,15 @@ typedef struct {
 /* `outputs` is a constant wherever this is inlined. */
 FOR_ROW static inline __attribute__((always_inline)) void NAME(block)(const size_t outputs, const NAME(sum) *sums,
                                                                        size_t count, size_t output, size_t place,
-                                                                       REAL *out, size_t out_stride) {
+                                                                       REAL *out, size_t out_stride, bool first) {
     VECTOR total[WIDTH][VECTORS];
     for (size_t k = 0; k < outputs; k++) {
         for (size_t v = 0; v < VECTORS; v++) {
-            total[k][v] = LOAD(out + (output + k) * out_stride + place + v * WIDTH);
+            if (first) {
+                total[k][v] = (VECTOR){0};
+            } else {
+                total[k][v] = LOAD(out + (output + k) * out_stride + place + v * WIDTH);
+            }
         }
     }
     for (size_t s = 0; s < count; s++) {
@@ -41,32 +45,32 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(block)(const size
     }
 }
 
-/* out[k][t] += the sums' terms, one after the other, for all k < outputs and t < width. */
+/* out[k][t] += the sums' terms, one after the other, for all k < outputs and t < width; from 0 where `first`. */
 FOR_ROW static __attribute__((noinline)) void NAME(products)(size_t outputs, size_t width, const NAME(sum) *sums,
-                                                             size_t count, REAL *out, size_t out_stride) {
+                                                             size_t count, REAL *out, size_t out_stride, bool first) {
     size_t whole = width / MG_CHUNK * MG_CHUNK, k = 0;
     for (; k + WIDTH <= outputs; k += WIDTH) {
         for (size_t place = 0; place < whole; place += MG_CHUNK) {
-            NAME(block)(WIDTH, sums, count, k, place, out, out_stride);
+            NAME(block)(WIDTH, sums, count, k, place, out, out_stride, first);
         }
     }
     for (size_t place = 0; place < whole; place += MG_CHUNK) {
         size_t rest = k;
         if (WIDTH > 4 && rest + 4 <= outputs) {
-            NAME(block)(4, sums, count, rest, place, out, out_stride);
+            NAME(block)(4, sums, count, rest, place, out, out_stride, first);
             rest += 4;
         }
         if (WIDTH > 2 && rest + 2 <= outputs) {
-            NAME(block)(2, sums, count, rest, place, out, out_stride);
+            NAME(block)(2, sums, count, rest, place, out, out_stride, first);
             rest += 2;
         }
         if (rest < outputs) {
-            NAME(block)(1, sums, count, rest, place, out, out_stride);
+            NAME(block)(1, sums, count, rest, place, out, out_stride, first);
         }
     }
     for (size_t t = whole; t < width; t++) {
         for (k = 0; k < outputs; k++) {
-            REAL total = out[k * out_stride + t];
+            REAL total = first ? 0 : out[k * out_stride + t];
             for (size_t s = 0; s < count; s++) {
                 const REAL *a = sums[s].a + (ptrdiff_t)k * sums[s].a_output, *b = sums[s].b + t;
                 for (size_t n = sums[s].terms; n > 0; n--, a += sums[s].a_term, b += sums[s].b_term) {

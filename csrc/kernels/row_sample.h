@@ -115,8 +115,7 @@ FOR_ROW static bool NAME(sample_rule)(const mg_sample_step *step, size_t n, cons
         memcpy(out, a, n * sizeof *out);
         NAME(inverse_roots)(padded, n, out, scratch);
     } else if (step->operation == MG_POW && step->constant == 2) {
-        memcpy(out, a, n * sizeof *out);
-        NAME(squares)(n, out);
+        NAME(squares)(n, a, out);
     } else {
         for (size_t i = 0; i < n; i++) {
             double result[3];

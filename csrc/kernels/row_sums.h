@@ -18,6 +18,7 @@ FOR_ROW static NAME(part) NAME(part_of)(const NAME(work) *w, size_t p) {
         part.rows.step = from->step;
         part.rows.offset = from->offset;
         part.rows.parts = 0;
+        part.rows.first = from->first;
         part.first = p * x->block;
         part.terms = part.first + x->block < w->terms ? x->block : w->terms - part.first;
     }
@@ -32,7 +33,6 @@ FOR_ROW static size_t NAME(parts_of)(const NAME(work) *w) {
 FOR_ROW static bool NAME(linear)(const NAME(work) *w) {
     const mg_source *leaves = &w->step->operand[w->step->weights];
     const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves);
-    memset(w->value, 0, w->width * w->padded * sizeof *w->value);
     for (size_t p = 0; p < NAME(parts_of)(w); p++) {
         const NAME(part) part = NAME(part_of)(w, p);
         const NAME(sum) sum = {
@@ -43,7 +43,7 @@ FOR_ROW static bool NAME(linear)(const NAME(work) *w) {
             .b_term = NAME(stride)(w, part.rows.term),
             .terms = part.terms,
         };
-        NAME(products)(w->width, w->padded, &sum, 1, w->value, w->padded);
+        NAME(products)(w->width, w->padded, &sum, 1, w->value, w->padded, p == 0);
     }
     return true;
 }
@@ -71,7 +71,8 @@ FOR_ROW static void NAME(fan_rows)(const mg_replay *replay, const mg_fan *fan, c
                 .terms = run->count,
             };
         }
-        NAME(products)(part->terms, padded, sums, count, to, part->rows.term * padded);
+        NAME(products)(part->terms, padded, sums, count, to, part->rows.term * padded,
+                       part->rows.first && from == fan->from);
     }
 }
 
@@ -134,12 +135,14 @@ FOR_ROW static void NAME(selected_row)(const mg_replay *replay, const mg_fan *fa
     }
 }
 
-FOR_ROW static void NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
+/* False when a 0 that stands for the selected lane's adjoint met a weight that is not finite. */
+FOR_ROW static bool NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
+    bool finite = true;
     const NAME(work) w = NAME(work_of)(replay, fan->first);
     const mg_plan *plan = replay->plan;
     const size_t padded = replay->padded;
     if (!NAME(gets)(&w, &w.step->operand[1 - w.step->weights])) {
-        return;
+        return true;
     }
     REAL *saved = replay->scratch;
     const size_t *selected = mg_selected(replay, fan->select == MG_NOWHERE ? 0 : fan->select);
@@ -159,7 +162,11 @@ FOR_ROW static void NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
                     continue;
                 }
                 const size_t columns = w.start[t + 1] - w.start[t];
-                NAME(move_columns)(part.terms, columns, to + w.start[t], stride, aside, back);
+                if (!back && part.rows.first) {
+                    memset(aside, 0, columns * part.terms * sizeof *aside);
+                } else {
+                    NAME(move_columns)(part.terms, columns, to + w.start[t], stride, aside, back);
+                }
                 if (!back) {
                     NAME(exceptional_rows)(replay, &plan->exception[e], &part, columns, aside);
                 }
@@ -169,6 +176,9 @@ FOR_ROW static void NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
                 NAME(fan_rows)(replay, fan, &part, to);
             }
         }
+        for (size_t c = 0; fan->select != MG_NOWHERE && c < part.terms; c++) {
+            finite = finite && NAME(all_finite)(padded, to + c * stride);
+        }
         if (fan->select != MG_NOWHERE) {
             NAME(selected_row)(replay, fan, &part, saved, to);
         }
@@ -176,6 +186,7 @@ FOR_ROW static void NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
     for (size_t t = 0; fan->select != MG_NOWHERE && t < w.computed; t++) {
         w.adjoint[selected[t] * padded + t] = saved[t];
     }
+    return finite;
 }
 
 /* ---- sums over positions, of one text --------------------------------------------------------------------------- */
@@ -199,7 +210,6 @@ FOR_ROW static REAL *NAME(turned)(const NAME(work) *w) {
    position, the number means nothing. */
 FOR_ROW static bool NAME(dots_of_one)(const NAME(work) *w, size_t f) {
     const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
-    memset(w->value, 0, w->step->groups * w->width * w->padded * sizeof *w->value);
     for (size_t g = 0; g < w->step->groups; g++) {
         const NAME(sum) sum = {
             .a = NAME(values_of)(w->replay, past->step) + (past->offset + g * past->group) * w->padded,
@@ -209,7 +219,7 @@ FOR_ROW static bool NAME(dots_of_one)(const NAME(work) *w, size_t f) {
             .b_term = NAME(stride)(w, x->term),
             .terms = w->terms,
         };
-        NAME(products)(w->width, w->padded, &sum, 1, w->value + g * w->width * w->padded, w->padded);
+        NAME(products)(w->width, w->padded, &sum, 1, w->value + g * w->width * w->padded, w->padded, true);
     }
     return true;
 }
@@ -226,7 +236,7 @@ FOR_ROW static void NAME(dots_of_one_reverse)(const NAME(work) *w, size_t f) {
             const REAL *keys = NAME(values_of)(w->replay, past->step) + rows;
             const NAME(sum) sum = {keys + last, NAME(stride)(w, past->term), -1, adjoint + last * w->padded, -row,
                                    w->positions};
-            NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), x->term * w->padded);
+            NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), x->term * w->padded, x->first);
         }
         if (NAME(gets)(w, past)) {
             REAL *turned = NAME(turned)(w);
@@ -234,7 +244,7 @@ FOR_ROW static void NAME(dots_of_one_reverse)(const NAME(work) *w, size_t f) {
             const NAME(sum) sum = {NAME(value_row)(w, x, g, 0, 0) + last, NAME(stride)(w, x->term), -1,
                                    turned + last * w->padded, -row, w->positions};
             NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoints_of)(w->replay, past->step) + rows,
-                           past->term * w->padded);
+                           past->term * w->padded, past->first);
         }
     }
 }
@@ -244,12 +254,11 @@ FOR_ROW static void NAME(dots_of_one_reverse)(const NAME(work) *w, size_t f) {
 FOR_ROW static bool NAME(mix_of_one)(const NAME(work) *w, size_t f) {
     const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
     bool finite = true;
-    memset(w->value, 0, w->step->groups * w->width * w->padded * sizeof *w->value);
     for (size_t g = 0; g < w->step->groups; g++) {
         const REAL *rows = NAME(values_of)(w->replay, past->step) + (past->offset + g * past->group) * w->padded;
         const NAME(sum) sum = {rows, NAME(stride)(w, past->lane), 1, NAME(value_row)(w, x, g, 0, 0), (ptrdiff_t)w->padded,
                                w->positions};
-        NAME(products)(w->width, w->padded, &sum, 1, w->value + g * w->width * w->padded, w->padded);
+        NAME(products)(w->width, w->padded, &sum, 1, w->value + g * w->width * w->padded, w->padded, true);
         for (size_t i = 0; past->lane != 1 && i < w->width; i++) {
             finite = finite && NAME(all_finite)(w->padded, rows + i * past->lane * w->padded);
         }
@@ -269,7 +278,7 @@ FOR_ROW static void NAME(mix_of_one_reverse)(const NAME(work) *w, size_t f) {
             const REAL *values = NAME(values_of)(w->replay, past->step) + rows;
             const NAME(sum) sum = {values + last * past->lane * w->padded, 1, -NAME(stride)(w, past->lane),
                                    adjoint + last * w->padded, -row, w->width};
-            NAME(products)(w->positions, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), w->padded);
+            NAME(products)(w->positions, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), w->padded, x->first);
         }
         if (NAME(gets)(w, past)) {
             REAL *turned = NAME(turned)(w);
@@ -277,7 +286,7 @@ FOR_ROW static void NAME(mix_of_one_reverse)(const NAME(work) *w, size_t f) {
             const NAME(sum) sum = {adjoint + w->positions - 1, row, -1, turned + (w->positions - 1) * w->padded, -row,
                                    w->positions};
             NAME(products)(w->width, w->padded, &sum, 1, NAME(adjoints_of)(w->replay, past->step) + rows,
-                           past->lane * w->padded);
+                           past->lane * w->padded, past->first);
         }
     }
     if (NAME(gets)(w, x)) {
@@ -299,6 +308,7 @@ FOR_ROW static inline size_t NAME(longest)(const NAME(work) *w, size_t j) {
 typedef struct {
     const REAL *here, *there, *g;
     REAL *to_here, *to_there;
+    bool first_here, first_there; /* may what they hold be anything? */
     size_t next_here, next_there; /* between terms, or lanes */
 } NAME(pair);
 
@@ -311,9 +321,19 @@ FOR_ROW static inline NAME(pair) NAME(pair_of)(const NAME(work) *w, size_t f, si
         .g = w->adjoint + g * w->width * w->padded,
         .to_here = NAME(gets)(w, x) ? NAME(adjoint_row)(w, x, g, 0, 0) : NULL,
         .to_there = NAME(gets)(w, past) ? NAME(adjoints_of)(w->replay, past->step) + rows : NULL,
+        .first_here = x->first,
+        .first_there = past->first,
         .next_here = here * w->padded,
         .next_there = there * w->padded,
     };
+}
+
+FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(held)(const REAL *to, bool first) {
+    VECTOR number = {0};
+    if (!first) {
+        number = LOAD(to);
+    }
+    return number;
 }
 
 /* Lane u of a group is sum(x[c] * past[u][c] for c); 0 where u lies ahead. */
@@ -346,7 +366,7 @@ FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
             for (size_t t = 0; t < w->positions; t++) {
                 for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
                     REAL *to = p.to_here + c * p.next_here + w->start[t] + j;
-                    VECTOR sum = LOAD(to);
+                    VECTOR sum = NAME(held)(to, p.first_here);
                     for (size_t u = t + 1; u-- > 0;) {
                         sum += LOAD(p.there + c * p.next_there + w->start[u] + j) *
                                LOAD(p.g + u * w->padded + w->start[t] + j);
@@ -359,7 +379,7 @@ FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
             for (size_t u = 0; u < w->positions; u++) {
                 for (size_t j = 0; j < w->start[u + 1] - w->start[u]; j += WIDTH) {
                     REAL *to = p.to_there + c * p.next_there + w->start[u] + j;
-                    VECTOR sum = LOAD(to);
+                    VECTOR sum = NAME(held)(to, p.first_there);
                     for (size_t t = NAME(longest)(w, j); t-- > u;) {
                         sum += LOAD(p.here + c * p.next_here + w->start[t] + j) *
                                LOAD(p.g + u * w->padded + w->start[t] + j);
@@ -397,10 +417,13 @@ FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, 1, w->step->operand[f].lane);
         for (size_t u = 0; p.to_here != NULL && u < w->positions; u++) {
+            if (p.first_here) {
+                memset(p.to_here + u * p.next_here, 0, w->start[u] * sizeof *p.to_here);
+            }
             for (size_t t = u; t < w->positions; t++) {
                 for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
                     REAL *to = p.to_here + u * p.next_here + w->start[t] + j;
-                    VECTOR sum = LOAD(to);
+                    VECTOR sum = NAME(held)(to, p.first_here);
                     for (size_t i = w->width; i-- > 0;) {
                         sum += LOAD(p.there + i * p.next_there + w->start[u] + j) *
                                LOAD(p.g + i * w->padded + w->start[t] + j);
@@ -413,7 +436,7 @@ FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
             for (size_t u = 0; u < w->positions; u++) {
                 for (size_t j = 0; j < w->start[u + 1] - w->start[u]; j += WIDTH) {
                     REAL *to = p.to_there + i * p.next_there + w->start[u] + j;
-                    VECTOR sum = LOAD(to);
+                    VECTOR sum = NAME(held)(to, p.first_there);
                     for (size_t t = NAME(longest)(w, j); t-- > u;) {
                         sum += LOAD(p.here + u * p.next_here + w->start[t] + j) *
                                LOAD(p.g + i * w->padded + w->start[t] + j);
@@ -471,10 +494,10 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
                     to_first *= LOAD(b + t);
                 }
                 if (to_x) {
-                    STORE(x_adjoint + t, LOAD(x_adjoint + t) + to_first);
+                    STORE(x_adjoint + t, NAME(held)(x_adjoint + t, x->first) + to_first);
                 }
                 if (to_y) {
-                    STORE(y_adjoint + t, LOAD(y_adjoint + t) + LOAD(a + t) * gt);
+                    STORE(y_adjoint + t, NAME(held)(y_adjoint + t, y->first) + LOAD(a + t) * gt);
                 }
             }
         }

@@ -89,6 +89,9 @@ static void sort_documents(mg_batch *batch, const mg_document *documents, size_t
 
 /* How many groups the sorted documents go to; 0 where each is to be computed by itself. */
 static size_t groups_for(const mg_batch *batch, const mg_document *documents, size_t count) {
+    if (count == 1) {
+        return 0;
+    }
     const mg_plan *plan = batch->program->plan;
     const size_t chunks = mg_padded(count) / MG_CHUNK, longest = documents[batch->order[0]].positions;
     const size_t bytes = mg_workspace_bytes(plan, longest, batch->kernels->size) * MG_CHUNK;
@@ -98,7 +101,7 @@ static size_t groups_for(const mg_batch *batch, const mg_document *documents, si
         together += n % MG_CHUNK == 0 ? positions * MG_CHUNK : 0;
         apart += mg_padded(positions) + MG_CHUNK / 2;
     }
-    if (count == 1 || together > apart || bytes > CHUNK_BYTES) {
+    if (together > apart || bytes > CHUNK_BYTES) {
         return 0;
     }
     const size_t each = bytes > GROUP_BYTES ? 1 : GROUP_BYTES / bytes; /* chunks in a group */

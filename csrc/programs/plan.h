@@ -57,11 +57,13 @@ typedef struct {
     size_t select;             /* number of the selection */
     size_t parts, part, block; /* parts > 0: a concatenation by terms, of plan->part[part ..] */
     bool derives;              /* does a derivative go to it? */
+    bool first;                /* is its addition the first to all rows that it reads, each of which it adds to once? */
 } mg_source;
 
-/* Where a part of a concatenation begins. */
+/* Where a part of a concatenation begins; `first` as of a source. */
 typedef struct {
     size_t step, offset;
+    bool first;
 } mg_part;
 
 typedef struct {
@@ -73,6 +75,7 @@ typedef struct {
     bool cut;          /* values of lanes that lie ahead are to be 0 */
     bool cut_adjoint;  /* and so are adjoints, before they are used */
     bool derives;      /* has a gradient that somebody needs */
+    bool clear;        /* its adjoints must be 0 before the reverse, as what is added first does not reach all of them */
     double constant;   /* k of an operation with a constant */
     size_t partials;   /* rows of partials a row of values: 0, 1, 2 */
     size_t weights;    /* of a sum of products with leaves: which factor those are; otherwise MG_NOWHERE */
@@ -187,6 +190,8 @@ void *mg_allot(mg_tape *tape, size_t n, size_t size); /* all bytes 0 */
 bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not);
 bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not);
 bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not);
+/* first.c: which additions are the first, in the order of the plan as it is: of sources, parts and steps. */
+void mg_find_first(mg_tape *tape, mg_plan *plan);
 
 /* replay.c. Where a row of kernels works: texts side by side, in rows of `padded` numbers, double, or float where the
  * kernels are the fast ones. Text d has position t in column start[t] + d.

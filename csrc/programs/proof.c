@@ -267,6 +267,7 @@ bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
         begin(&p);
         go_through_the_plan(&p);
         proved = same(&p, swept);
+        mg_find_first(tape, plan);
         *why_not = proved ? NULL : "the gradients would be added in another order than the sweep's";
     }
     mg_reallocate(tape, swept, swept == NULL ? 0 : p.slots * sizeof *swept, 0);

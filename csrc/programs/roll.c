@@ -333,7 +333,7 @@ static bool concatenate(const rolling *r, size_t k, size_t f, const reading *x, 
         if (part == NULL) {
             return no_memory(r);
         }
-        *part = (mg_part){number, lane_of(r, list[e], number, last)};
+        *part = (mg_part){.step = number, .offset = lane_of(r, list[e], number, last)};
     }
     return true;
 }
