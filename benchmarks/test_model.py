@@ -98,6 +98,21 @@ def test_sample(case: Any) -> None:
         case(draw, draw(), "tokens", sample_on_oracle, oracle_tokens, rounds=5, pairs=3)
 
 
+def test_sample_many(case: Any) -> None:
+    """Tokens drawn from a trained model, as many samples in a call of the core as take 20 milliseconds."""
+    with Tape():
+        model, tokenizer, documents, _ = prepared(Config(samples=20_000))
+        for _ in train(model, documents, steps_per_call=None):
+            pass
+
+        def draw() -> int:
+            texts = sample(model, tokenizer, random.Random(1), samples_per_call=None)
+            return sum(min(len(text) + 1, model.config.block_size) for text in texts)
+
+        oracle_tokens = sum(len(text) + 1 for text in program.run(SAMPLES, WORDS, oracle.Value).samples)
+        case(draw, draw(), "tokens", sample_on_oracle, oracle_tokens, rounds=5, pairs=3)
+
+
 def test_the_whole_command(case: Any) -> None:
     """`python -m microgpt`: 500 steps and 20 samples, from the start of the process to its end."""
     command = [sys.executable, "-m", "microgpt"]

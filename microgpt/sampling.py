@@ -160,7 +160,7 @@ def sample(
     top_k: int | None = None,
     top_p: float | None = None,
     prompt: str = "",
-    block: int | None = 1,
+    samples_per_call: int | None = 1,
 ) -> Iterator[str]:
     """Yields `count` documents, each from BOS and the prompt until BOS comes again or the block is full.
 
@@ -170,9 +170,9 @@ def sample(
     probabilities, a token, and none at temperature 0. With `replay` the positions are recorded once and computed in C;
     without, or when the model computes with scalar Values, every token records anew. The texts are the same.
 
-    `block` is how many texts are drawn before they are yielded: with 1 `rng` has the state after the text that was just
-    yielded; with more it may be up to block - 1 texts ahead, and a text costs less. None is as many as take some
-    20 milliseconds, after which an interrupt is noticed.
+    `samples_per_call` is how many are drawn, in one call of the core, before they are yielded: with 1 `rng` has the
+    state after the text that was just yielded; with more it may be up to samples_per_call - 1 texts ahead, and a text
+    costs less. None is as many as take some 20 milliseconds, after which an interrupt is noticed.
 
     ConfigError for a setting that cannot work, DataError for a prompt that has an unseen character or fills the block.
     DivergedError when the parameters are so large, or no numbers, that there are no probabilities.
@@ -186,13 +186,13 @@ def sample(
         raise ConfigError(f"top_k must be at least 1, not {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ConfigError(f"top_p must be greater than 0 and at most 1, not {top_p}")
-    if block is not None and integer("block", block) < 1:
-        raise ConfigError(f"block must be at least 1, or None, not {block}")
+    if samples_per_call is not None and integer("samples_per_call", samples_per_call) < 1:
+        raise ConfigError(f"samples_per_call must be at least 1, or None, not {samples_per_call}")
     greedy, model = temperature == 0, _at_temperature(model, temperature)
     beginning = _encode_prompt(model, tokenizer, prompt)
     count = model.config.samples if count is None else integer("count", count)
     if replay and model.operations is SPANS:
-        return _in_core(model, tokenizer, rng, count, greedy, top_k, top_p, beginning, block)
+        return _in_core(model, tokenizer, rng, count, greedy, top_k, top_p, beginning, samples_per_call)
     return _texts(model, tokenizer, rng, replay, count, greedy, top_k, top_p, beginning)
 
 
@@ -205,12 +205,12 @@ def _in_core(
     top_k: int | None,
     top_p: float | None,
     beginning: list[int],
-    block: int | None,
+    samples_per_call: int | None,
 ) -> Iterator[str]:
     core = None
     if count and tokenizer.vocab_size == model.state_dict["wte"].rows:
         core = _Core.of(model, tokenizer.bos, greedy, top_k, top_p, rng)
-    prompt, size, taken = tokenizer.decode(beginning), 16 if block is None else integer("block", block), 0
+    prompt, size, taken = tokenizer.decode(beginning), 16 if samples_per_call is None else samples_per_call, 0
     while core is not None and taken < count:
         started = time.perf_counter()
         size = max(1, min(size, count - taken, MOST_TOKENS // model.config.block_size))
@@ -223,7 +223,7 @@ def _in_core(
         taken += len(lengths)
         if len(lengths) < size:
             break
-        if block is None:
+        if samples_per_call is None:
             size = max(1, min(4 * size, int(size * BLOCK_SECONDS / max(seconds, 1e-6))))
     yield from _texts(model, tokenizer, rng, True, count - taken, greedy, top_k, top_p, beginning)
 

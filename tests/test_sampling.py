@@ -210,9 +210,9 @@ def check_in_core(seeds):
             assert next(texts) == text
             assert in_core.getstate() == one_by_one.getstate()  # after every text
         assert list(texts) == []
-        for block in (3, None):
+        for calls in (3, None):
             in_core = random.Random(seed)
-            assert list(sample(model, tokenizer, in_core, count=count, block=block, **settings)) == wanted
+            assert list(sample(model, tokenizer, in_core, count=count, samples_per_call=calls, **settings)) == wanted
             assert in_core.getstate() == one_by_one.getstate()
         check_probabilities(model, tokenizer, rng)
     print(ffi.string(lib.mg_kernels_name()).decode())
@@ -251,7 +251,7 @@ def test_the_tree_of_prefixes():
     """Texts that begin alike, far more than their prefixes; the parameters may change between two blocks."""
     model, one_by_one, in_core = fresh(replace(TINY, block_size=5, temperature=0.8)), random.Random(4), random.Random(4)
     wanted = list(sample(model, TOKENIZER, one_by_one, False, count=400))
-    texts = sample(model, TOKENIZER, in_core, count=600, block=400)
+    texts = sample(model, TOKENIZER, in_core, count=600, samples_per_call=400)
     assert [next(texts) for _ in range(400)] == wanted
     model.state_dict["lm_head"].data = model.state_dict["wte"].data
     assert list(texts) == list(sample(model, TOKENIZER, one_by_one, False, count=200))
@@ -265,7 +265,7 @@ def test_a_tree_without_room():
     model = GPT(config, initial_parameters(config, tokenizer.vocab_size, random.Random(1), Tape()))
     one_by_one, in_core = random.Random(4), random.Random(4)
     wanted = list(sample(model, tokenizer, one_by_one, False, count=150))
-    assert list(sample(model, tokenizer, in_core, count=150, block=None)) == wanted
+    assert list(sample(model, tokenizer, in_core, count=150, samples_per_call=None)) == wanted
     assert in_core.getstate() == one_by_one.getstate()
 
 
@@ -279,8 +279,8 @@ def until_it_fails(texts):
     return found
 
 
-@pytest.mark.parametrize("block", [1, 50, None])
-def test_parameters_that_are_too_large(block):
+@pytest.mark.parametrize("calls", [1, 50, None])
+def test_parameters_that_are_too_large(calls):
     """After some texts a square overflows: the texts before it, the error and the state are those of Python."""
     model = fresh(replace(TINY, block_size=6, zero_output=True))
     w, tokens = model.state_dict, TOKENIZER.vocab_size
@@ -291,7 +291,7 @@ def test_parameters_that_are_too_large(block):
     for seed in range(12):
         one_by_one, in_core = random.Random(seed), random.Random(seed)
         wanted = until_it_fails(sample(model, TOKENIZER, one_by_one, False, count=50))
-        found = until_it_fails(sample(model, TOKENIZER, in_core, count=50, block=block))
+        found = until_it_fails(sample(model, TOKENIZER, in_core, count=50, samples_per_call=calls))
         assert list(map(str, found)) == list(map(str, wanted))
         assert in_core.getstate() == one_by_one.getstate()
         failed += isinstance(found[-1], DivergedError) and len(found) > 1
@@ -318,17 +318,19 @@ def test_other_generators():
             return 1 - super().random()
 
     model = fresh(replace(TINY, samples=30))
-    assert list(sample(model, TOKENIZER, Reversed(3), block=None)) == list(sample(model, TOKENIZER, Reversed(3), False))
+    assert list(sample(model, TOKENIZER, Reversed(3), samples_per_call=None)) == list(
+        sample(model, TOKENIZER, Reversed(3), False)
+    )
     patched, same = random.Random(3), random.Random(3)
     patched.random = same.random = lambda: 0.25
-    assert list(sample(model, TOKENIZER, patched, block=None)) == list(sample(model, TOKENIZER, same, False))
-    assert len(list(sample(model, TOKENIZER, random.SystemRandom(), block=None))) == 30
+    assert list(sample(model, TOKENIZER, patched, samples_per_call=None)) == list(sample(model, TOKENIZER, same, False))
+    assert len(list(sample(model, TOKENIZER, random.SystemRandom(), samples_per_call=None))) == 30
 
 
-def test_blocks():
-    """A block of no texts is refused, at once."""
-    with pytest.raises(ConfigError, match="block"):
-        sample(fresh(), TOKENIZER, random.Random(1), block=0)
+def test_samples_per_call():
+    """A call for no texts is refused, at once."""
+    with pytest.raises(ConfigError, match="samples_per_call"):
+        sample(fresh(), TOKENIZER, random.Random(1), samples_per_call=0)
 
 
 def test_what_a_sampler_refuses():

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         top_k=arguments.top_k,
         top_p=arguments.top_p,
         prompt=arguments.prompt,
-        block=None,
+        samples_per_call=None,
     )
     index = tries = 0
     with Interrupts() as interrupts:

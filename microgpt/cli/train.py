@@ -287,7 +287,9 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                 complain(f"stopped after step {reached} of {config.steps}{run.advice()}")
                 return 0
             output.detail("\n--- inference ---")
-            for index, text in enumerate(sample(run.model, tokenizer, run.saved.rng, run.replay, block=None), 1):
+            for index, text in enumerate(
+                sample(run.model, tokenizer, run.saved.rng, run.replay, samples_per_call=None), 1
+            ):
                 output.event("sample", index=index, text=text)
                 output.line(f"sample {index:2d}: {text}")
                 interrupts.check()

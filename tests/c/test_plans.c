@@ -1001,6 +1001,153 @@ static void a_failing_part_changes_nothing(void) {
     }
 }
 
+/* ---- sampling ---------------------------------------------------------------------------------------------------- */
+
+enum { STATE = 625 };
+
+static void seed_generator(uint32_t *words, uint64_t *state) {
+    for (size_t i = 0; i < STATE - 1; i++) {
+        words[i] = (uint32_t)random_bits(state);
+    }
+    words[STATE - 1] = STATE - 1;
+}
+
+/* The probabilities of a sampler, after every beginning of some texts, are those of recording them. */
+static void samplers_are_recordings(void) {
+    uint64_t state = 21;
+    for (int i = 0; i < (small_run() ? 5 : 60); i++) {
+        const size_t heads = 1 + random_below(&state, 4);
+        const model_shape shape = {.embd = heads * (1 + random_below(&state, 5)), .heads = heads,
+                                   .layers = 1 + random_below(&state, 2), .positions = 1 + random_below(&state, 18),
+                                   .vocab = 1 + random_below(&state, 70), .squared = random_below(&state, 2),
+                                   .swapped = random_below(&state, 2), .tied = random_below(&state, 3) == 0,
+                                   .scaled = random_below(&state, 2)};
+        const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + shape.layers * 12 * shape.embd * shape.embd;
+        double *numbers = allocate(n, sizeof *numbers), *found = allocate(shape.vocab, sizeof *found);
+        double *wanted = allocate(shape.vocab, sizeof *wanted);
+        int32_t tokens[MOST_TOKENS + 1];
+        random_numbers(&state, numbers, n);
+        random_tokens(&state, tokens, &shape);
+        recording r = begin(shape, numbers);
+        record_model(&r, tokens);
+        mg_program *program = bound_program(&r);
+        mg_sampler *sampler = mg_sampler_new(program);
+        for (int round = 0; CHECK(sampler != NULL) && round < 2; round++) {
+            random_numbers(&state, numbers, n);
+            random_tokens(&state, tokens, &shape);
+            const double *from = numbers;
+            for (size_t p = 0; p < r.runs; from += r.sizes[p++]) {
+                CHECK(mg_write_values(r.tape, r.parameters[p], r.sizes[p], from) == MG_OK);
+            }
+            recording fresh = begin(shape, numbers);
+            record_model(&fresh, tokens);
+            for (size_t t = 0; t < shape.positions; t++) {
+                CHECK(mg_sampler_probabilities(sampler, tokens, t + 1, found, shape.vocab) == MG_OK);
+                CHECK(mg_read_values(fresh.tape, fresh.probabilities[t], shape.vocab, wanted) == MG_OK);
+                CHECK(same_numbers(found, wanted, shape.vocab));
+            }
+            end(&fresh);
+        }
+        mg_sampler_free(sampler);
+        mg_program_free(program);
+        end(&r);
+        free(numbers);
+        free(found);
+        free(wanted);
+    }
+}
+
+static size_t tokens_of(const int32_t *lengths, size_t texts) {
+    size_t sum = 0;
+    for (size_t i = 0; i < texts; i++) {
+        sum += (size_t)lengths[i];
+    }
+    return sum;
+}
+
+/* Texts in one call are those in several, and of a sampler that was used for other things between them; and all that
+   without memory for the tree, or with none at all. */
+static void samplers_do_not_mix(void) {
+    enum { TEXTS = 60, PART = 20, MOST = TEXTS * 7 };
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + 12 * shape.embd * shape.embd;
+    double *numbers = allocate(n, sizeof *numbers);
+    int32_t tokens[MOST_TOKENS + 1], wanted[MOST], found[MOST], wanted_lengths[TEXTS], lengths[TEXTS];
+    uint32_t before[STATE], after[STATE], words[STATE];
+    uint64_t state = 31;
+    random_numbers(&state, numbers, n);
+    random_tokens(&state, tokens, &shape);
+    seed_generator(before, &state);
+    for (int kind = 0; kind < 5; kind++) {
+        const mg_sampling settings = {kind == 4, kind == 2 ? 3 : 0, kind == 3 ? 0.7 : 0, 5}, other = {false, 2, 0, 5};
+        const size_t given = 1 + (size_t)kind % 3;
+        size_t done = 0;
+        memcpy(after, before, sizeof after);
+        recording r = begin(shape, numbers);
+        record_model(&r, tokens);
+        mg_program *program = bound_program(&r);
+        mg_sampler *sampler = mg_sampler_new(program);
+        CHECK(mg_sampler_run(sampler, &settings, tokens, given, TEXTS, after, STATE, wanted, MOST, wanted_lengths,
+                             &done) == MG_OK && done == TEXTS);
+        mg_sampler_free(sampler);
+        const size_t count = tokens_of(wanted_lengths, TEXTS);
+        for (uint64_t k = 0; k < (kind == 0 ? 60 : 3); k++) { /* the k-th allocation fails */
+            mg_tape_fail_allocation(r.tape, k);
+            const uint64_t bytes = mg_tape_memory(r.tape).bytes;
+            sampler = mg_sampler_new(program);
+            if (sampler == NULL) {
+                CHECK(mg_tape_take_status(r.tape) == MG_NO_MEMORY && mg_tape_memory(r.tape).bytes == bytes);
+                mg_tape_fail_allocation(r.tape, 0);
+                sampler = mg_sampler_new(program);
+                mg_tape_fail_allocation(r.tape, 1 + k % 2); /* it does without the tree */
+            }
+            memcpy(words, before, sizeof words);
+            for (size_t from = 0, at = 0; CHECK(sampler != NULL) && from < TEXTS; from += PART) {
+                CHECK(mg_sampler_run(sampler, &settings, tokens, given, PART, words, STATE, found + at, MOST - at,
+                                     lengths + from, &done) == MG_OK && done == PART);
+                at += tokens_of(lengths + from, PART);
+                uint32_t elsewhere[STATE];
+                int32_t text[7], length;
+                memcpy(elsewhere, before, sizeof elsewhere);
+                CHECK(mg_sampler_run(sampler, &other, tokens + 1, 1, 1, elsewhere, STATE, text, 7, &length, &done) ==
+                      MG_OK);
+            }
+            mg_tape_fail_allocation(r.tape, 0);
+            CHECK(memcmp(lengths, wanted_lengths, sizeof lengths) == 0 && memcmp(words, after, sizeof words) == 0);
+            CHECK(memcmp(found, wanted, count * sizeof *found) == 0);
+            for (size_t i = 0; i < count; i++) {
+                CHECK(found[i] >= 0 && found[i] < 5);
+            }
+            mg_program *kept = program;
+            if (k % 2) { /* a sampler holds its program */
+                program = bound_program(&r);
+                mg_program_free(kept);
+            }
+            mg_sampler_free(sampler);
+        }
+        mg_program_free(program);
+        end(&r);
+    }
+    free(numbers);
+}
+
+/* A program with no selection, and a sum of losses that were recorded otherwise. */
+static void what_is_no_sampler_is_refused(void) {
+    mg_tape *tape = mg_tape_new();
+    const double numbers[6] = {1, 2, 3, 4, 5, 6};
+    const mg_id x = mg_leaves(tape, numbers, 6), losses[2] = {mg_unary(tape, MG_LOG, x), mg_unary(tape, MG_LOG, x + 1)};
+    mg_program *program = mg_program_new(tape, record_mean(tape, losses, 2), 0);
+    CHECK(mg_sampler_new(program) == NULL && mg_tape_take_status(tape) == MG_OPERATION);
+    mg_program_free(program);
+    program = mg_program_new(tape, mg_unary(tape, MG_EXP, x), 0);
+    CHECK(mg_sampler_new(program) == NULL && mg_tape_take_status(tape) == MG_OPERATION);
+    CHECK(mg_tape_close(tape) == MG_OK);
+    CHECK(mg_sampler_new(program) == NULL && mg_tape_take_status(tape) == MG_CLOSED);
+    mg_program_free(program);
+    mg_tape_free(tape);
+    mg_sampler_free(NULL);
+}
+
 int main(void) {
     RUN(plans_are_recordings);
     RUN(random_shapes_are_recordings);
@@ -1019,5 +1166,8 @@ int main(void) {
     RUN(a_trainer_survives_no_memory);
     RUN(a_step_in_parts_is_a_step);
     RUN(a_failing_part_changes_nothing);
+    RUN(samplers_are_recordings);
+    RUN(samplers_do_not_mix);
+    RUN(what_is_no_sampler_is_refused);
     return verdict();
 }
