@@ -43,7 +43,7 @@ C_TESTS = {
         "test_program",
         "test_regressions",
     ],
-    "programs": ["test_program", "test_plans", "test_calls", "test_adam", "test_memory", "test_regressions"],
+    "programs": ["test_program", "test_plans", "test_interleaving", "test_calls", "test_memory", "test_regressions"],
     "kernels": ["test_adam", "test_powers", "test_program", "test_sweep", "test_plans"],
 }
 PYTHON_TESTS = {
@@ -152,8 +152,9 @@ def limit() -> None:
 class Bench:
     """A built copy of the core, in which one file at a time is another."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, kinds: list[str]) -> None:
         self.work = work
+        self.kinds = kinds
         self.environment = {**os.environ, "MICROGPT_TEST_SMALL": "1", "PYTHONPATH": str(work)}
         self.environment["ASAN_OPTIONS"] = f"allocator_may_return_null=1:hard_rss_limit_mb={MEMORY >> 20}"
         self.kills: dict[str, Counter[str]] = {}
@@ -165,7 +166,7 @@ class Bench:
             unwanted = shutil.ignore_patterns("build", "*.so", "__pycache__")
             shutil.copytree(ROOT / name, self.work / name, ignore=unwanted)
         shutil.copy(ROOT / "pyproject.toml", self.work)
-        for kind in KINDS:
+        for kind in self.kinds:
             shutil.rmtree(self.work / kind, ignore_errors=True)
             (self.work / kind).mkdir()
             self.compile(kind, sorted((self.work / "csrc").rglob("*.c")))
@@ -173,6 +174,10 @@ class Bench:
         for test in sorted({test for tests in C_TESTS.values() for test in tests}):
             linked = ["-Lasan", "-lcore", f"-Wl,-rpath,{self.work / 'asan'}", "-lm", "-lpthread"]
             self.run(*COMPILE, *KINDS["asan"], "-Icsrc", "-o", f"asan/{test}", f"tests/c/{test}.c", *linked)
+        if "plain" in self.kinds:
+            self.build_extension()
+
+    def build_extension(self) -> None:
         emit = "import runpy; runpy.run_path('microgpt/_build.py')['ffibuilder'].emit_c_code('_core.c')"
         self.run(sys.executable, "-c", emit)
         include = ["-Icsrc", f"-I{sysconfig.get_paths()['include']}"]
@@ -237,10 +242,11 @@ class Bench:
         place, sources = self.work / mutant.path, self.sources_of(mutant.path)
         source = place.read_text(encoding="utf-8")  # the checkout's may have changed since
         folder = Path(mutant.path).parent.name
-        kept = {path: path.read_bytes() for kind in KINDS for path in (self.target(kind, at) for at in sources)}
+        kept = {path: path.read_bytes() for kind in self.kinds for path in (self.target(kind, at) for at in sources)}
         place.write_text(source[: mutant.begin] + mutant.text + source[mutant.end :], encoding="utf-8")
         try:
-            for kind, tests in (("asan", C_TESTS), ("plain", PYTHON_TESTS)):
+            for kind in self.kinds:
+                tests = C_TESTS if kind == "asan" else PYTHON_TESTS
                 if not self.compile(kind, sources):
                     return "invalid"
                 if all(self.target(kind, at).read_bytes() == kept[self.target(kind, at)] for at in sources):
@@ -249,7 +255,7 @@ class Bench:
                 killer = self.killer(mutant.path, tests[folder])
                 if killer is not None:
                     return f"killed by {killer}"
-            return "survived"
+            return "survived" if "plain" in self.kinds else "survived in C"
         finally:
             place.write_text(source, encoding="utf-8")
             for path, before in kept.items():
@@ -290,6 +296,7 @@ def main() -> int:
         "--work", type=Path, default=ROOT / "build" / "mutants", help="where to build, and what is known"
     )
     parser.add_argument("--again", action="store_true", help="also those that survived before")
+    parser.add_argument("--c-only", action="store_true", help="do not ask the Python tests, which take long")
     parser.add_argument("--list", action="store_true", help="print the changes, and try none")
     arguments = parser.parse_args()
     mutants = chosen(arguments)
@@ -300,21 +307,23 @@ def main() -> int:
     log, equivalents = arguments.work / "outcomes.jsonl", known_equivalents()
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     outcomes: dict[str, str] = dict(json.loads(line) for line in lines)
-    bench = Bench(arguments.work.resolve())
+    bench = Bench(arguments.work.resolve(), ["asan"] if arguments.c_only else list(KINDS))
     bench.build()
     folders = sorted({Path(mutant.path).parent.name for mutant in mutants})
-    tests = sorted({test for folder in folders for test in C_TESTS[folder] + PYTHON_TESTS[folder]})
+    asked = [C_TESTS] if arguments.c_only else [C_TESTS, PYTHON_TESTS]
+    tests = sorted({test for which in asked for folder in folders for test in which[folder]})
     broken = [test for test in tests if not bench.passes(test)]
     if broken:
         print("without any change these fail already:", *broken)
         return 2
+    again = {"survived", "survived in C"} if arguments.again else set() if arguments.c_only else {"survived in C"}
     started, total, survivors = time.monotonic(), Counter[str](), []
     for mutant in mutants:
         key = hashlib.sha256(mutant.key.encode()).hexdigest()[:16]
         outcome = outcomes.get(key, "")
         if mutant.key in equivalents:
             outcome = "equivalent"
-        elif not outcome or (arguments.again and outcome == "survived"):
+        elif not outcome or outcome in again:
             if time.monotonic() - started > arguments.seconds:
                 total["not tried"] += 1
                 continue
@@ -322,7 +331,7 @@ def main() -> int:
             with log.open("a", encoding="utf-8") as file:
                 print(json.dumps([key, outcome]), file=file)
         total[outcome.split(" by ")[0]] += 1
-        if outcome == "survived":
+        if outcome.startswith("survived"):
             survivors.append(mutant)
             print(f"{mutant.path}:{mutant.line}: {mutant.function}: {mutant.old}  =>  {mutant.new}", flush=True)
     print(", ".join(f"{count} {what}" for what, count in sorted(total.items())))

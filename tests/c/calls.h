@@ -581,7 +581,7 @@ static inline const char *perform_calls(const uint8_t *bytes, size_t n) {
     for (size_t t = 0; t < TAPES; t++) {
         w->tape[t].tape = mg_tape_new();
     }
-    for (size_t calls = 0; w->left > 0 && w->broken == NULL && calls < 300; calls++) {
+    for (size_t calls = 0; w->left > 0 && w->broken == NULL && calls < 200; calls++) {
         call_one(w);
         if (!take_rarely(w)) {
             for (size_t t = 0; t < TAPES; t++) {

@@ -169,6 +169,150 @@ static inline const char *broken_tape(const mg_tape *tape) {
     return broken;
 }
 
+/* ---- plans ------------------------------------------------------------------------------------------------------- */
+
+/* Are the operands of a step, at all positions, what the statements read? Where an input selects, it is enough that
+   they are lanes. */
+static inline const char *broken_step(const mg_program *program, const mg_plan *plan, size_t k) {
+    const mg_tape *tape = program->tape;
+    const mg_step *step = &plan->step[k];
+    for (size_t t = 0; t < plan->positions; t++) {
+        const mg_slot head = mg_step_head(program, plan, k, t), first = mg_first_lane(tape, head);
+        const size_t width = mg_width_at(step, t), terms = mg_terms_at(step, t);
+        MUST(mg_code(tape, head) == step->operation, "a step has the same statement at every position");
+        MUST(mg_lanes(tape, head) == step->groups * width, "a step has the lanes of its statements");
+        for (size_t f = 0; f < step->factors; f++) {
+            const mg_source *x = &step->operand[f];
+            const bool rows = x->from == MG_FROM_ROWS && x->parts == 0;
+            const bool gathered = x->step >= plan->each && x->step < plan->step_count;
+            MUST((!rows && x->from != MG_FROM_PAST) || x->step < k || gathered,
+                 "a source of a step is an earlier step, a gather, or leaves");
+            const bool selected = x->from == MG_FROM_SELECTED || (rows && x->step >= plan->each);
+            for (size_t g = 0; x->from != MG_FROM_CONSTANT && g < step->groups; g++) {
+                for (size_t i = 0; i < width; i++) {
+                    for (size_t c = 0; c < terms; c++) {
+                        const mg_slot read = mg_source_slot(program, plan, step, f, t, g, i, c);
+                        const mg_slot recorded = mg_code(tape, head) > MG_LANE
+                                                     ? mg_operand_at(tape, head, f, g, i, c)
+                                                     : tape->operand[first + g * width + i][f];
+                        MUST(selected ? is_operand(tape, read, head) : read == recorded,
+                             "a source gives what the statement reads");
+                    }
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Runs of lanes that a fan takes at a position: each lane once. */
+static inline const char *broken_runs(const mg_plan *plan, size_t from, size_t to, size_t *lanes) {
+    MUST(from < to && to <= plan->run_count, "a fan has runs of the plan");
+    *lanes = 0;
+    for (size_t r = from; r < to; r++) {
+        const mg_rows *run = &plan->run[r];
+        MUST(run->step < plan->each && run->count > 0 && run->count <= run->start + 1 &&
+                 run->start < plan->step[run->step].groups * plan->step[run->step].width,
+             "a run is of lanes of a step");
+        *lanes += run->count;
+        for (size_t q = from; q < r; q++) {
+            const mg_rows *other = &plan->run[q];
+            MUST(other->step != run->step || other->start + 1 - other->count > run->start ||
+                     run->start + 1 - run->count > other->start, "a fan takes a lane once");
+        }
+    }
+    return NULL;
+}
+
+static inline const char *broken_fan(const mg_plan *plan, const mg_fan *fan) {
+    size_t lanes = 0, others = 0;
+    const char *broken = broken_runs(plan, fan->from, fan->to, &lanes);
+    MUST(fan->first < plan->each && (fan->select == MG_NOWHERE || fan->select < plan->select_count),
+         "a fan is of steps and selections of the plan");
+    MUST(fan->exceptions <= fan->exceptions_end && fan->exceptions_end <= plan->exception_count,
+         "a fan has exceptions of the plan");
+    for (size_t e = fan->exceptions; broken == NULL && e < fan->exceptions_end; e++) {
+        MUST(plan->exception[e].position < plan->positions, "an exception is at a position");
+        broken = broken_runs(plan, plan->exception[e].from, plan->exception[e].to, &others);
+        MUST(broken != NULL || lanes == others, "an exception takes the lanes of its fan");
+    }
+    return broken;
+}
+
+/* What events add to is inside their region, also where an input selects from a table. */
+static inline const char *broken_region(const mg_program *program, const mg_plan *plan, const mg_region *region) {
+    MUST(region->from < region->to && region->to <= plan->event_count && region->first < region->end,
+         "a region has events, and leaves");
+    for (size_t e = region->from; e < region->to; e++) {
+        const mg_event *event = &plan->event[e];
+        MUST(event->step < plan->each && event->factor < plan->step[event->step].factors,
+             "an event is of an operand of a step");
+        const mg_step *step = &plan->step[event->step];
+        for (size_t t = 0; t < plan->positions; t++) {
+            const size_t width = mg_width_at(step, t);
+            for (size_t lane = 0; lane < step->groups * width; lane++) {
+                for (size_t c = 0; c < mg_terms_at(step, t); c++) {
+                    const mg_slot slot = mg_source_slot(program, plan, step, event->factor, t, lane / width,
+                                                        lane % width, c);
+                    MUST(slot >= region->first && slot < region->end, "an event adds to leaves of its region");
+                }
+            }
+        }
+    }
+    for (const mg_region *other = plan->region; other < region; other++) {
+        MUST(other->end <= region->first || other->first >= region->end, "regions share no leaf");
+        MUST(other->to <= region->from || other->from >= region->to, "regions share no event");
+    }
+    return NULL;
+}
+
+static inline const char *broken_plan(const mg_program *program, const mg_plan *plan) {
+    const char *broken = NULL;
+    MUST(plan->positions == program->losses && plan->loss < plan->each, "a position has a loss");
+    MUST(plan->each * plan->positions + (plan->mean ? 2 : 1) == program->statements.count,
+         "all statements but the last are of a position");
+    MUST(plan->step_count == plan->each + plan->gather_count, "the gathers follow the statements");
+    for (size_t n = 0; n < plan->select_count; n++) {
+        MUST(plan->selects[n] < plan->each, "a selection is of a step");
+        for (size_t t = 0; t < plan->positions; t++) {
+            MUST(plan->selected[n * plan->positions + t] < plan->step[plan->selects[n]].width, "a lane is selected");
+        }
+    }
+    for (size_t n = 0; n < plan->gather_count; n++) {
+        const mg_gather *gather = &plan->gather[n];
+        for (size_t i = 0; i < plan->positions * gather->parts; i++) {
+            MUST(is_run(program->tape, plan->gathered[gather->slots + i], gather->block),
+                 "what is gathered are slots in use");
+        }
+    }
+    for (size_t k = 0; broken == NULL && k < plan->each; k++) {
+        broken = broken_step(program, plan, k);
+    }
+    for (size_t a = 0; broken == NULL && a < plan->action_count; a++) {
+        const mg_action *action = &plan->action[a];
+        MUST(action->number < (action->is_fan ? plan->fan_count : plan->each), "an action is a step or a fan");
+        for (size_t b = 0; b < a; b++) {
+            MUST(plan->action[b].is_fan != action->is_fan || plan->action[b].number != action->number,
+                 "an action comes once");
+        }
+    }
+    for (size_t f = 0; broken == NULL && f < plan->fan_count; f++) {
+        broken = broken_fan(plan, &plan->fan[f]);
+    }
+    for (size_t r = 0; broken == NULL && r < plan->region_count; r++) {
+        broken = broken_region(program, plan, &plan->region[r]);
+    }
+    for (size_t n = 0; broken == NULL && n < plan->input_count; n++) {
+        const mg_plan_input *input = &plan->input[n];
+        MUST(input->binding < program->binding_count && input->position < plan->positions &&
+                 (input->gather == MG_NOWHERE ? input->select < plan->select_count
+                                              : input->gather < plan->gather_count &&
+                                                    input->part < plan->gather[input->gather].parts),
+             "an input goes to a gather, or a selection, at a position");
+    }
+    return broken;
+}
+
 /* ---- programs ---------------------------------------------------------------------------------------------------- */
 
 /* How many terms of a lane the order of a sweep lists: none where there is nothing to add to. */
@@ -224,6 +368,17 @@ static inline bool is_needed_as_early(void *context, mg_slot first, size_t n) {
     return true;
 }
 
+/* Has a table that an input selects from been collected? The program then refuses to be computed. */
+static inline bool uses_lost_leaves(const mg_program *program) {
+    bool lost = false;
+    for (size_t b = 0; b < program->binding_count; b++) {
+        const mg_binding *binding = &program->bindings[b];
+        mg_slot slot;
+        lost = lost || !mg_find_run(program->tape, binding->first, binding->size * binding->count, &slot);
+    }
+    return lost;
+}
+
 static inline const char *broken_program(const mg_program *program) {
     const mg_tape *tape = program->tape;
     const size_t count = program->statements.count;
@@ -263,9 +418,11 @@ static inline const char *broken_program(const mg_program *program) {
         uint32_t *done = calloc(tape->page_count * MG_PAGE, sizeof *done);
         const char *broken = done == NULL ? NULL : broken_order(tape, program->order.item, program->order.count, done);
         free(done);
-        return broken;
+        if (broken != NULL) {
+            return broken;
+        }
     }
-    return NULL;
+    return program->plan != NULL && !uses_lost_leaves(program) ? broken_plan(program, program->plan) : NULL;
 }
 
 #endif
