@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from .collect import MatrixView, Report, legible
 from .forward import Text, heads
-from .run_log import Part, spread
+from .run_log import Part, RunLog, spread
 from .svg import Scale, el, heat, linear, number, path, short, svg, text, ticks
 
 START = "\u25b8"  # stands for the start of a text
+DOTS = 40  # of validation losses, above which the line is enough
 TOKENS = 300  # in the figure of the embedding table
 ROWS = 32  # tokens in the figure of next letters; the others are summed up in one
 
@@ -24,10 +25,7 @@ def loss_figure(report: Report, width: float) -> str:
     bottom = top + height
     first, last = log.band[0].first, max(log.band[-1].last, log.band[0].first + 1)
     guess = math.log(len(report.labels))
-    values = [part.low for part in log.band] + [part.high for part in log.band] + [loss for _, loss in log.validation]
-    low, high = min(values), max(values)
-    if high - low < guess * 100:  # of a run that goes astray the curve alone is shown
-        high = max(high, guess)
+    low, high = _range(log, guess)
     pad = (high - low) * 0.04 or 0.1
     x = linear(first, last, left, width - right)
     y = linear(low - pad, high + pad, bottom, top)
@@ -38,21 +36,35 @@ def loss_figure(report: Report, width: float) -> str:
         words = f"a guess among {len(report.labels)} tokens: {guess:.2f}"
         parts.append(text(width - right, y(guess) - 6, words, "small end"))
     outline = _outline(log.band, int(width / 6))
-    parts.append(el("path", class_="band", d=path([(x(step), y(loss)) for step, loss in outline], close=True)))
+    band = [(x(step), y(max(low - pad, min(high + pad, loss)))) for step, loss in outline]
+    parts.append(el("path", class_="band", d=path(band, close=True)))
     points = [(x((part.first + part.last) / 2), y(part.mean)) for part in log.line]
     parts += [el("circle", class_="plus", cx=at, cy=up, r=3.0) for at, up in points[:1] if len(points) == 1]
     parts.append(el("path", class_="line", d=path(points)))
     if log.validation:
         seen = [(x(min(last, max(first, step))), y(loss)) for step, loss in log.validation]
         parts.append(el("path", class_="line2", d=path(seen)))
-        parts += [el("circle", class_="dot2", cx=at, cy=up, r=3.0) for at, up in seen[:: max(1, len(seen) // 40)]]
-    parts.append(_loss_legend(report, left))
+        if len(seen) <= DOTS:
+            parts += [el("circle", class_="dot2", cx=at, cy=up, r=3.0) for at, up in seen]
+    parts.append(_loss_legend(log, left, width, high + pad))
     parts.append(_rates(report, x, left, width - right, bottom + 44, low_height, first, last))
     whole = bottom + 44 + low_height + 8
     parts.append(el("path", class_="thin", data_cross="", visibility="hidden", d=f"M0 {number(top)}V{number(bottom)}"))
     title = f"Loss over steps {first:,} to {last:,}: from {log.line[0].mean:.2f} to {log.line[-1].mean:.2f}"
     span: dict[str, object] = {"data_first": first, "data_last": last, "data_left": left, "data_right": width - right}
     return svg(width, whole, title, *parts, attributes={"data_kind": "loss", **span})
+
+
+def _range(log: RunLog, guess: float) -> tuple[float, float]:
+    """The losses that the figure has room for: all that its lines and the guess go through, and as much of the band as
+    leaves the lines their shape. Where a run goes far astray, the guess is left out."""
+    lines = [part.mean for part in log.line] + [loss for _, loss in log.validation]
+    low, high = min(lines), max(lines)
+    if high - low < guess * 100:
+        high = max(high, guess)
+    more = 0.4 * (high - low)
+    lowest, highest = min(part.low for part in log.band), max(part.high for part in log.band)
+    return min(low, max(low - more, lowest)), max(high, min(high + more, highest))
 
 
 def _outline(parts: Sequence[Part], count: int) -> list[tuple[float, float]]:
@@ -65,15 +77,20 @@ def _outline(parts: Sequence[Part], count: int) -> list[tuple[float, float]]:
     return [*there, *reversed(back)]
 
 
-def _loss_legend(report: Report, left: float) -> str:
-    log = report.log
-    assert log is not None
-    size = log.line[0].last - log.line[0].first + 1
-    mean = "loss" if size == 1 else f"loss, mean of {size:,} steps"
-    parts = [el("path", class_="line", d=f"M{left} 10h16"), text(left + 22, 14, mean, "ink")]
+def _loss_legend(log: RunLog, left: float, width: float, high: float) -> str:
+    size, wide = log.line[0].last - log.line[0].first + 1, width > 500
+    mean = "loss" if size == 1 else f"loss, mean of {size:,} steps" if wide else f"mean of {size:,} steps"
+    items = [(el("path", class_="line", d="M0 10h16"), mean)]
     if log.validation:
-        at = left + 22 + 6.6 * len(mean) + 20
-        parts += [el("path", class_="line2", d=f"M{number(at)} 10h16"), text(at + 22, 14, "validation loss", "ink")]
+        items.append((el("path", class_="line2", d="M0 10h16"), "validation loss" if wide else "validation"))
+    if wide and log.band[0].last > log.band[0].first:
+        highest = max(part.high for part in log.band)
+        words = "lowest to highest" + (f", which reach {highest:.3g}" if highest > high else "")
+        items.append((el("rect", class_="band", x=0, y=4, width=16, height=12), words))
+    parts, at = [], left
+    for sign, words in items:
+        parts.append(el("g", sign, text(22, 14, words, "ink"), transform=f"translate({number(at)} 0)"))
+        at += 42 + 6.6 * len(words)
     return "".join(parts)
 
 
