@@ -285,15 +285,12 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(con
                                                                              size_t output, size_t place, size_t wide,
                                                                              REAL *out, size_t out_stride, size_t n,
                                                                              bool alone) {
-    REAL total[WIDTH][2 * MG_CHUNK] __attribute__((aligned(MG_ALIGNMENT)));
-    for (size_t k = 0; k < outputs; k++) {
-        const REAL *from = out + (output + k) * out_stride + place;
-        if (n == chunks * MG_CHUNK) {
-            memcpy(total[k], from, chunks * MG_CHUNK * sizeof *from);
-        } else {
-            memset(total[k], 0, sizeof total[k]);
-            memcpy(total[k], from, n * sizeof *from);
-        }
+    const bool whole = n == chunks * MG_CHUNK;
+    REAL edge[WIDTH * 2 * MG_CHUNK], *total = whole ? out + output * out_stride + place : edge;
+    const size_t next = whole ? out_stride : 2 * MG_CHUNK;
+    for (size_t k = 0; !whole && k < outputs; k++) {
+        memset(edge + k * next, 0, next * sizeof *edge);
+        memcpy(edge + k * next, out + (output + k) * out_stride + place, n * sizeof *edge);
     }
     for (size_t d = 0; d < count; d++) {
         const size_t padded = texts[d].padded, *start = texts[d].start;
@@ -303,7 +300,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(con
             for (size_t v = 0; v < chunks * VECTORS; v++) {
                 sum[k][v] = (VECTOR){0};
                 if (alone) {
-                    sum[k][v] = LOAD(total[k] + v * WIDTH);
+                    sum[k][v] = LOAD(total + k * next + v * WIDTH);
                 }
             }
         }
@@ -323,14 +320,14 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(con
         for (size_t k = 0; k < outputs; k++) {
             for (size_t v = 0; v < chunks * VECTORS; v++) {
                 if (!alone) {
-                    sum[k][v] += LOAD(total[k] + v * WIDTH);
+                    sum[k][v] += LOAD(total + k * next + v * WIDTH);
                 }
-                STORE(total[k] + v * WIDTH, sum[k][v]);
+                STORE(total + k * next + v * WIDTH, sum[k][v]);
             }
         }
     }
-    for (size_t k = 0; k < outputs; k++) {
-        memcpy(out + (output + k) * out_stride + place, total[k], n * sizeof *out);
+    for (size_t k = 0; !whole && k < outputs; k++) {
+        memcpy(out + (output + k) * out_stride + place, edge + k * next, n * sizeof *edge);
     }
 }
 
