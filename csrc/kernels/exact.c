@@ -49,6 +49,9 @@ static bool pow_is_fused(void) {
 static double square_margin(void) { return pow_is_fused() ? 0.0119 : MARGIN; } /* >= 0.01175 */
 static double root_margin(void) { return pow_is_fused() ? 0.0105 : 0.0128; }   /* >= 0.01038, >= 0.01259 */
 
+/* Moments that have faded are below 2^-900; its bits. */
+#define FADED 0x07b0000000000000
+
 /* Bit i, for a vector of lanes to choose theirs. */
 #define FOUR_BITS(i) (uint64_t)1 << (i), (uint64_t)2 << (i), (uint64_t)4 << (i), (uint64_t)8 << (i)
 #define BITS_FROM(i) FOUR_BITS(i), FOUR_BITS(i + 4), FOUR_BITS(i + 8), FOUR_BITS(i + 12)

@@ -8,20 +8,25 @@ typedef struct {
 } NAME(adam_numbers);
 
 #if EXACT
-/* beta * x, of a number x below the normal ones, in the same units of 2^-1074, in which it is a whole number: rounded
-   once, to a whole number, as the product is. No operand and no result is below the normal ones, which some processors
-   take a hundred times as long for. */
-FOR_ROW static inline __attribute__((always_inline)) BITS NAME(decayed)(REAL beta, BITS units) {
-    const BITS bits = 0x4330000000000000 | units; /* 2^52 + units */
-    REAL x;
-    memcpy(&x, &bits, sizeof x);
-    x = __builtin_fma(beta, x - 0x1p52, 0x1p52);
-    BITS product;
-    memcpy(&product, &x, sizeof product);
-    return product - 0x4330000000000000;
+/* The bits of beta * x, of a number 0 <= x < 2^-900 by its bits, and 2^-100 <= beta < 1. No operand and no result is below
+   the normal numbers, which some processors take a hundred times as long for: y is x * 2^600. Where the product will be below
+   them, it is a whole number of units of 2^-1074, to which the second line of products rounds it, once. */
+FOR_ROW static inline __attribute__((always_inline)) BITS NAME(decayed)(REAL beta, BITS x) {
+    const BITS first_normal = 0x0010000000000000, unit = 0x4330000000000000; /* 2^52 */
+    const BITS below = (x - first_normal) >> 63;                            /* all bits, or none: no choice is put off */
+    const BITS in_units = unit | (x & below), normal = x & ~below;
+    REAL units, y;
+    memcpy(&units, &in_units, sizeof units);
+    memcpy(&y, &normal, sizeof y);
+    y = y * 0x1p600 + (units - 0x1p52) * 0x1p-474; /* one of the two is 0 */
+    const REAL product = beta * y, whole = __builtin_fma(beta, y * 0x1p474, 0x1p52);
+    BITS bits, whole_bits;
+    memcpy(&bits, &product, sizeof bits);
+    memcpy(&whole_bits, &whole, sizeof whole_bits);
+    return product >= 0x1p-422 ? bits - 600 * first_normal : whole_bits - unit;
 }
 
-/* Whether any of BLOCK numbers of `x` or of `y` is below the normal ones, and not 0. */
+/* Is any of BLOCK numbers of `x` or of `y` below 2^-900, and not 0? */
 FOR_ROW static inline __attribute__((always_inline)) bool NAME(any_faded)(const REAL *restrict x, const REAL *restrict y) {
     typedef uint64_t __attribute__((may_alias)) bits_in_place;
     const bits_in_place *a = (const bits_in_place *)x, *b = (const bits_in_place *)y;
@@ -31,23 +36,24 @@ FOR_ROW static inline __attribute__((always_inline)) bool NAME(any_faded)(const 
         const BITS less = first < second ? first : second;
         least = less < least ? less : least;
     }
-    return least < INT64_MIN + 0x001fffffffffffff;
+    return least < INT64_MIN + 2 * FADED - 1;
 }
 
 /* A parameter that gets no gradient any more has moments that fade, and then stay below the normal numbers for ever. Where
-   BLOCK parameters have such moments and a gradient of 0, replaces them by 0 and sets `m_later` and `v_later` to the bits
-   that they will have after the step, and to 0 elsewhere; false where there are none. The parameters themselves get the
-   same bits: with numbers as checked here, what such an m takes from a parameter is below 2^-500 and moves none of 2^-400
-   or more, and the root of such a v is below 2^-480 and moves no epsilon. */
+   BLOCK parameters have moments below 2^-900 and a gradient of 0, replaces them by 0 and sets `m_later` and `v_later` to the
+   bits that they will have after the step, and to 0 elsewhere; false where there are none. The parameters themselves get the
+   same bits: with numbers as checked here, what such an m takes from a parameter is below 2^-480 and moves none of 2^-400
+   or more, and the root of such a v is below 2^-419 and moves no epsilon. (So far below, what is judged of a root, and what
+   a parameter changes by, would be below the normal numbers long before the moments are.) */
 FOR_ROW static __attribute__((noinline)) bool NAME(set_faded_aside)(const REAL *restrict data, const REAL *restrict grad,
                                                                     REAL *restrict m, REAL *restrict v,
                                                                     const NAME(adam_numbers) *by,
                                                                     BITS *restrict m_later, BITS *restrict v_later) {
-    const BITS sign = INT64_MIN, first_normal = 0x0010000000000000, none = 0;
+    const BITS sign = INT64_MIN, none = 0;
     BITS g[BLOCK], first[BLOCK], second[BLOCK], parameter[BLOCK];
-    if (!(by->beta1 >= 0 && by->beta1 < 1 && by->beta2 >= 0 && by->beta2 < 1 && by->learning_rate >= 0 &&
+    if (!(by->beta1 >= 0x1p-100 && by->beta1 < 1 && by->beta2 >= 0x1p-100 && by->beta2 < 1 && by->learning_rate >= 0 &&
           by->learning_rate <= 0x1p60 && by->correction1 >= 0x1p-60 && by->correction2 >= 0x1p-60 &&
-          by->epsilon >= 0x1p-400)) {
+          by->epsilon >= 0x1p-300)) {
         return false;
     }
     memcpy(g, grad, sizeof g);
@@ -56,8 +62,9 @@ FOR_ROW static __attribute__((noinline)) bool NAME(set_faded_aside)(const REAL *
     memcpy(parameter, data, sizeof parameter);
     for (size_t i = 0; i < BLOCK; i++) {
         const BITS size = first[i] & ~sign, least = 0x26f0000000000000; /* 2^-400 */
-        const bool m_fades = (g[i] == 0) & (size != 0) & (size < first_normal) & ((parameter[i] & ~sign) >= least);
-        const bool v_fades = (g[i] == 0) & (second[i] > 0) & (second[i] < first_normal);
+        const bool still = (g[i] & ~sign) == 0;
+        const bool m_fades = still & (size != 0) & (size < FADED) & ((parameter[i] & ~sign) >= least);
+        const bool v_fades = still & (second[i] > 0) & (second[i] < FADED);
         const BITS m_next = NAME(decayed)(by->beta1, m_fades ? size : none);
         m_later[i] = m_next == 0 ? none : m_next | (first[i] & sign); /* a -0 becomes +0, as +0 is added to it */
         v_later[i] = NAME(decayed)(by->beta2, v_fades ? second[i] : none);
@@ -220,14 +227,45 @@ FOR_ROW static void NAME(decay)(size_t n, void *data_, const mg_step_numbers *st
 }
 
 /* m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
-FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_, const mg_step_numbers *step) {
-    REAL *restrict data = data_, *restrict grad = grad_, *restrict m = m_;
+FOR_ROW static void NAME(momentum_of)(size_t n, REAL *restrict data, REAL *restrict grad, REAL *restrict m,
+                                      const mg_step_numbers *step) {
     const REAL momentum = (REAL)step->momentum, learning_rate = (REAL)step->learning_rate;
     for (size_t i = 0; i < n; i++) {
         m[i] = momentum * m[i] + grad[i];
         data[i] -= learning_rate * m[i];
         grad[i] = 0;
     }
+}
+
+FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_, const mg_step_numbers *step) {
+    REAL *data = data_, *grad = grad_, *m = m_;
+#if EXACT
+    /* Moments that have faded are set aside, as Adam's are. */
+    const NAME(adam_numbers) numbers = {(REAL)step->learning_rate, (REAL)step->momentum, 0, (REAL)0.5, 0, 1, 1, 1, 0};
+    REAL none[BLOCK] = {0}, rest[3][BLOCK] = {{0}};
+    BITS later[BLOCK], unused[BLOCK];
+    for (size_t i = 0; i < n; i += BLOCK) {
+        const size_t count = n - i < BLOCK ? n - i : BLOCK;
+        REAL *of[3] = {data + i, grad + i, m + i};
+        for (int a = 0; count < BLOCK && a < 3; a++) {
+            memcpy(rest[a], of[a], count * sizeof(REAL));
+            of[a] = rest[a];
+        }
+        const bool fades = NAME(any_faded)(of[2], none) &&
+                           NAME(set_faded_aside)(of[0], of[1], of[2], none, &numbers, later, unused);
+        NAME(momentum_of)(BLOCK, of[0], of[1], of[2], step);
+        if (fades) {
+            NAME(put_back)(of[2], later);
+        }
+        if (count < BLOCK) {
+            memcpy(data + i, of[0], count * sizeof(REAL));
+            memcpy(grad + i, of[1], count * sizeof(REAL));
+            memcpy(m + i, of[2], count * sizeof(REAL));
+        }
+    }
+#else
+    NAME(momentum_of)(n, data, grad, m, step);
+#endif
 }
 
 /* Compared as integers: the order of positive floats is that of their bits, and an integer maximum runs in vectors. Numbers

@@ -65,6 +65,16 @@ static void update(shared_step *step, const mg_parameters *some, size_t part) {
 static void look_in_part(void *step, size_t part) { go_through(step, part, look_for_largest); }
 static void update_part(void *step, size_t part) { go_through(step, part, update); }
 
+/* 1 - beta ** step, what moments of so many steps are divided by. beta ** step <= e ** (-step * (1 - beta)); below 2^-54 it
+   takes nothing from 1, and is not asked for: far below, it would be no normal number. */
+static mg_status correction(double beta, uint64_t step, double *out) {
+    double decay = 0;
+    const bool matters = !(beta >= 0 && beta < 1 && (double)step * (1 - beta) > 40);
+    const mg_status status = matters ? mg_pow(beta, (double)step, &decay) : MG_OK;
+    *out = 1 - decay;
+    return status;
+}
+
 mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer, uint64_t step, double learning_rate,
                        const mg_parameters *run, size_t count, mg_pool *pool) {
     shared_step all = {
@@ -87,19 +97,17 @@ mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer,
     }
     all.parts = all.parameters < MG_WORTH_A_THREAD ? 1 : mg_pool_threads(pool);
     if (optimizer->kind != MG_SGD) {
-        double largest = 0, square, decay1, decay2;
+        double largest = 0, square;
         if (kernels->size == sizeof(double)) { /* float's overflow is no error */
             mg_pool_run(pool, look_in_part, &all, all.parts);
         }
         for (size_t part = 0; part < all.parts; part++) {
             largest = all.largest[part] > largest ? all.largest[part] : largest;
         }
-        if (mg_pow(largest, 2, &square) != MG_OK || mg_pow(all.by.beta1, (double)step, &decay1) != MG_OK ||
-            mg_pow(all.by.beta2, (double)step, &decay2) != MG_OK) {
+        if (mg_pow(largest, 2, &square) != MG_OK || correction(all.by.beta1, step, &all.by.correction1) != MG_OK ||
+            correction(all.by.beta2, step, &all.by.correction2) != MG_OK) {
             return MG_POWER_RANGE;
         }
-        all.by.correction1 = 1 - decay1;
-        all.by.correction2 = 1 - decay2;
     }
     mg_pool_run(pool, update_part, &all, all.parts);
     return MG_OK;

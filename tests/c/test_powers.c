@@ -142,28 +142,66 @@ static void moments_that_fade(void) {
     }
 }
 
-/* Faded moments cost nothing: no operation of the step has an operand or a result below the normal numbers, by the
-   processor's own flags. */
+/* Faded moments cost nothing, nor do those on their way: no operation of the step has an operand or a result below the normal
+   numbers, by the processor's own flags. */
 static void moments_that_have_faded(void) {
 #if defined(__x86_64__)
     enum { N = 256 };
     static double data[N], grad[N], m[N], v[N], next_m[N], next_v[N];
-    const mg_step_numbers step = {.learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8,
-                                  .correction1 = 1, .correction2 = 1};
-    for (size_t i = 0; i < N; i++) {
-        data[i] = 0.25 + (double)i;
-        m[i] = ldexp(i % 2 ? 5 : -5000, -1074);
-        v[i] = ldexp(i % 3 ? 10 : 7e9, -1074);
-        next_m[i] = step.beta1 * m[i];
-        next_v[i] = step.beta2 * v[i];
-    }
-    _mm_setcsr(_mm_getcsr() & ~0x3fu);
-    row.kernels->adam(N, data, grad, m, v, &step);
-    CHECK((_mm_getcsr() & 0x12u) == 0); /* a denormal operand, an underflow */
-    for (size_t i = 0; i < N; i++) {
-        CHECK(same_bits(data[i], 0.25 + (double)i) && same_bits(m[i], next_m[i]) && same_bits(v[i], next_v[i]));
+    uint64_t state = 9;
+    for (int round = 0; round < 200; round++) {
+        const mg_step_numbers step = {.learning_rate = 1e-4, .beta1 = 0.9, .beta2 = round % 2 ? 0.95 : 0x1.8p-90,
+                                      .epsilon = 1e-8, .correction1 = round % 3 ? 1 : 0.5, .correction2 = 1};
+        for (size_t i = 0; i < N; i++) {
+            data[i] = 0.25 + (double)i;
+            m[i] = round < 10 ? ldexp(i % 2 ? 5 : -5000, -1074) : random_number(&state, -1074, -901);
+            v[i] = round < 10 ? ldexp(i % 3 ? 10 : 7e9, -1074) : random_number(&state, -1074, -901);
+            grad[i] = i % 5 ? 0.0 : -0.0;
+            next_m[i] = step.beta1 * m[i];
+            next_v[i] = step.beta2 * v[i];
+        }
+        _mm_setcsr(_mm_getcsr() & ~0x3fu);
+        row.kernels->adam(N, data, grad, m, v, &step);
+        CHECK((_mm_getcsr() & 0x12u) == 0); /* a denormal operand, an underflow */
+        bool same = true;
+        for (size_t i = 0; i < N; i++) {
+            same &= same_bits(data[i], 0.25 + (double)i) && same_bits(m[i], next_m[i]) && same_bits(v[i], next_v[i]);
+        }
+        CHECK(same);
     }
 #endif
+}
+
+/* SGD's moments, of all sizes: the bits of Python's lines, and where they have faded, no number below the normal ones. */
+static void momentum_that_fades(void) {
+    enum { N = 200 }; /* with an incomplete block */
+    static double data[N], grad[N], m[N], expected[2][N];
+    uint64_t state = 10;
+    for (int round = 0; round < 400; round++) {
+        const mg_step_numbers step = {.learning_rate = 0.01, .momentum = round % 3 ? 0.9 : 0.3};
+        const bool still = round % 2;
+        for (size_t i = 0; i < N; i++) {
+            m[i] = random_number(&state, -1074, still || random_below(&state, 2) ? -901 : 10);
+            m[i] = random_below(&state, 2) ? m[i] : -m[i];
+            data[i] = still || random_below(&state, 9) ? random_number(&state, -9, 3) : 0;
+            grad[i] = still || random_below(&state, 3) ? 0 : random_number(&state, -9, 3);
+            const volatile double product = step.momentum * m[i], next = product + grad[i];
+            expected[1][i] = next;
+            expected[0][i] = data[i] - step.learning_rate * next;
+        }
+#if defined(__x86_64__)
+        _mm_setcsr(_mm_getcsr() & ~0x3fu);
+        row.kernels->momentum(N, data, grad, m, &step);
+        CHECK(!still || (_mm_getcsr() & 0x12u) == 0);
+#else
+        row.kernels->momentum(N, data, grad, m, &step);
+#endif
+        bool same = true;
+        for (size_t i = 0; i < N; i++) {
+            same &= same_bits(data[i], expected[0][i]) && same_bits(m[i], expected[1][i]) && same_bits(grad[i], 0);
+        }
+        CHECK(same);
+    }
 }
 
 /* With beta2 1 the second moment stays; with a first moment, a rate and an epsilon of 1, 1 and 0 the parameter becomes
@@ -387,6 +425,7 @@ static void run_row(powers_row tested) {
     RUN(quotients_in_adam);
     RUN(moments_of_all_sizes);
     RUN(moments_that_have_faded);
+    RUN(momentum_that_fades);
     RUN(inverses);
     RUN(inverse_roots);
     RUN(positions_that_are_not_there);
