@@ -334,6 +334,20 @@ double mg_lane_constant(mg_tape *tape, mg_id lane);   /* k of MG_POW, MG_EXPONEN
 size_t mg_lane_operand_count(mg_tape *tape, mg_id lane); /* 0 and a status when the id is refused */
 /* The operands of a lane and the partials with respect to them, as many as mg_lane_operand_count says. */
 mg_status mg_lane_operands(mg_tape *tape, mg_id lane, mg_id *operands, double *partials);
+/* The statement that a lane is of. A map has one group, and operands of their own for each lane (mg_lane_operands); of
+   a sum and a largest, mg_lane_view gives the views: entries of a list as many as there is room for, and list itself
+   not. Of a scalar operation, a statement of one lane. MG_SHAPE where there is no view. */
+typedef struct {
+    int32_t operation;
+    mg_id first; /* its first lane */
+    size_t groups, width, terms;
+    size_t factors; /* operands of a term */
+} mg_shape;
+mg_status mg_lane_statement(mg_tape *tape, mg_id lane, mg_shape *out);
+mg_status mg_lane_view(mg_tape *tape, mg_id lane, size_t factor, mg_view *out, mg_id *list, size_t room);
+/* The first lanes of a program's statements, in order of recording, from number `from` on, as many as there is room for;
+   returns how many statements there are. 0 where the tape cannot be had. */
+size_t mg_program_lanes(mg_program *program, size_t from, mg_id *lanes, size_t room);
 const char *mg_operation_name(int32_t operation);     /* NULL when there is none */
 int32_t mg_operation_arity(int32_t operation);        /* operands of a scalar operation; -1 for the others */
 bool mg_operation_constant(int32_t operation);        /* does it take a constant besides its operand? */

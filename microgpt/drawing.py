@@ -8,13 +8,14 @@ draw(loss).save("loss.svg")    or loss.dot, which needs nothing
 from __future__ import annotations
 
 import ast
+import html
 import operator
 import os
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .errors import ConfigError, integer, require
 from .files import replace_file
@@ -25,14 +26,29 @@ METHODS += ["expm1", "gelu", "leaky_relu", "log", "log10", "log1p", "log2", "max
 METHODS += ["selu", "sigmoid", "silu", "sin", "sinh", "softplus", "sqrt", "tan", "tanh"]
 
 
+class Row(NamedTuple):
+    """What a drawing says of one value: its number there, its label, data and gradient, its operation, the numbers of
+    the operands that are drawn, and how many are not."""
+
+    number: int
+    label: str
+    data: float
+    grad: float
+    operation: str
+    operands: tuple[int, ...]
+    missing: int
+
+
 class Drawing:
     """The picture of a graph, as `draw` makes it. `str` gives its DOT text; a notebook shows it."""
 
     dot: str
     """The text in graphviz's DOT language."""
+    rows: tuple[Row, ...]
+    """The same as data, a row for each value, the result first."""
 
-    def __init__(self, dot: str) -> None:
-        self.dot = dot
+    def __init__(self, dot: str, rows: Sequence[Row] = ()) -> None:
+        self.dot, self.rows = dot, tuple(rows)
 
     def __str__(self) -> str:
         return self.dot
@@ -57,8 +73,19 @@ class Drawing:
         replace_file(name, text.encode())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """For notebooks."""
-        return {"image/svg+xml": self.svg()} if shutil.which("dot") else {"text/plain": self.dot}
+        """For notebooks: the picture, or where there is no graphviz a table of the same."""
+        if shutil.which("dot"):
+            return {"image/svg+xml": self.svg()}
+        return {"text/html": self.table(), "text/plain": self.dot}
+
+    def table(self) -> str:
+        """The picture as a table in HTML, a row for each value, the result first."""
+        lines = ["<table>", "<tr><th></th><th>label</th><th>data</th><th>grad</th><th>operation</th><th>of</th></tr>"]
+        for row in self.rows:
+            operands = ", ".join([*map(str, row.operands), *([f"{row.missing} more"] if row.missing else [])])
+            cells = (row.number, row.label, f"{row.data:.6g}", f"{row.grad:.6g}", row.operation, operands)
+            lines.append("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>")
+        return "\n".join([*lines, "</table>"])
 
 
 def draw(value: Value, *, depth: int | None = None, nodes: int = 100) -> Drawing:
@@ -72,15 +99,17 @@ def draw(value: Value, *, depth: int | None = None, nodes: int = 100) -> Drawing
         raise ConfigError("a drawing has at least one node, and a depth of 0 or more")
     numbers, waiting = {value: 0}, deque([(value, 0)])
     lines = ["digraph {", "  rankdir=LR", '  node [fontname="Helvetica" fontsize=10]']
+    rows: list[Row] = []
     while waiting:
         v, away = waiting.popleft()
         n = numbers[v]
         label = f"{_escaped(v.label)} | " if v.label else ""
         lines.append(f'  v{n} [shape=record label="{{ {label}data {v.data:.6g} | grad {v.grad:.6g} }}"]')
         if not v._op:
+            rows.append(Row(n, str(v.label), v.data, v.grad, "", (), 0))
             continue
         lines += [f'  o{n} [shape=circle label="{_escaped(v._op)}"]', f"  o{n} -> v{n}"]
-        missing = 0
+        missing, operands = 0, list[int]()
         for child in v._children:
             if child not in numbers and (away == depth or len(numbers) >= nodes):
                 missing += 1
@@ -88,10 +117,12 @@ def draw(value: Value, *, depth: int | None = None, nodes: int = 100) -> Drawing
             if child not in numbers:
                 numbers[child] = len(numbers)
                 waiting.append((child, away + 1))
+            operands.append(numbers[child])
             lines.append(f"  v{numbers[child]} -> o{n}")
+        rows.append(Row(n, str(v.label), v.data, v.grad, v._op, tuple(operands), missing))
         if missing:
             lines += [f'  m{n} [shape=plaintext label="{missing} more"]', f"  m{n} -> o{n} [style=dashed]"]
-    return Drawing("\n".join([*lines, "}", ""]))
+    return Drawing("\n".join([*lines, "}", ""]), rows)
 
 
 def _escaped(text: object) -> str:

@@ -10,6 +10,7 @@ The values that the function made keep their places on the tape, so any of them 
 
 from __future__ import annotations
 
+import html
 import operator
 import threading
 import warnings
@@ -18,6 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Union, cast, overload
 
 from .errors import FrozenBranchWarning, ShapeError, integer
+from .listing import listing
 from .tape import Handle, Tape, check, ffi, lib, tape_for
 from .value import Number, Value
 from .vector import Index, Selector, Vector
@@ -85,7 +87,7 @@ class Program(Generic[Result, Inputs]):
     To a type checker `Program[Value, tuple[Value, Vector]]` is one of a Value and a Vector that gives a Value.
     """
 
-    __slots__ = ("_indices", "_integers", "_pointer", "_selectors", "inputs", "result")
+    __slots__ = ("_indices", "_integers", "_pointer", "_selections", "inputs", "result")
 
     inputs: Inputs
     """What the function was called with: a Value, Vector or Index each. Their gradients are those of `backward()`."""
@@ -99,8 +101,8 @@ class Program(Generic[Result, Inputs]):
             self._tape._raise_status()
         self._pointer = ffi.gc(pointer, lib.mg_program_free)  # in whatever order a tape and its programs are finalized
         self.inputs = inputs
-        self._selectors: list[Selector] = [selection[-1] for selection in selections]  # these hold the tables
-        used = {id(selector.index): selector.index for selector in self._selectors}
+        self._selections: list[tuple[int, int, int, Selector]] = selections  # these hold the tables
+        used = {id(selector.index): selector.index for *_, selector in selections}
         given = {id(handle): used[id(handle)] for handle in self.inputs if id(handle) in used}
         self._indices = list((given | used).values())  # those of the inputs first, in their order
         self._integers = len(self._indices) == len(self.inputs) == len(given)
@@ -123,6 +125,18 @@ class Program(Generic[Result, Inputs]):
         how = "planned" if self.why_not_planned is None else f"not planned: {self.why_not_planned}"
         return f"<Program ({kinds[:60] + '...' if len(kinds) > 60 else kinds}) -> {what}, {how}>"
 
+    def text(self, most: int = 40) -> str:
+        """The program statement by statement, as `print(program)` shows it; of more than `most` statements the first
+        and the last."""
+        return listing(self.inputs, cast(Handle, self.result), self._pointer, self._selections, most)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return f"<b>{html.escape(repr(self))}</b><pre>{html.escape(self.text())}</pre>"
+
     def __call__(self: Program[_Numbered[Numbers], Any], *values: Number | Sequence[float]) -> Numbers:
         """Set the inputs, run forward, and return the result's numbers."""
         self.set(*values)
@@ -141,7 +155,7 @@ class Program(Generic[Result, Inputs]):
         for handle, value in zip(self.inputs, values):
             if isinstance(handle, Index):
                 handle.value = operator.index(value)
-        for selector in self._selectors:  # what can go wrong, before a number changes
+        for *_, selector in self._selections:  # what can go wrong, before a number changes
             if not 0 <= selector.index.value < selector.count:
                 raise IndexError(f"an index of {selector.index.value} where there are {selector.count} to select from")
         for handle, value in zip(self.inputs, values):

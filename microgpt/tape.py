@@ -322,6 +322,11 @@ class Tape:
         return False
 
 
+def handles_of(tape: Tape) -> list[Handle]:
+    """All handles that there are on the tape."""
+    return [handle for handle in _handles() if getattr(handle, "_tape", None) is tape]
+
+
 def _handles(generation: int | None = None) -> list[Handle]:
     """All handles that Python's garbage collector knows of, or those of one of its generations."""
     kinds = set(_with_subclasses(Handle))

@@ -536,6 +536,12 @@ class Value(Handle, metaclass=_ValueType):
     def __repr__(self) -> str:
         return f"Value(data={self.data}, grad={self.grad})"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """For notebooks: the number, and what it was computed from, as `draw` shows it."""
+        from .drawing import draw  # only notebooks come here, and drawing imports this
+
+        return {**draw(self, nodes=25)._repr_mimebundle_(), "text/plain": repr(self)}
+
     def _operands(self) -> tuple[list[int], list[float]]:
         """The ids of the operands, and the partials with respect to them."""
         pointer = self._tape._pointer

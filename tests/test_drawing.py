@@ -67,7 +67,36 @@ def test_files(tmp_path):
     else:
         with pytest.raises(ConfigError, match="graphviz"):
             picture.save(tmp_path / "a.svg")
-        assert picture._repr_mimebundle_() == {"text/plain": picture.dot}
+        assert picture._repr_mimebundle_() == {"text/html": picture.table(), "text/plain": picture.dot}
+
+
+def test_a_table_of_the_same():
+    """Rows as data, and as HTML for notebooks where there is no graphviz."""
+    a, b = Value(2.0, label="a"), Value(-3.0, label="<b>")
+    out = a * b + a
+    out.backward()
+    assert [tuple(row) for row in draw(out).rows] == [
+        (0, "", -4.0, 1.0, "+", (1, 2), 0),
+        (1, "", -6.0, 1.0, "*", (2, 3), 0),
+        (2, "a", 2.0, -2.0, "", (), 0),
+        (3, "<b>", -3.0, 2.0, "", (), 0),
+    ]
+    table = draw(out, nodes=2).table()
+    assert "<tr><td>0</td><td></td><td>-4</td><td>1</td><td>+</td><td>1, 1 more</td></tr>" in table
+    assert "<td>&lt;b&gt;</td>" in draw(out).table()
+
+
+def test_a_value_shows_itself(monkeypatch):
+    """In a notebook: text, and the picture of what is nearest to it, or the table."""
+    x = Value(0.5, label="x")
+    out = x
+    for _ in range(100):
+        out = out * 0.9 + x
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    shown = out._repr_mimebundle_()
+    assert shown["text/plain"] == repr(out)
+    assert shown["text/html"].count("<tr>") == 1 + 25
+    assert "1 more" in shown["text/html"]
 
 
 def test_every_function_can_be_drawn():

@@ -442,6 +442,18 @@ mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n) {
     return status;
 }
 
+size_t mg_program_lanes(mg_program *program, size_t from, mg_id *lanes, size_t room) {
+    mg_tape *tape = program->tape;
+    MG_INSIDE(tape);
+    if (mg_enter(tape) != MG_OK) {
+        return 0;
+    }
+    for (size_t k = 0; k < room && from + k < program->statements.count; k++) {
+        lanes[k] = mg_id_of(tape, mg_first_lane(tape, program->statements.item[from + k]));
+    }
+    return program->statements.count;
+}
+
 size_t mg_program_losses(mg_program *program, size_t tokens) {
     MG_INSIDE(program->tape);
     return mg_enter(program->tape) == MG_OK ? mg_program_losses_of(program, tokens) : 0;

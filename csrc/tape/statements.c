@@ -389,6 +389,62 @@ mg_id mg_map(mg_tape *tape, int32_t operation, size_t groups, size_t width, cons
     return mg_id_of(tape, first);
 }
 
+/* ---- looking into one -------------------------------------------------------------------------------------------- */
+
+mg_status mg_lane_statement(mg_tape *tape, mg_id lane, mg_shape *out) {
+    MG_INSIDE(tape);
+    mg_slot slot;
+    const mg_status status = mg_enter(tape);
+    if (status != MG_OK) {
+        return status;
+    }
+    if (!mg_find(tape, lane, &slot)) {
+        return MG_STALE;
+    }
+    const mg_slot head = mg_head(tape, slot);
+    const uint8_t code = mg_code(tape, head);
+    *out = (mg_shape){code, mg_id_of(tape, mg_first_lane(tape, head)), 1, mg_lanes(tape, head), 1, 0};
+    if (code > MG_LANE) {
+        const mg_statement *statement = mg_statement_of(tape, head);
+        out->groups = statement->groups;
+        out->width = statement->width;
+        out->terms = statement->terms;
+        out->factors = statement->factors;
+    } else {
+        out->factors = mg_scalar_arity[code];
+    }
+    return MG_OK;
+}
+
+mg_status mg_lane_view(mg_tape *tape, mg_id lane, size_t factor, mg_view *out, mg_id *list, size_t room) {
+    MG_INSIDE(tape);
+    mg_slot slot;
+    const mg_status status = mg_enter(tape);
+    if (status != MG_OK) {
+        return status;
+    }
+    if (!mg_find(tape, lane, &slot)) {
+        return MG_STALE;
+    }
+    const mg_slot head = mg_head(tape, slot);
+    if (mg_code(tape, head) <= MG_LANE || factor >= mg_statement_of(tape, head)->factors) {
+        return MG_SHAPE;
+    }
+    const mg_operands *x = &mg_statement_of(tape, head)->operand[factor];
+    const bool listed = x->listing != MG_STRIDED;
+    *out = (mg_view){.first = listed ? MG_NONE : mg_id_of(tape, x->base),
+                     .group = x->group,
+                     .lane = x->lane,
+                     .term = x->term,
+                     .entries = listed ? x->entries : 0,
+                     .block = x->block,
+                     .by_term = x->listing == MG_BY_TERM};
+    for (size_t e = 0; e < out->entries && e < room; e++) {
+        list[e] = mg_id_of(tape, mg_list_of(tape, head, x)[e]);
+    }
+    return MG_OK;
+}
+
 /* ---- forward ---------------------------------------------------------------------------------------------------- */
 
 /* Four lanes of products at a time, where lanes share one factor: each sum keeps its order, and they overlap in time. */

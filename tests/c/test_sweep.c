@@ -965,6 +965,30 @@ static void a_custom_statement_may_have_many_operands(void) {
     mg_tape_free(tape);
 }
 
+/* What a program's statements are, and what they read, as they were recorded. */
+static void statements_can_be_looked_into(void) {
+    mg_tape *tape = mg_tape_new();
+    const mg_id run = mg_leaves(tape, (double[6]){1, 2, 3, 4, 5, 6}, 6), list[2] = {run + 4, run};
+    const mg_view w = {.first = run, .lane = 2, .term = 1}, x = {.list = list, .entries = 2, .block = 1, .by_term = true};
+    const mg_id sum = mg_sum(tape, 1, 2, 2, &w, &x), twice = mg_binary_with(tape, MG_MUL, sum + 1, 2);
+    mg_shape shape;
+    mg_view view;
+    mg_id found[2] = {0, 0}, lanes[3] = {0, 0, 0};
+    CHECK(mg_lane_statement(tape, sum + 1, &shape) == MG_OK && shape.operation == MG_SUM && shape.first == sum);
+    CHECK(shape.groups == 1 && shape.width == 2 && shape.terms == 2 && shape.factors == 2);
+    CHECK(mg_lane_view(tape, sum, 0, &view, NULL, 0) == MG_OK && view.first == run && view.lane == 2 && view.term == 1);
+    CHECK(view.entries == 0 && mg_lane_view(tape, sum, 1, &view, found, 1) == MG_OK && view.entries == 2);
+    CHECK(view.by_term && view.block == 1 && found[0] == run + 4 && found[1] == 0); /* no more than there is room for */
+    CHECK(mg_lane_view(tape, sum, 2, &view, found, 2) == MG_SHAPE && mg_lane_view(tape, run, 0, &view, found, 2) == MG_SHAPE);
+    CHECK(mg_lane_statement(tape, twice, &shape) == MG_OK && shape.operation == MG_MUL && shape.width == 1);
+    CHECK(shape.factors == 2 && shape.first == twice);
+    mg_program *recorded = mg_program_new(tape, twice, 0);
+    CHECK(mg_program_lanes(recorded, 0, lanes, 3) == 2 && lanes[0] == sum && lanes[1] == twice && lanes[2] == 0);
+    CHECK(mg_program_lanes(recorded, 1, lanes, 1) == 2 && lanes[0] == twice);
+    mg_program_free(recorded);
+    mg_tape_free(tape);
+}
+
 /* Other partials, before a sweep; only a custom statement has such, and as many as operands. */
 static void partials_of_a_custom_statement_can_be_set(void) {
     mg_tape *tape = mg_tape_new();
@@ -1040,6 +1064,7 @@ int main(void) {
     RUN(a_long_chain_does_not_overflow_the_stack);
     RUN(a_long_chain_of_spans_does_not_overflow_the_stack);
     RUN(a_custom_statement_may_have_many_operands);
+    RUN(statements_can_be_looked_into);
     RUN(partials_of_a_custom_statement_can_be_set);
     RUN(custom_statements_are_visited_in_order);
     RUN(infinities_and_nan_go_the_same_way);

@@ -100,6 +100,10 @@ static void check_refused(mg_tape *tape, mg_id bad, mg_id good, mg_status expect
     WORKER_REFUSES(mg_clear_adjoints(tape, bad, RUN_LENGTH));
     WORKER_REFUSES(mg_lane_operands(tape, bad, operands, partials));
     WORKER_REFUSES(mg_set_partials(tape, bad, numbers, 2));
+    mg_shape shape;
+    mg_view view;
+    WORKER_REFUSES(mg_lane_statement(tape, bad, &shape));
+    WORKER_REFUSES(mg_lane_view(tape, bad, 0, &view, NULL, 0));
 
     CHECK(numbers[0] == 1 && numbers[3] == 4); /* nothing was copied */
     for (size_t i = 0; i < sizeof m / sizeof *m; i++) {
