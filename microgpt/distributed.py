@@ -298,11 +298,15 @@ class Distributed:
         """Rank 0 asks no more of those that follow."""
         tell(self._comm, END)
 
-    def run(self, step: int, steps: int) -> tuple[list[float], Exception | None]:
+    def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
         """Take steps, the first of which is number `step` from 0, as many as rank 0 asks for. Their losses, the last of
         which may be no finite number, and the error of the one that failed; in neither case a parameter changed in that
         step."""
         return self._take(step, self._agree(STEPS, step, steps))
+
+    def interrupt(self) -> None:
+        """On rank 0: end the steps that all are taking, or the next ones, before their next documents."""
+        lib.mg_trainer_interrupt(self._of.trainer)
 
     def held_out_losses(self) -> list[float]:
         """The loss of each document that is held out."""
@@ -328,16 +332,16 @@ class Distributed:
             raise DistributedError(f"rank {self._rank} does not do what rank 0 does: all ranks take the same steps")
         return count
 
-    def _take(self, first: int, count: int) -> tuple[list[float], Exception | None]:
+    def _take(self, first: int, count: int) -> tuple[list[float], BaseException | None]:
         losses: list[float] = []
-        error: Exception | None = None
+        error: BaseException | None = None
         while error is None and len(losses) < count:
             loss, error = self._step(first + len(losses))
             losses += [] if loss is None else [loss]
         self.broken = False
         return losses, error
 
-    def _step(self, number: int) -> tuple[float | None, Exception | None]:
+    def _step(self, number: int) -> tuple[float | None, BaseException | None]:
         """One step: its loss, if it has one, and the error if it failed."""
         of, batch, own = self._of, self._config.batch_size, self._slices[self._rank]
         first, total = number * batch, 0.0
@@ -396,11 +400,13 @@ class Distributed:
 
     def _failed(
         self, status: int, loss: float | None = None, text: str | None = None
-    ) -> tuple[float | None, Exception | None]:
+    ) -> tuple[float | None, BaseException | None]:
         """What a step that could not be taken returns, on all ranks."""
         if status == FAILED:
             rank, what = next((r, t) for r, t in enumerate(self._comm.allgather(text)) if t is not None)
             return None, DistributedError(f"rank {rank}: {what}")
+        if status == lib.MG_INTERRUPTED:
+            return None, KeyboardInterrupt()
         return loss if status == lib.MG_NOT_FINITE else None, error_of(status)
 
     def _held_out(self) -> list[float]:

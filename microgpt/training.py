@@ -82,6 +82,9 @@ class _Engine(Protocol):
     def held_out_losses(self) -> Iterable[float]:
         """The loss of each document that is held out."""
 
+    def interrupt(self) -> None:
+        """End the steps that are being taken, or the next ones, with a KeyboardInterrupt as their error."""
+
 
 class _Core:
     """Training in the core: the loss recorded once, for the longest document, and the steps taken in C."""
@@ -333,7 +336,7 @@ class Training:
         """End the steps that are being taken, or the next ones, between two documents: `steps` raises
         KeyboardInterrupt, and the parameters are those after the last whole step. For signal handlers and other
         threads."""
-        if isinstance(self._engine, (_Core, _Anew)):
+        if self._engine is not None:
             self._engine.interrupt()
 
     def steps(self, steps_per_call: int | None = 1, stop: int | None = None) -> Iterator[Step]:

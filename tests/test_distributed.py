@@ -286,6 +286,19 @@ def test_interrupt(mpi):
     assert run(2, "--resume", "run", "--stop-after", step + 1)[0] == 0
 
 
+def test_interrupt_in_a_long_step(mpi):
+    """All ranks leave it, and the parameters are those before it."""
+    with start(2, *SMALL, "--batch-size", 1_000_000, "--steps", 5, "--log", "run.jsonl") as process:
+        while not (Path("run.jsonl").exists() and Path("run.jsonl").stat().st_size):
+            time.sleep(0.01)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        interrupted = time.monotonic()
+        _, err = process.communicate(timeout=60)
+    assert time.monotonic() - interrupted < 5
+    assert (process.returncode, err) == (130, "microgpt: interrupted after step 0 of 5\n")
+
+
 def test_divergence(mpi):
     words = [*SMALL, "--batch-size", 3, "--steps", 9, "--learning-rate", 1e300, "--log", "run.jsonl"]
     alone = run(0, *words)

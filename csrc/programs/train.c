@@ -584,7 +584,10 @@ mg_status mg_trainer_gradients(mg_trainer *trainer, const int32_t *tokens, const
     status = in_range(trainer, &all, first, count) ? MG_OK : MG_SHAPE;
     for (size_t d = 0, wave; status == MG_OK && d < count; d += wave) {
         wave = count - d < MG_WAVE ? count - d : MG_WAVE;
-        status = learn_rows(trainer, &all, first + d, wave, count, width, gradients, losses, done);
+        status = MG_INTERRUPTED;
+        if (!is_interrupted(trainer)) {
+            status = learn_rows(trainer, &all, first + d, wave, count, width, gradients, losses, done);
+        }
     }
     mg_restore_float_mode(mode);
     if (status != MG_OK) {
