@@ -311,7 +311,11 @@ class Distributed:
     def held_out_losses(self) -> list[float]:
         """The loss of each document that is held out."""
         self._agree(HELD_OUT, 0, 0)
-        return self._held_out()
+        losses: list[float] = []
+        for words in self._held_out():
+            check(int(words[0]))
+            losses.extend(words[1:])
+        return losses
 
     @property
     def state(self) -> OptimizerState:
@@ -409,20 +413,17 @@ class Distributed:
             return None, KeyboardInterrupt()
         return loss if status == lib.MG_NOT_FINITE else None, error_of(status)
 
-    def _held_out(self) -> list[float]:
+    def _held_out(self) -> list[array[float]]:
+        """Of each rank a status, and the losses of its part of the documents that are held out."""
         of, ranks = self._of, len(self._slices)
         number = len(of.starts) - 1 - of.documents
         bounds = [number * rank // ranks for rank in range(ranks + 1)]
-        counts = [last - first for first, last in pairwise(bounds)]
-        first, last = bounds[self._rank], bounds[self._rank + 1]
-        mine = array("d", bytes(8 * (1 + last - first)))
-        documents = of.tokens, of.starts, of.documents + first, of.documents + last
-        mine[0] = lib.mg_trainer_losses(of.trainer, *documents, ffi.from_buffer("double[]", mine) + 1)
-        words = array("d", bytes(8 * (ranks + number)))
-        self._gather(mine, words, [1 + count for count in counts]).Wait()
+        counts = [1 + last - first for first, last in pairwise(bounds)]
+        mine = array("d", bytes(8 * counts[self._rank]))
+        first, last = of.documents + bounds[self._rank], of.documents + bounds[self._rank + 1]
+        losses = ffi.from_buffer("double[]", mine) + 1
+        mine[0] = lib.mg_trainer_losses(of.trainer, of.tokens, of.starts, first, last, losses)
+        words = array("d", bytes(8 * sum(counts)))
+        self._gather(mine, words, counts).Wait()
         self.broken = False
-        losses = array("d")
-        for rank, (first, last) in enumerate(pairwise(bounds)):
-            check(int(words[rank + first]))
-            losses.extend(words[rank + first + 1 : rank + last + 1])
-        return list(losses)
+        return [words[start : start + count] for start, count in zip(accumulate(counts, initial=0), counts)]

@@ -326,9 +326,16 @@ def test_wrong_options_are_said_once(mpi, words, message):
     assert message in err
 
 
-@pytest.mark.parametrize("fault", ["raise RuntimeError('bits are out')", "return lib.MG_NO_MEMORY"])
-def test_an_error_on_one_rank_is_everybodys(mpi, fault):
-    """What goes wrong on one rank, in the middle of a step, is said by rank 0."""
+@pytest.mark.parametrize(
+    ("call", "number", "fault", "message"),
+    [
+        ("mg_trainer_gradients", 4, "raise RuntimeError('bits are out')", "rank 1: bits are out"),
+        ("mg_trainer_gradients", 4, "return lib.MG_NO_MEMORY", "the tape could not get the memory it needs"),
+        ("mg_trainer_losses", 4, "return lib.MG_NO_MEMORY", "the tape could not get the memory it needs"),
+    ],
+)
+def test_an_error_on_one_rank_is_everybodys(mpi, call, number, fault, message):
+    """What goes wrong on one rank, in the middle of a step or between two, is said by rank 0."""
     code = f"""
 import sys
 from mpi4py import MPI
@@ -341,18 +348,17 @@ class Faulty:
     def __getattr__(self, name):
         return getattr(lib, name)
 
-    def mg_trainer_gradients(self, *arguments):
+    def {call}(self, *arguments):
         self.calls = self.__dict__.get("calls", 0) + 1
-        if MPI.COMM_WORLD.rank == 1 and self.calls == 4:
+        if MPI.COMM_WORLD.rank == 1 and self.calls == {number}:
             {fault}
-        return lib.mg_trainer_gradients(*arguments)
+        return lib.{call}(*arguments)
 
 distributed.lib = Faulty()
 sys.exit(main())
 """
-    status, _, err = run(3, *SMALL, "--batch-size", 6, "--steps", 9, "--out", "run", code=code)
-    said = "rank 1: bits are out" if "bits" in fault else "the tape could not get the memory it needs"
-    assert (status, err) == (2, f"microgpt: {said}\n")
+    status, _, err = run(3, *SMALL, "--batch-size", 6, "--steps", 9, "--val-fraction", 0.2, "--out", "run", code=code)
+    assert (status, err) == (2, f"microgpt: {message}\n")
     assert load("run").step == 3
 
 
