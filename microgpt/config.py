@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from .errors import ConfigError, shown
+from .arguments import shown
+from .errors import ConfigError
 
 MOST_DOCUMENTS = 1_000_000  # a step; one cannot be interrupted
 CHOICES = {

@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .errors import ConfigError, integer, require
+from .arguments import integer, require
+from .errors import ConfigError
 from .files import replace_file
 from .value import Value
 

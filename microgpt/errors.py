@@ -23,9 +23,6 @@ Arithmetic raises what Python's floats raise: ValueError, OverflowError, ZeroDiv
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
 
 class MicrogptError(Exception):
     """Base of all exceptions that microgpt defines."""
@@ -96,38 +93,3 @@ class DivergedError(MicrogptError, ArithmeticError):
     def __init__(self, message: str, step: int | None) -> None:
         super().__init__(message)
         self.step = step
-
-
-# ---- what is said of wrong arguments
-
-
-def require(what: str, x: object, *kinds: type) -> None:
-    """TypeError, in the caller's words, unless something is of one of the kinds."""
-    if not isinstance(x, kinds):
-        names = " or ".join(_with_article(kind.__name__) for kind in kinds)
-        raise TypeError(f"{what} must be {names}, not {described(x)}")
-
-
-def integer(what: str, x: Any) -> int:
-    """A whole number as Python's; TypeError for anything else."""
-    try:
-        return operator.index(x)
-    except TypeError:
-        raise TypeError(f"{what} must be a whole number, not {shown(x)}") from None
-
-
-def shown(x: object) -> str:
-    """A number or a short text as it is, and of anything else what it is."""
-    if isinstance(x, (bool, int, float, str)):
-        text = repr(x)
-        return text if len(text) <= 60 else f"{text[:50]}..."
-    return described(x)
-
-
-def described(x: object) -> str:
-    """What something is, for a message: `an int`, `a list`, `None`."""
-    return "None" if x is None else _with_article(type(x).__name__)
-
-
-def _with_article(name: str) -> str:
-    return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"

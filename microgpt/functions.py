@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .errors import ShapeError, require
+from .arguments import require
+from .errors import ShapeError
 from .tape import lib
 from .value import Value
 from .vector import Matrix, Vector, View, expect, record_largest, record_map, record_sum

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from . import functions, scalar
+from .arguments import described, require
 from .config import Config
-from .errors import ConfigError, DataError, described, require
+from .errors import ConfigError, DataError
 from .parameters import StateDict, matrices_of
 from .value import Value
 from .vector import Index, Matrix, Vector

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from .arguments import integer, require
 from .config import Config
-from .errors import ConfigError, ShapeError, integer, require
+from .errors import ConfigError, ShapeError
 from .tape import Tape, check, ffi, lib
 from .vector import Lanes
 

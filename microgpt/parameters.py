@@ -6,8 +6,9 @@ import random
 import struct
 from collections.abc import Mapping
 
+from .arguments import integer, require
 from .config import Config
-from .errors import ConfigError, integer, require
+from .errors import ConfigError
 from .tape import Tape
 from .vector import Matrix
 

@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Union, cast, overload
 
-from .errors import FrozenBranchWarning, ShapeError, integer
+from .arguments import integer
+from .errors import FrozenBranchWarning, ShapeError
 from .listing import listing
 from .tape import Handle, Tape, check, ffi, lib, tape_for
 from .value import Number, Value

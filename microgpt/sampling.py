@@ -10,7 +10,8 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from .errors import ConfigError, DataError, DivergedError, MicrogptError, integer, require
+from .arguments import integer, require
+from .errors import ConfigError, DataError, DivergedError, MicrogptError
 from .model import GPT, SPANS
 from .program import Program, record, record_with
 from .tape import check, ffi, lib

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from .arguments import require
 from .config import Config
-from .errors import ConfigError, MicrogptError, ModelFileError, require
+from .errors import ConfigError, MicrogptError, ModelFileError
 from .files import replace_file
 from .model import GPT
 from .optimizers import OptimizerState

@@ -23,6 +23,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import errors
+from .arguments import require
 
 try:
     from ._core import ffi as ffi  # for the modules that record on a tape
@@ -386,7 +387,7 @@ def tape_for(tape: Tape | None) -> Tape:
     """The tape that is given, or the default one; TypeError for what is no tape."""
     if tape is None:
         return default_tape()
-    errors.require("the tape", tape, Tape)
+    require("the tape", tape, Tape)
     return tape
 
 

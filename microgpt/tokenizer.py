@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .errors import DataError, integer, require
+from .arguments import integer, require
+from .errors import DataError
 
 
 class Tokenizer:

@@ -11,9 +11,10 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
+from .arguments import described, integer, require
 from .config import Config
 from .distributed import Communicator, Distributed, Recorded, distribute
-from .errors import ConfigError, DataError, DivergedError, MicrogptError, ShapeError, described, integer, require
+from .errors import ConfigError, DataError, DivergedError, MicrogptError, ShapeError
 from .model import GPT, SPANS
 from .optimizers import Optimizer, OptimizerState, fitting_learning_rate, learning_rate_at, settings_of
 from .program import record

@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from .errors import ShapeError, TapeError, described, integer
+from .arguments import described, integer, numbers_of, place_of, rows_of
+from .errors import ShapeError, TapeError
 from .tape import NONE, Handle, Tape, check, ffi, lib, tape_for
 from .value import Number, Value, value_at
 
@@ -90,7 +91,7 @@ class Vector(Lanes):
     _selector: Selector | None
 
     def __init__(self, numbers: Iterable[float], tape: Tape | None = None) -> None:
-        found = _numbers("a Vector", numbers)
+        found = numbers_of("a Vector", numbers)
         if not found:
             raise ShapeError("a Vector has at least one lane")
         _leaves(self, tape_for(tape), found)
@@ -106,7 +107,7 @@ class Vector(Lanes):
     def __getitem__(self, index: int | Index | slice) -> Value | Vector:
         """A lane as a Value, or some lanes in a row as a Vector; nothing is recorded."""
         if isinstance(index, Index):
-            _place("lane", index.value, self._size, self)
+            place_of("lane", index.value, self._size, self)
             return _selected(self, index)
         if isinstance(index, slice):
             start, stop, step = index.indices(self._size)
@@ -114,7 +115,7 @@ class Vector(Lanes):
                 raise ShapeError("a slice of a Vector is at least one lane, in steps of 1")
             return view(self._tape, self._node + start, stop - start)
         if type(index) is not int or not 0 <= index < self._size:
-            index = _place("lane", index, self._size, self)
+            index = place_of("lane", index, self._size, self)
         return value_at(self._tape, self._node + index, lane=True)
 
     def __iter__(self) -> Iterator[Value]:
@@ -219,8 +220,8 @@ class Matrix(Lanes):
     def __init__(self, rows: int, columns: int, numbers: Iterable[float], tape: Tape | None = None) -> None: ...
     def __init__(self, rows: Any, columns: Any = None, numbers: Any = None, tape: Tape | None = None) -> None:
         if columns is None and numbers is None:
-            rows, columns, numbers = _flattened(rows)
-        numbers = _numbers("a Matrix", numbers)
+            rows, columns, numbers = rows_of(rows)
+        numbers = numbers_of("a Matrix", numbers)
         rows, columns = integer("the number of rows", rows), integer("the number of columns", columns)
         if rows < 1 or columns < 1 or rows * columns != len(numbers):
             raise ShapeError(f"{len(numbers)} numbers do not make a matrix of {rows} by {columns}")
@@ -240,11 +241,11 @@ class Matrix(Lanes):
         """A row; nothing is recorded."""
         if isinstance(index, Index):
             recorder_of(self._tape)
-            row = view(self._tape, self._rows[_place("row", index.value, self.rows, self)]._node, self.columns)
+            row = view(self._tape, self._rows[place_of("row", index.value, self.rows, self)]._node, self.columns)
             row._selector = Selector(index, self, self.columns, self.rows)
             return row
         if type(index) is not int or not 0 <= index < self.rows:
-            index = _place("row", index, self.rows, self)
+            index = place_of("row", index, self.rows, self)
         return self._rows[index]
 
     def __iter__(self) -> Iterator[Vector]:
@@ -442,52 +443,7 @@ def recorder_of(tape: Tape) -> Any:
 
 def _fitting(numbers: Iterable[float], size: int) -> list[float]:
     """The numbers as a list of their own: a sequence may say another length than it has."""
-    found = _numbers("the lanes", numbers)
+    found = numbers_of("the lanes", numbers)
     if len(found) != size:
         raise ShapeError(f"{len(found)} numbers for {size} lanes")
     return found
-
-
-def _numbers(what: str, numbers: Iterable[float]) -> list[float]:
-    """The numbers that something is made of, as a list of their own; TypeError, naming the first that is none."""
-    try:
-        found = list(numbers)
-    except TypeError:
-        raise TypeError(
-            f"{what} is made of a list of numbers, such as [1.0, 2.0], not of {described(numbers)}"
-        ) from None
-    if set(map(type, found)) <= {float, int}:
-        return found
-    for place, number in enumerate(found):
-        if isinstance(number, Value):
-            raise TypeError(f"{what} is made of numbers, and at place {place} is a Value: use its data")
-        if not isinstance(number, (SupportsFloat, SupportsIndex)):
-            raise TypeError(f"{what} is made of numbers, and at place {place} is {described(number)}")
-    return [float(number) for number in found]
-
-
-def _flattened(rows: Any) -> tuple[int, int, list[float]]:
-    """How many rows, how many columns, and all numbers of a list of rows."""
-    try:
-        found = [list(row) for row in rows]
-    except TypeError:
-        raise TypeError(
-            "a Matrix is made of a list of rows, each a list of numbers, or of rows, columns and all numbers: "
-            f"Matrix(2, 1, [0.5, 0.5]); not of {described(rows)}"
-        ) from None
-    lengths = sorted({len(row) for row in found})
-    if len(lengths) != 1:
-        raise ShapeError(
-            f"the rows of a Matrix have one length, not {lengths[0]} and {lengths[-1]}"
-            if lengths
-            else "a Matrix has at least one row"
-        )
-    return len(found), lengths[0], [number for row in found for number in row]
-
-
-def _place(what: str, index: Any, count: int, lanes: Lanes) -> int:
-    """Where an index points to; IndexError and TypeError in the words of the user."""
-    number = integer(f"the index of a {what}", index)
-    if not -count <= number < count:
-        raise IndexError(f"there is no {what} {number} in a {type(lanes).__name__} of {count} {what}s")
-    return number % count
