@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help install check format lint types c-check test docs asan valgrind bench peers wheel clean
+.PHONY: help install check format lint types c-check test docs asan valgrind bench bench-long peers wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -79,16 +79,19 @@ define sanitized
 endef
 
 bench: install ## the benchmarks, with their ratios to pure Python
-	$(BIN)/python -m pytest --quiet benchmarks --benchmark-columns=min,median,rounds
+	$(BIN)/python -m pytest --quiet benchmarks -m 'not long' --benchmark-columns=min,median,rounds
 
 .PHONY: ranks
 ranks: install ## what a step costs on 1 to 4 ranks of MPI, and the formula's table
 	for ranks in 1 2 3 4; do $(BIN)/mpiexec -n $$ranks $(BIN)/python benchmarks/ranks.py || exit 1; done
 	$(BIN)/python benchmarks/ranks.py model
 
+bench-long: install ## those that take minutes: long runs by tenths, large models from a cold start
+	$(BIN)/python -m pytest --quiet benchmarks -m long --benchmark-columns=min,median,rounds
+
 peers: install ## the same with other libraries beside it (downloads torch)
 	$(BIN)/python -m pip install --quiet '.[peers]'
-	$(BIN)/python -m pytest --quiet benchmarks --benchmark-columns=min,median,rounds
+	$(BIN)/python -m pytest --quiet benchmarks -m 'not long' --benchmark-columns=min,median,rounds
 
 wheel: install ## the wheel and the source archive, in dist/
 	$(BIN)/python -m build --quiet

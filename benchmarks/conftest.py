@@ -6,7 +6,6 @@ is timed in turn with the case: only ratios of one run compare.
 
 from __future__ import annotations
 
-import platform
 import statistics
 import sys
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .machine import description
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.oracle and tests.program
 
@@ -55,8 +56,21 @@ class Case:
         if reference is not None:
             share = count / (reference_count or count)  # the reference may do fewer units in a call
             ratio = share * statistics.median(1 / (seconds(function) / seconds(reference)) for _ in range(pairs))
+        self.note(speed, unit, ratio)
+
+    def once(self, function: Callable[[], Any], count: float, unit: str, rounds: int = 1) -> None:
+        """For what is slow, or cannot be done twice: timed without a first call that does not count."""
+        self._benchmark.pedantic(function, rounds=rounds, iterations=1)
+        self.note(count / self._benchmark.stats.stats.median, unit)
+
+    def note(self, speed: float, unit: str, ratio: float | None = None) -> None:
+        """A row of the table."""
         self._benchmark.extra_info.update({f"{unit} a second": speed, "ratio to the reference": ratio})
         _rows.append((self._benchmark.name, speed, unit, ratio))
+
+    def timed(self, function: Callable[[], Any]) -> None:
+        """Times one call, and leaves it to `note` to say what it means."""
+        self._benchmark.pedantic(function, rounds=1, iterations=1)
 
 
 @pytest.fixture
@@ -69,10 +83,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     write = terminalreporter.write_line
     write("")
-    write(
-        f"{platform.processor() or platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
-    )
-    write(f"{'case':44} {'speed':>14} {'':30} {'times the reference':>19}")
+    for name, text in description().items():
+        write(f"{name + ':':12}{text}")
+    width = max(44, *(len(name) for name, *_ in _rows))
+    write(f"{'case':{width}} {'speed':>14} {'':30} {'times the reference':>19}")
     for name, speed, unit, ratio in _rows:
         digits = 0 if speed >= 100 else 1
-        write(f"{name:44} {speed:14,.{digits}f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:19,.2f}'}")
+        write(
+            f"{name:{width}} {speed:14,.{digits}f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:19,.2f}'}"
+        )
+
+
+def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:
+    """What pytest-benchmark writes into its files."""
+    machine_info["microgpt"] = description()

@@ -46,6 +46,7 @@ def steps_of(config: Config, steps: int, **options: Any) -> Callable[[], None]:
 
 WIDE = Config(n_embd=64, block_size=16)
 WIDER = Config(n_embd=256, block_size=16, learning_rate=0.001)
+LARGE = Config(n_embd=128, n_layer=4, block_size=64, steps=300)  # for a cold start
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["exact", "fast"])

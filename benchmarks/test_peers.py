@@ -14,7 +14,7 @@ from microgpt import Config, Tape
 from tests.by_hand import TUNED, Exact, compiled, flattened
 
 from .test_eager import NODES, record, sweep_on_oracle
-from .test_model import TOTAL, WIDE, WIDER, prepared, steps_of
+from .test_model import LARGE, TOTAL, WIDE, WIDER, prepared, steps_of
 
 NARROW = Config(block_size=8)
 sizes = pytest.mark.parametrize("config", [NARROW, WIDE, WIDER], ids=["n_embd 16", "n_embd 64", "n_embd 256"])
@@ -167,10 +167,10 @@ def test_torch_train(case: Any, config: Config) -> None:
     case(take(step, 50), 50, "training steps", rounds=5)
 
 
-@sizes
-def test_jax_train(case: Any, config: Config) -> None:
-    """JAX, jit, float32, on the CPU; documents padded to the block, so that all have one shape."""
-    jax = pytest.importorskip("jax")
+def jax_steps(jax: Any, config: Config) -> tuple[Callable[[int], Any], Callable[[], Any]]:
+    """A training by JAX, jit, float32: a function that takes step `number`, and one that waits for all that were taken.
+
+    Documents are padded to the block, so that all have one shape."""
     np = jax.numpy
     numbers, documents = documents_of(config)
     w = {name: np.array(rows, dtype=np.float32) for name, rows in numbers.items()}
@@ -199,5 +199,28 @@ def test_jax_train(case: Any, config: Config) -> None:
         n = min(block, len(documents[d]) - 1)
         state = update(state, np.array(padded[d]), n, float(number))
 
+    return step, lambda: jax.block_until_ready(state)
+
+
+@sizes
+def test_jax_train(case: Any, config: Config) -> None:
+    """Steps that have been compiled."""
+    jax = pytest.importorskip("jax")
+    step, wait = jax_steps(jax, config)
     run = take(step, 100)
-    case(lambda: (run(), jax.block_until_ready(state)), 100, "training steps", rounds=5)
+    case(lambda: (run(), wait()), 100, "training steps", rounds=5)
+
+
+@pytest.mark.long
+def test_jax_cold_start(case: Any) -> None:
+    """A large model from its parameters to its 300th step, with the compilation."""
+    jax = pytest.importorskip("jax")
+
+    def run() -> None:
+        jax.clear_caches()
+        step, wait = jax_steps(jax, LARGE)
+        for number in range(LARGE.steps):
+            step(number)
+        wait()
+
+    case.once(run, 1, "runs", rounds=3)
