@@ -153,7 +153,7 @@ class _Run:
             return
         rng, texts = random.Random(self.config.seed), []
         with suppress(DivergedError):  # of parameters that give no probabilities there are none
-            texts = list(sample(self.model, self.saved.tokenizer, rng, self.replay, count=FEW))
+            texts = list(sample(self.model, self.saved.tokenizer, rng, self.replay, count=FEW, samples_per_call=FEW))
         for index, text in enumerate(texts, 1):
             output.event("sample", step=self.taken, index=index, text=text)
 

@@ -50,7 +50,7 @@ def measure(path: str, texts: Sequence[str]) -> Speed | None:
                     if time.perf_counter() - started > SECONDS:
                         break
                 trained.append((training.taken - before) / (time.perf_counter() - started))
-            drawn = sample(model, tokenizer, random.Random(1), count=1 << 40)
+            drawn = sample(model, tokenizer, random.Random(1), count=1 << 40, samples_per_call=None)
             next(drawn)  # records the programs
             for _ in range(ROUNDS):
                 tokens, started = 0, time.perf_counter()
