@@ -41,6 +41,22 @@ found.layout = { inner: innerWidth, scroll: document.documentElement.scrollWidth
 """
 
 
+def dumped(place, directory, width):
+    """The browser's account of a page, when its scripts have run."""
+    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory / 'profile'}"]
+    words += ["--virtual-time-budget=5000", f"--window-size={width},900", "--dump-dom", f"file://{place}"]
+    return subprocess.run(words, capture_output=True, encoding="utf-8", timeout=120, check=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _browser(tmp_path_factory):
+    """A browser that may not read temporary files, or cannot start, is none."""
+    directory = tmp_path_factory.mktemp("browser")
+    (directory / "page.html").write_text("<p id=it>is here</p>")
+    if "is here" not in (done := dumped(directory / "page.html", directory, 800)).stdout:
+        pytest.skip(f"{BROWSER} does not show a page of {directory}: {done.stderr[-200:]}")
+
+
 def seen_in(directory, page_html, script, width):
     """What a script found in a page, in a window of this width."""
     source = (
@@ -55,9 +71,7 @@ def seen_in(directory, page_html, script, width):
     page_html = page_html.replace("script-src ", f"script-src '{digest}' ", 1)
     place = directory / "operated.html"
     place.write_text(page_html.replace("</body>", f"<script>{source}</script></body>"), encoding="utf-8")
-    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory / 'profile'}"]
-    words += ["--virtual-time-budget=5000", f"--window-size={width},900", "--dump-dom", f"file://{place}"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=120, check=False)
+    done = dumped(place, directory, width)
     found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     result = json.loads(html.unescape(found[1]))
