@@ -8,7 +8,7 @@ derivative with respect to that child, and is kept as the course keeps `local_gr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from .errors import ShapeError, TapeError
@@ -21,6 +21,25 @@ class Node(Protocol):
     _node: int
     _tape: Tape
     grad: float
+
+
+class Operands(frozenset[Any]):
+    """A set that is walked in the order it was made from, so that a search over it is the same in every run."""
+
+    __slots__ = ("_ordered",)
+
+    _ordered: tuple[Any, ...]
+
+    def __new__(cls, values: Iterable[Any]) -> Operands:
+        out = super().__new__(cls, values)
+        out._ordered = tuple(dict.fromkeys(values))
+        return out
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._ordered)
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(map(repr, self))}}}"
 
 
 def record_custom(data: Any, children: Sequence[Handle], local_grads: Sequence[Any]) -> tuple[Tape, int]:

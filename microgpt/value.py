@@ -6,11 +6,11 @@ are in the C core. A Value is a handle on one lane of a tape: the tape keeps wha
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, Union, cast
 
-from .custom import contribute, record_custom, set_backward
+from .custom import Operands, contribute, record_custom, set_backward
+from .elementary import Functions
 from .errors import ShapeError
 from .tape import Handle, Tape, check, default_tape, ffi, lib
 
@@ -97,7 +97,7 @@ class _Initialized(Handle):
         _record(cast(Value, self), *arguments, **options)
 
 
-class Value(Handle, metaclass=_ValueType):
+class Value(Functions, Handle, metaclass=_ValueType):
     """A number and its gradient, on a tape.
 
     Value(data) is a leaf. Value(data, children, local_grads) is the result of an operation of one's own: `backward()`
@@ -249,129 +249,6 @@ class Value(Handle, metaclass=_ValueType):
         """The absolute value; the derivative at 0 is 0."""
         return self._result(_unary(self._tape._pointer, lib.MG_ABS, self._node))
 
-    def log(self) -> Value:
-        """The natural logarithm; ValueError unless data > 0."""
-        return self._result(_unary(self._tape._pointer, lib.MG_LOG, self._node))
-
-    def exp(self) -> Value:
-        """e to the power of this; OverflowError when the result is too large for a float."""
-        return self._result(_unary(self._tape._pointer, lib.MG_EXP, self._node))
-
-    def relu(self) -> Value:
-        """max(0, self); the derivative at 0 is 0."""
-        return self._result(_unary(self._tape._pointer, lib.MG_RELU, self._node))
-
-    def tanh(self) -> Value:
-        """The hyperbolic tangent."""
-        return self._result(_unary(self._tape._pointer, lib.MG_TANH, self._node))
-
-    def sigmoid(self) -> Value:
-        """1 / (1 + exp(-self)), computed so that it never overflows."""
-        return self._result(_unary(self._tape._pointer, lib.MG_SIGMOID, self._node))
-
-    def sqrt(self) -> Value:
-        """The square root; ValueError below 0, ZeroDivisionError at 0, where it has no derivative."""
-        return self._result(_unary(self._tape._pointer, lib.MG_SQRT, self._node))
-
-    def sin(self) -> Value:
-        """The sine of an angle in radians."""
-        return self._result(_unary(self._tape._pointer, lib.MG_SIN, self._node))
-
-    def cos(self) -> Value:
-        """The cosine of an angle in radians."""
-        return self._result(_unary(self._tape._pointer, lib.MG_COS, self._node))
-
-    def tan(self) -> Value:
-        """The tangent of an angle in radians."""
-        return self._result(_unary(self._tape._pointer, lib.MG_TAN, self._node))
-
-    def arcsin(self) -> Value:
-        """The angle in radians whose sine this is; ValueError outside -1 to 1, ZeroDivisionError at
-        both ends, where it has no derivative."""
-        return self._result(_unary(self._tape._pointer, lib.MG_ASIN, self._node))
-
-    def arccos(self) -> Value:
-        """The angle in radians whose cosine this is; errors as arcsin's."""
-        return self._result(_unary(self._tape._pointer, lib.MG_ACOS, self._node))
-
-    def arctan(self) -> Value:
-        """The angle in radians whose tangent this is."""
-        return self._result(_unary(self._tape._pointer, lib.MG_ATAN, self._node))
-
-    def sinh(self) -> Value:
-        """The hyperbolic sine; OverflowError when it is too large for a float."""
-        return self._result(_unary(self._tape._pointer, lib.MG_SINH, self._node))
-
-    def cosh(self) -> Value:
-        """The hyperbolic cosine; OverflowError when it is too large for a float."""
-        return self._result(_unary(self._tape._pointer, lib.MG_COSH, self._node))
-
-    def log2(self) -> Value:
-        """The logarithm to base 2; ValueError unless data > 0."""
-        return self._result(_unary(self._tape._pointer, lib.MG_LOG2, self._node))
-
-    def log10(self) -> Value:
-        """The logarithm to base 10; ValueError unless data > 0."""
-        return self._result(_unary(self._tape._pointer, lib.MG_LOG10, self._node))
-
-    def log1p(self) -> Value:
-        """log(1 + self), exact also near 0; ValueError unless data > -1."""
-        return self._result(_unary(self._tape._pointer, lib.MG_LOG1P, self._node))
-
-    def exp2(self) -> Value:
-        """2 to the power of this; OverflowError when the result is too large for a float."""
-        return self._result(_unary(self._tape._pointer, lib.MG_EXP2, self._node))
-
-    def expm1(self) -> Value:
-        """exp(self) - 1, exact also near 0; OverflowError when the result is too large for a float."""
-        return self._result(_unary(self._tape._pointer, lib.MG_EXPM1, self._node))
-
-    def erf(self) -> Value:
-        """The error function."""
-        return self._result(_unary(self._tape._pointer, lib.MG_ERF, self._node))
-
-    asin, acos, atan = arcsin, arccos, arctan
-
-    def softplus(self, beta: float = 1.0) -> Value:
-        """log(1 + exp(beta * self)) / beta, which never overflows: a smooth relu."""
-        if beta == 1:
-            return self._result(_unary(self._tape._pointer, lib.MG_SOFTPLUS, self._node))
-        return (self * beta).softplus() / beta
-
-    def silu(self) -> Value:
-        """x * sigmoid(x)."""
-        return self * self.sigmoid()
-
-    def mish(self) -> Value:
-        """x * tanh(softplus(x))."""
-        return self * self.softplus().tanh()
-
-    def gelu(self, approximate: str = "none") -> Value:
-        """x * 0.5 * (erf(x * sqrt(0.5)) + 1); with approximate="tanh" what the function gelu computes of a Vector."""
-        if approximate == "none":
-            return self * 0.5 * ((self * math.sqrt(0.5)).erf() + 1)
-        if approximate == "tanh":
-            return self * 0.5 * (((self + self**3 * 0.044715) * math.sqrt(2 / math.pi)).tanh() + 1)
-        raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
-
-    def leaky_relu(self, negative_slope: float = 0.01) -> Value:
-        """x where it is above 0, and negative_slope, at most 1, times x elsewhere."""
-        if not 0 <= negative_slope <= 1:
-            raise ValueError(f"negative_slope must be from 0 to 1, not {negative_slope}")
-        return self.max(self * negative_slope)
-
-    def elu(self, alpha: float = 1.0) -> Value:
-        """x where it is above 0, and alpha * (exp(x) - 1) elsewhere."""
-        return self.relu() + self.min(0.0).expm1() * alpha
-
-    def selu(self) -> Value:
-        """elu(alpha) * scale, with the two constants that keep mean and variance."""
-        return self.elu(1.6732632423543772848170429916717) * 1.0507009873554804934193349852946
-
-    def neg(self) -> Value:
-        """-self."""
-        return -self
-
     def pow(self, exponent: Value | Number) -> Value:
         """self ** exponent."""
         return self**exponent
@@ -484,7 +361,7 @@ class Value(Handle, metaclass=_ValueType):
     @property
     def _prev(self) -> frozenset[Value]:
         """The operands as a set, which is walked in their order: micrograd's name."""
-        return _Operands(self._children)
+        return Operands(self._children)
 
     @property
     def _backward(self) -> Callable[[], None]:
@@ -552,25 +429,6 @@ class Value(Handle, metaclass=_ValueType):
         operands, partials = ffi.new("mg_id[]", count), ffi.new("double[]", count)
         check(lib.mg_lane_operands(pointer, self._node, operands, partials))
         return ffi.unpack(operands, count), ffi.unpack(partials, count)
-
-
-class _Operands(frozenset[Value]):
-    """A set that is walked in the order it was made from, so that a search over it is the same in every run."""
-
-    __slots__ = ("_ordered",)
-
-    _ordered: tuple[Value, ...]
-
-    def __new__(cls, values: Iterable[Value]) -> _Operands:
-        out = super().__new__(cls, values)
-        out._ordered = tuple(dict.fromkeys(values))
-        return out
-
-    def __iter__(self) -> Iterator[Value]:
-        return iter(self._ordered)
-
-    def __repr__(self) -> str:
-        return f"{{{', '.join(map(repr, self))}}}"
 
 
 _bare: Callable[[], Value] = type.__call__.__get__(Value)  # a handle without a lane yet
