@@ -119,10 +119,12 @@ def test_fast_batches_are_near():
 
 # Enough parameters that a step of the optimizer is shared, too.
 LARGE = replace(WIDE, batch_size=20, n_embd=40, n_head=4, n_layer=2, std=0.1, steps=4)
+# Products so large that one document's are shared.
+ALONE = replace(WIDE, batch_size=1, n_embd=67, n_head=1, block_size=17, std=0.1, steps=4)
 
 
 @pytest.mark.parametrize("fast", [False, True])
-@pytest.mark.parametrize("config", [LARGE, replace(LARGE, batch_size=1), replace(LARGE, optimizer="sgd"), CASES[7]])
+@pytest.mark.parametrize("config", [LARGE, ALONE, replace(LARGE, optimizer="sgd"), CASES[7]])
 def test_any_number_of_threads(config, fast):
     small = replace(config, std=0.1)
     found = [trained(small, 1, threads=threads, fast=fast, steps_per_call=None) for threads in (1, 2, 3, 8)]

@@ -3,6 +3,7 @@
  */
 #include "kernels/kernels.h"
 
+#include "kernels/float_mode.h"
 #include "tape/operations.h"
 
 #include <float.h>

@@ -30,6 +30,45 @@ FOR_ROW static size_t NAME(parts_of)(const NAME(work) *w) {
     return x->parts > 0 ? x->parts : 1;
 }
 
+/* Products that threads share, some outputs each. */
+typedef struct {
+    size_t outputs, width, parts;
+    const NAME(sum) *sums;
+    size_t count;
+    REAL *out;
+    size_t out_stride;
+    bool first;
+} NAME(shared);
+
+FOR_ROW static void NAME(some_products)(void *context, size_t part) {
+    const NAME(shared) *all = context;
+    const size_t from = all->outputs * part / all->parts / WIDTH * WIDTH;
+    const size_t to = part + 1 == all->parts ? all->outputs : all->outputs * (part + 1) / all->parts / WIDTH * WIDTH;
+    const mg_float_mode mode = mg_flush_subnormals(!EXACT);
+    NAME(sum) sums[AT_ONCE];
+    for (size_t s = 0; s < all->count; s++) {
+        sums[s] = all->sums[s];
+        sums[s].a += (ptrdiff_t)from * sums[s].a_output;
+    }
+    NAME(products)(to - from, all->width, sums, all->count, all->out + from * all->out_stride, all->out_stride, all->first);
+    mg_restore_float_mode(mode);
+}
+
+/* As products, of at most AT_ONCE sums; by all threads of the replay where it has some and there is enough to do. */
+FOR_ROW static void NAME(share_products)(const mg_replay *replay, size_t outputs, const NAME(sum) *sums, size_t count,
+                                         REAL *out, size_t out_stride, bool first) {
+    size_t terms = 0;
+    for (size_t s = 0; replay->pool != NULL && s < count; s++) {
+        terms += sums[s].terms;
+    }
+    if (outputs * terms * replay->padded < MG_WORTH_SHARING) {
+        NAME(products)(outputs, replay->padded, sums, count, out, out_stride, first);
+        return;
+    }
+    NAME(shared) all = {outputs, replay->padded, mg_pool_threads(replay->pool), sums, count, out, out_stride, first};
+    mg_pool_run(replay->pool, NAME(some_products), &all, all.parts);
+}
+
 FOR_ROW static bool NAME(linear)(const NAME(work) *w) {
     const mg_source *leaves = &w->step->operand[w->step->weights];
     const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves);
@@ -43,7 +82,7 @@ FOR_ROW static bool NAME(linear)(const NAME(work) *w) {
             .b_term = NAME(stride)(w, part.rows.term),
             .terms = part.terms,
         };
-        NAME(products)(w->width, w->padded, &sum, 1, w->value, w->padded, p == 0);
+        NAME(share_products)(w->replay, w->width, &sum, 1, w->value, w->padded, p == 0);
     }
     return true;
 }
@@ -71,8 +110,8 @@ FOR_ROW static void NAME(fan_rows)(const mg_replay *replay, const mg_fan *fan, c
                 .terms = run->count,
             };
         }
-        NAME(products)(part->terms, padded, sums, count, to, part->rows.term * padded,
-                       part->rows.first && from == fan->from);
+        NAME(share_products)(replay, part->terms, sums, count, to, part->rows.term * padded,
+                             part->rows.first && from == fan->from);
     }
 }
 

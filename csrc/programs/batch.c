@@ -166,6 +166,7 @@ bool mg_batch_reach(mg_batch *batch, mg_pool *pool, const mg_document *documents
         batch->replay[g].leaf_value = leaves->value;
         batch->replay[g].leaf_adjoint = leaves->adjoint;
         batch->replay[g].lowest = leaves->lowest;
+        batch->replay[g].pool = groups == 1 ? pool : NULL; /* who else computes a group shares no other */
     }
     if (!ordinary) {
         return false;

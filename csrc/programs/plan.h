@@ -22,11 +22,13 @@
 #ifndef MG_PLAN_H
 #define MG_PLAN_H
 
+#include "programs/pool.h"
 #include "programs/program.h"
 #include "tape/statements.h"
 
 #define MG_CHUNK 8      /* positions in a vector */
 #define MG_ALIGNMENT 64 /* bytes in a line of the cache, and in the widest vector */
+#define MG_WORTH_SHARING 131072 /* products in a sum of products: fewer are done before another thread has begun */
 #define MG_NOWHERE ((size_t)-1)
 #define MG_GATHER MG_OPERATION_COUNT /* a step that has no statement: leaves, others at every position, as rows */
 
@@ -212,6 +214,7 @@ typedef struct {
     void *leaf_value;            /* of slot `lowest` and those that follow; not written */
     void *leaf_adjoint;
     mg_slot lowest;
+    mg_pool *pool;               /* whose threads may share a step; NULL where they have other work */
 } mg_replay;
 
 /* A text that was computed, and whose gradients go to the leaves. */
