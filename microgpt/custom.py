@@ -85,6 +85,8 @@ def set_backward(out: Node, operands: Sequence[int], function: Callable[[], obje
     """Let `function` say what the derivatives of `out` are with respect to its operands."""
     if not callable(function):
         raise TypeError(f"_backward is a function without arguments, not {type(function).__name__}")
+    if not operands and _without_gradients():
+        return  # the Value was made a leaf, whatever children it was given
     additions = _additions(out, sorted(set(operands)), function)
     if strange := set(additions) - set(operands):
         raise TapeError(
@@ -101,6 +103,13 @@ def set_backward(out: Node, operands: Sequence[int], function: Callable[[], obje
                 "the derivative of an operation of microgpt cannot be replaced: "
                 "make the Value with its children, Value(data, (a, b), 'name'), and set the _backward of that"
             )
+
+
+def _without_gradients() -> bool:
+    """Is the calling thread in a no_grad() block?"""
+    before: bool = lib.mg_no_grad(True)
+    lib.mg_no_grad(before)
+    return before
 
 
 def _next_partial(additions: list[float], uses: int) -> float:

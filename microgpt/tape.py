@@ -396,7 +396,7 @@ def _threads_inside() -> list[int]:
     package, found = __name__.partition(".")[0], []
     for thread, frame in sys._current_frames().items():
         inside: FrameType | None = frame if thread != threading.get_ident() else None
-        while inside is not None and inside.f_globals.get("__name__", "").partition(".")[0] != package:
+        while inside is not None and str(inside.f_globals.get("__name__")).partition(".")[0] != package:
             inside = inside.f_back
         if inside is not None:
             found.append(thread)

@@ -84,6 +84,8 @@ def _record(
     out._tape = tape
     if label:
         out.label = label
+    if _op and children and lib.mg_lane_operation(tape._pointer, node) != lib.MG_CUSTOM:
+        _op = ""  # in a no_grad() block, where nothing has children
     if _op:
         tape._operations[node] = _op
 

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from microgpt import ShapeError, TapeError, Value
+from microgpt import ShapeError, TapeError, Value, no_grad
 
 from .bits import all_bits, bits
 
@@ -383,3 +383,15 @@ def test_what_a_backward_cannot_be():
         Value(6.0, (a, b))
     with pytest.raises(TypeError, match="the children of a Value are Values, not float"):
         Value(6.0, (a, 3.0), "*")
+
+
+def test_without_gradients():
+    """In a no_grad() block the lecture's own operators give leaves too, and their functions are not called."""
+    a, b = OnTape(2.0), OnTape(3.0)
+    with no_grad():
+        out = (a * b + 1.0).tanh()
+    assert (out.data, out._children, out._op) == (math.tanh(7.0), (), "")
+    out._backward()
+    assert (a.grad, b.grad) == (0.0, 0.0)
+    (a * b).backward()
+    assert (a.grad, b.grad) == (3.0, 2.0)
