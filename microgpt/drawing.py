@@ -8,11 +8,8 @@ draw(loss).save("loss.svg")    or loss.dot, which needs nothing
 from __future__ import annotations
 
 import ast
-import html
 import operator
 import os
-import shutil
-import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -56,7 +53,9 @@ class Drawing:
 
     def svg(self) -> str:
         """The picture as SVG. ConfigError where there is no graphviz, whose program is `dot`."""
-        program = shutil.which("dot")
+        import subprocess  # here, as few draw and it takes long to import
+
+        program = _graphviz()
         if program is None:
             raise ConfigError("an SVG is drawn by graphviz, and there is no program 'dot': install it, or keep the DOT")
         done = subprocess.run([program, "-Tsvg"], input=self.dot.encode(), capture_output=True, check=False)
@@ -75,18 +74,27 @@ class Drawing:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """For notebooks: the picture, or where there is no graphviz a table of the same."""
-        if shutil.which("dot"):
+        if _graphviz():
             return {"image/svg+xml": self.svg()}
         return {"text/html": self.table(), "text/plain": self.dot}
 
     def table(self) -> str:
         """The picture as a table in HTML, a row for each value, the result first."""
+        import html
+
         lines = ["<table>", "<tr><th></th><th>label</th><th>data</th><th>grad</th><th>operation</th><th>of</th></tr>"]
         for row in self.rows:
             operands = ", ".join([*map(str, row.operands), *([f"{row.missing} more"] if row.missing else [])])
             cells = (row.number, row.label, f"{row.data:.6g}", f"{row.grad:.6g}", row.operation, operands)
             lines.append("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>")
         return "\n".join([*lines, "</table>"])
+
+
+def _graphviz() -> str | None:
+    """The path of graphviz's program."""
+    import shutil
+
+    return shutil.which("dot")
 
 
 def draw(value: Value, *, depth: int | None = None, nodes: int = 100) -> Drawing:

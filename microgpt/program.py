@@ -10,7 +10,6 @@ The values that the function made keep their places on the tape, so any of them 
 
 from __future__ import annotations
 
-import html
 import operator
 import threading
 import warnings
@@ -136,6 +135,8 @@ class Program(Generic[Result, Inputs]):
 
     def _repr_html_(self) -> str:
         """For notebooks."""
+        import html  # here, as it takes long to import
+
         return f"<b>{html.escape(repr(self))}</b><pre>{html.escape(self.text())}</pre>"
 
     def __call__(self: Program[_Numbered[Numbers], Any], *values: Number | Sequence[float]) -> Numbers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import random
 from array import array
 from collections.abc import Sequence
@@ -59,6 +58,8 @@ class Saved:
 
 def save(path: str | os.PathLike[str], saved: Saved) -> None:
     """Write a model. OSError when that fails; what was there before is then still there, whole."""
+    import platform  # here, as it takes long to import
+
     from . import __version__
 
     require("what is saved", saved, Saved)
