@@ -88,7 +88,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     width = max(44, *(len(name) for name, *_ in _rows))
     write(f"{'case':{width}} {'speed':>14} {'':30} {'times the reference':>19}")
     for name, speed, unit, ratio in _rows:
-        digits = 0 if speed >= 100 else 1
+        digits = 0 if speed >= 100 else 1 if speed >= 1 else 3
         write(
             f"{name:{width}} {speed:14,.{digits}f} {unit + ' a second':30} {'' if ratio is None else f'{ratio:19,.2f}'}"
         )
