@@ -65,8 +65,8 @@ valgrind: ## the C tests under valgrind
 # took are then the only ones that are left to report.
 comma := ,
 ASAN_TESTS ?= tests/test_tape.py tests/test_program.py tests/test_plans.py tests/test_training.py tests/test_model.py \
-    tests/test_models.py tests/test_vector.py tests/test_value.py
-TSAN_TESTS ?= tests/test_tape.py tests/test_program.py
+    tests/test_models.py tests/test_batches.py tests/test_vector.py tests/test_value.py
+TSAN_TESTS ?= tests/test_tape.py tests/test_program.py tests/test_batches.py
 SANITIZER_OPTIONS = PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=1:malloc_context_size=2 \
     LSAN_OPTIONS=print_suppressions=0:suppressions=tests/leaks.txt TSAN_OPTIONS=halt_on_error=1
 define sanitized

@@ -48,7 +48,7 @@ C_TESTS = {
 }
 PYTHON_TESTS = {
     "tape": ["tests/test_tape.py", "tests/test_value.py", "tests/test_vector.py", "tests/test_graphs.py"],
-    "programs": ["tests/test_program.py", "tests/test_models.py", "tests/test_batches.py", "tests/test_plans.py"],
+    "programs": ["tests/test_program.py", "tests/test_models.py", "tests/test_odd_models.py", "tests/test_plans.py"],
     "kernels": ["tests/test_kernels.py", "tests/test_models.py", "tests/test_batches.py", "tests/test_training.py"],
 }
 MEMORY = 4 << 30  # bytes; a change may make sizes wild

@@ -133,7 +133,7 @@ FOR_ROW static bool NAME(sample_rule)(const mg_sample_step *step, size_t n, cons
 }
 
 FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(everywhere)(double number) {
-    VECTOR all;
+    VECTOR all = {0}; /* which costs nothing, and says that no lane is left out */
     for (size_t t = 0; t < WIDTH; t++) {
         all[t] = number;
     }

@@ -458,7 +458,13 @@ static inline void call_trainers(world *w) {
         starts[d] = starts[d] > TOKENS ? TOKENS : starts[d];
         rates[d - 1] = take_number(w);
     }
-    switch (kind % 10) {
+    switch (kind % 11) {
+    case 10:
+        mg_trainer_use_threads(trainer, take_byte(w) < 250 ? 1 + take_below(w, 3) : take_size(w));
+        if (take_rarely(w)) {
+            mg_trainer_interrupt(trainer);
+        }
+        break;
     case 8: { /* a step in parts, with documents of their own and buffers of other sizes */
         const size_t count = 1 + take_below(w, 4), width = take_size(w), row = w->parameters[which] * sizeof(double);
         const size_t bytes = take_rarely(w) ? take_size(w) % sizeof w->numbers : count * row;
