@@ -286,14 +286,6 @@ mg_id mg_id_of(const mg_tape *tape, mg_slot slot) {
     return tape->pages[slot / MG_PAGE].serial * MG_PAGE + slot % MG_PAGE;
 }
 
-mg_slot mg_slot_of(const mg_tape *tape, mg_id id) {
-    uint32_t page = 0;
-    bool found = mg_look_up(tape, id / MG_PAGE, &page);
-    assert(found);
-    (void)found;
-    return (mg_slot)(page * MG_PAGE + id % MG_PAGE);
-}
-
 void mg_turn_page(mg_tape *tape) { tape->open = false; }
 
 void mg_touch(mg_tape *tape, mg_slot first, size_t n) {

@@ -132,7 +132,6 @@ bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot);
 /* For readers: true also while an earlier failure has not been taken; leaves a status when the id is refused. */
 bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot);
 mg_id mg_id_of(const mg_tape *tape, mg_slot slot);
-mg_slot mg_slot_of(const mg_tape *tape, mg_id id); /* of any slot in use, not only a lane's */
 
 /* n fresh slots in a row, n >= 1; they are then taken, or given up. False when there is no memory. */
 bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first);

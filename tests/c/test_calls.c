@@ -187,7 +187,43 @@ static void faults_in_a_program_are_found(void) {
     mg_tape_free(tape);
 }
 
+/* Terms that have nothing between them are listed as one run: three words for a lane, however many terms it has. */
+static void terms_of_leaves_are_one_run(void) {
+    const double numbers[40] = {1, 2, 3};
+    mg_tape *tape = mg_tape_new();
+    const mg_id leaves = mg_leaves(tape, numbers, 40), linear = record_linear(tape, leaves, leaves + 8, 4, 8);
+    mg_program *program = mg_program_new(tape, linear + 3, 0);
+    CHECK(program != NULL && program->order.count == 3);
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
+/* No number inside a statement is a mark, also where its payload, or its lanes, go on in another page. */
+static void no_mark_is_inside_a_statement(void) {
+    enum { OPERANDS = 3 * MG_PAGE };
+    static mg_id operands[OPERANDS];
+    static double partials[OPERANDS];
+    mg_tape *tape = mg_tape_new();
+    const mg_id leaf = mg_leaf(tape, 2);
+    for (size_t k = 0; k < OPERANDS; k++) {
+        operands[k] = leaf;
+    }
+    mg_tape_record_quietly(tape, false);
+    const mg_mark before = mg_tape_mark(tape);
+    const mg_id custom = mg_custom(tape, 1, operands, partials, OPERANDS);
+    mg_slot slot;
+    CHECK(custom != MG_NONE && mg_find(tape, custom, &slot) && custom > before + MG_PAGE);
+    for (mg_mark mark = mg_id_of(tape, tape->operand[slot][0]) + 1; mark <= custom; mark++) {
+        CHECK(mg_tape_rewind(tape, mark) == MG_SHAPE);
+    }
+    CHECK(mg_value(tape, custom) == 1 && mg_tape_rewind(tape, before) == MG_OK && mg_value(tape, leaf) == 2);
+    CHECK(isnan(mg_value(tape, custom)) && broken_tape(tape) == NULL);
+    mg_tape_free(tape);
+}
+
 int main(void) {
+    RUN(terms_of_leaves_are_one_run);
+    RUN(no_mark_is_inside_a_statement);
     RUN(faults_in_a_tape_are_found);
     RUN(faults_in_a_program_are_found);
     RUN(invariants_hold_after_every_call);
