@@ -1,12 +1,22 @@
 /* row_sample.h: the steps of one position, lanes in vectors. A part of row.h; sample.h says where the numbers are. */
 
+#define AT_A_TIME 4 /* terms of a sum between two looks at their number */
+
 /* out[i] = the sum of x[c] * matrix[c][i], c up, for the lanes of `vectors`, a constant wherever this is inlined. */
 FOR_ROW static inline __attribute__((always_inline)) void NAME(lanes_of_sum)(const size_t vectors, size_t terms,
                                                                              const double *x, size_t x_term,
                                                                              const double *matrix, size_t matrix_term,
                                                                              double *out) {
     VECTOR total[8] = {{0}};
-    for (size_t c = 0; c < terms; c++, x += x_term, matrix += matrix_term) {
+    size_t c = 0;
+    for (; c + AT_A_TIME <= terms; c += AT_A_TIME, x += AT_A_TIME * x_term, matrix += AT_A_TIME * matrix_term) {
+        for (size_t n = 0; n < AT_A_TIME; n++) {
+            for (size_t v = 0; v < vectors; v++) {
+                total[v] += LOAD(matrix + n * matrix_term + v * WIDTH) * x[n * x_term];
+            }
+        }
+    }
+    for (; c < terms; c++, x += x_term, matrix += matrix_term) {
         for (size_t v = 0; v < vectors; v++) {
             total[v] += LOAD(matrix + v * WIDTH) * *x;
         }
@@ -101,19 +111,32 @@ FOR_ROW static const double *NAME(in_lanes)(const mg_sample_step *step, const NA
     return room;
 }
 
+/* a ** k, of few lanes: pow, where it might not be the nearest float. */
+FOR_ROW static inline double NAME(sample_power)(double a, double k) {
+#if POW_IS_NEAR
+    if (k == -1) {
+        const double y = 1 / a;
+        return NAME(sure)(a, y, __builtin_fma(-a, y, 1) * y) ? y : pow(a, k);
+    }
+    const double y = 1 / sqrt(a), product = y * y, more = __builtin_fma(y, y, -product);
+    const double correction = (__builtin_fma(-a, product, 1) - a * more) * (0.5 * y), high = y + correction;
+    return NAME(sure)(a, high, correction - (high - y)) ? high : pow(a, k);
+#else
+    return pow(a, k);
+#endif
+}
+
 /* An operation that is not a few instructions a lane. */
-FOR_ROW static bool NAME(sample_rule)(const mg_sample_step *step, size_t n, const double *a, const double *b,
-                                      double *scratch) {
+FOR_ROW static bool NAME(sample_rule)(const mg_sample_step *step, size_t n, const double *a, const double *b) {
     const size_t padded = mg_padded(n);
     double *out = step->out;
     if (step->operation == MG_EXP) {
         return NAME(exp_row)(padded, 0, n, a, out);
     }
-    if (step->operation == MG_POW && step->constant == -1) {
-        NAME(inverses)(padded, n, a, out, scratch);
-    } else if (step->operation == MG_POW && step->constant == -0.5) {
-        memcpy(out, a, n * sizeof *out);
-        NAME(inverse_roots)(padded, n, out, scratch);
+    if (step->operation == MG_POW && (step->constant == -1 || step->constant == -0.5)) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = NAME(sample_power)(a[i], step->constant);
+        }
     } else if (step->operation == MG_POW && step->constant == 2) {
         NAME(squares)(n, a, out);
     } else {
@@ -161,7 +184,7 @@ FOR_ROW static bool NAME(sample_map)(const mg_sample_plan *plan, const mg_sample
     if (step->operation != MG_ADD && step->operation != MG_MUL && step->operation != MG_RELU) {
         const double *a = NAME(in_lanes)(step, &x, width, plan->scratch[0]);
         const double *b = step->factors == 2 ? NAME(in_lanes)(step, &y, width, plan->scratch[1]) : a;
-        return NAME(sample_rule)(step, groups * width, a, b, plan->scratch[2]);
+        return NAME(sample_rule)(step, groups * width, a, b);
     }
     if ((x.same ? x.group == 0 : x.group == width) && (y.same ? y.group == 0 : y.group == width)) {
         width *= groups;
@@ -198,3 +221,5 @@ FOR_ROW static bool NAME(position)(const mg_sample_plan *plan, size_t position) 
     }
     return true;
 }
+
+#undef AT_A_TIME

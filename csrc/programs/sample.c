@@ -7,12 +7,13 @@
 #include "kernels/kernels.h"
 #include "programs/sample.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 /* What the tree may take; a prefix more or less. */
 #ifndef TREE_BYTES
-#define TREE_BYTES ((size_t)8 << 20)
+#define TREE_BYTES ((size_t)32 << 20)
 #endif
 
 /* A run of leaves that the steps read, and where their copy is: as it is, or turned round, rows * columns numbers from
@@ -54,10 +55,9 @@ struct mg_sampler {
     mg_sampling rule;
     size_t given;   /* the first tokens of all texts, in path */
     size_t loaded;  /* the numbers kept by the steps are those of so many positions of the path */
-    /* the tree: node n has vocabulary weights, or their sums, and children, and `kept` numbers of its position */
-    size_t node_count, node_room, most_nodes, kept;
-    double *node_weights, *node_kept;
-    uint32_t *children; /* 0: none; the root is nobody's child */
+    /* the tree: each node has its weights, or their sums, then the `kept` numbers of its position, then its children */
+    size_t node_count, node_room, most_nodes, kept, node_size;
+    double *tree;
 };
 
 static void release(mg_tape *tape, void *block, size_t n, size_t size) {
@@ -65,11 +65,8 @@ static void release(mg_tape *tape, void *block, size_t n, size_t size) {
 }
 
 static void free_tree(mg_sampler *sampler) {
-    release(sampler->tape, sampler->node_weights, sampler->node_room * sampler->vocabulary, sizeof(double));
-    release(sampler->tape, sampler->children, sampler->node_room * sampler->vocabulary, sizeof(uint32_t));
-    release(sampler->tape, sampler->node_kept, sampler->node_room * sampler->kept + 1, sizeof(double));
-    sampler->node_weights = sampler->node_kept = NULL;
-    sampler->children = NULL;
+    release(sampler->tape, sampler->tree, sampler->node_room * sampler->node_size, sizeof(double));
+    sampler->tree = NULL;
     sampler->node_room = sampler->node_count = 0;
 }
 
@@ -162,7 +159,7 @@ static void lay_out(mg_sampler *sampler, const bool *past, pile *numbers) {
         }
         longest = rows > longest ? rows : longest;
     }
-    for (size_t n = 0; n < 3; n++) {
+    for (size_t n = 0; n < 2; n++) {
         sampler->position.scratch[n] = take(numbers, longest);
     }
 }
@@ -350,8 +347,8 @@ static mg_status set_up(mg_sampler *sampler) {
     for (size_t k = 0; k < plan->step_count; k++) {
         sampler->kept += past[k] ? rows_of(&plan->step[k], plan->positions) : 0;
     }
-    const size_t node = sampler->vocabulary * (sizeof(double) + sizeof(uint32_t)) + sampler->kept * sizeof(double);
-    sampler->most_nodes = TREE_BYTES / node;
+    sampler->node_size = sampler->vocabulary + sampler->kept + (sampler->vocabulary + 1) / 2;
+    sampler->most_nodes = TREE_BYTES / (sampler->node_size * sizeof(double));
     release(tape, past, plan->step_count, sizeof *past);
     return known ? status : MG_OPERATION;
 }
@@ -473,10 +470,12 @@ static void keep_likeliest(mg_sampler *sampler) {
 static bool prepare(mg_sampler *sampler) {
     const mg_sampling *rule = &sampler->rule;
     double *weights = sampler->weights;
+    bool ordinary = true;
     for (size_t i = 0; i < sampler->vocabulary; i++) {
-        if (!(weights[i] >= 0 && weights[i] <= 1.7976931348623157e308)) {
-            return false;
-        }
+        ordinary &= (weights[i] >= 0) & (weights[i] <= DBL_MAX);
+    }
+    if (!ordinary) {
+        return false;
     }
     if (rule->top_k > 0 || rule->top_p > 0) {
         keep_likeliest(sampler);
@@ -551,45 +550,39 @@ static int32_t choose(const mg_sampler *sampler, const double *weights, uint32_t
 
 /* ---- the tree --------------------------------------------------------------------------------------------------- */
 
+static double *weights_of(const mg_sampler *sampler, size_t node) {
+    return sampler->tree + node * sampler->node_size;
+}
+
+static double *kept_of(const mg_sampler *sampler, size_t node) {
+    return weights_of(sampler, node) + sampler->vocabulary;
+}
+
+/* By token; 0 is none, as the root is nobody's child. */
+static uint32_t *children_of(const mg_sampler *sampler, size_t node) {
+    return (uint32_t *)(void *)(kept_of(sampler, node) + sampler->kept);
+}
+
 /* A node with the weights; MG_NOWHERE where there is no more room. */
 static size_t grow(mg_sampler *sampler, size_t parent, int32_t token, size_t position) {
-    mg_tape *tape = sampler->tape;
-    const size_t n = sampler->vocabulary, old = sampler->node_room;
+    const size_t old = sampler->node_room, bytes = sampler->node_size * sizeof(double);
     if (sampler->node_count == old) {
-        const size_t more = old == 0 ? 32 : 2 * old, size = more < sampler->most_nodes ? more : sampler->most_nodes;
-        if (size <= old || sampler->node_count >= UINT32_MAX) {
-            return MG_NOWHERE;
-        }
-        double *weights = mg_reallocate(tape, NULL, 0, size * n * sizeof *weights);
-        double *kept = mg_reallocate(tape, NULL, 0, (size * sampler->kept + 1) * sizeof *kept);
-        uint32_t *children = mg_reallocate(tape, NULL, 0, size * n * sizeof *children);
-        if (weights == NULL || kept == NULL || children == NULL) { /* it does without */
-            release(tape, weights, size * n, sizeof *weights);
-            release(tape, kept, size * sampler->kept + 1, sizeof *kept);
-            release(tape, children, size * n, sizeof *children);
+        const size_t more = old == 0 ? 64 : 8 * old, size = more < sampler->most_nodes ? more : sampler->most_nodes;
+        double *tree = size > old ? mg_reallocate(sampler->tape, sampler->tree, old * bytes, size * bytes) : NULL;
+        if (tree == NULL) { /* it does without */
             sampler->most_nodes = old;
             return MG_NOWHERE;
         }
-        if (old > 0) {
-            memcpy(weights, sampler->node_weights, old * n * sizeof *weights);
-            memcpy(kept, sampler->node_kept, old * sampler->kept * sizeof *kept);
-            memcpy(children, sampler->children, old * n * sizeof *children);
-        }
-        const size_t count = sampler->node_count;
-        free_tree(sampler);
-        sampler->node_weights = weights;
-        sampler->node_kept = kept;
-        sampler->children = children;
+        sampler->tree = tree;
         sampler->node_room = size;
-        sampler->node_count = count;
     }
     const size_t node = sampler->node_count++;
-    memcpy(sampler->node_weights + node * n, sampler->weights, n * sizeof(double));
-    memset(sampler->children + node * n, 0, n * sizeof *sampler->children);
+    memcpy(weights_of(sampler, node), sampler->weights, sampler->vocabulary * sizeof(double));
+    memset(children_of(sampler, node), 0, sampler->vocabulary * sizeof(uint32_t));
     if (node > 0) {
-        sampler->children[parent * n + (size_t)token] = (uint32_t)node;
+        children_of(sampler, parent)[token] = (uint32_t)node;
     }
-    double *kept = sampler->node_kept + node * sampler->kept;
+    double *kept = kept_of(sampler, node);
     for (size_t k = 0; k < sampler->plan->step_count; k++) {
         if (k <= sampler->target || k >= sampler->plan->each) {
             const mg_sample_step *step = numbers_of(sampler, k);
@@ -604,7 +597,7 @@ static size_t grow(mg_sampler *sampler, size_t parent, int32_t token, size_t pos
 
 /* The numbers that the steps keep of a position, from its node. */
 static void load(mg_sampler *sampler, size_t node, size_t position) {
-    const double *kept = sampler->node_kept + node * sampler->kept;
+    const double *kept = kept_of(sampler, node);
     for (size_t k = 0; k < sampler->plan->step_count; k++) {
         if (k <= sampler->target || k >= sampler->plan->each) {
             const mg_sample_step *step = numbers_of(sampler, k);
@@ -618,7 +611,7 @@ static void load(mg_sampler *sampler, size_t node, size_t position) {
 
 /* The weights after the path's first position + 1 tokens, the last of which is no part of the tree yet. */
 static const double *weights_at(mg_sampler *sampler, size_t position) {
-    const size_t first = sampler->given - 1, n = sampler->vocabulary;
+    const size_t first = sampler->given - 1;
     for (; sampler->loaded < position; sampler->loaded++) {
         load(sampler, sampler->nodes[sampler->loaded], sampler->loaded);
     }
@@ -629,15 +622,14 @@ static const double *weights_at(mg_sampler *sampler, size_t position) {
     const size_t parent = position == first ? 0 : sampler->nodes[position - 1];
     sampler->nodes[position] =
         parent == MG_NOWHERE ? MG_NOWHERE : grow(sampler, parent, sampler->path[position], position);
-    return sampler->nodes[position] == MG_NOWHERE ? sampler->weights
-                                                  : sampler->node_weights + sampler->nodes[position] * n;
+    return sampler->weights;
 }
 
 /* ---- samples ---------------------------------------------------------------------------------------------------- */
 
 /* One sample, at most `room` tokens, its length in *length; false, with nothing drawn, where Python would raise. */
 static bool draw(mg_sampler *sampler, uint32_t *state, int32_t *tokens, int32_t *length) {
-    const size_t positions = sampler->plan->positions, first = sampler->given - 1, n = sampler->vocabulary;
+    const size_t positions = sampler->plan->positions, first = sampler->given - 1;
     uint32_t before[STATE + 1];
     memcpy(before, state, sizeof before);
     sampler->loaded = first;
@@ -646,13 +638,12 @@ static bool draw(mg_sampler *sampler, uint32_t *state, int32_t *tokens, int32_t 
         const double *weights = NULL;
         size_t node = position == first && sampler->node_count > 0 ? 0 : MG_NOWHERE;
         if (position > first && sampler->nodes[position - 1] != MG_NOWHERE) {
-            const uint32_t child =
-                sampler->children[sampler->nodes[position - 1] * n + (size_t)sampler->path[position]];
+            const uint32_t child = children_of(sampler, sampler->nodes[position - 1])[sampler->path[position]];
             node = child == 0 ? MG_NOWHERE : child;
         }
         if (node != MG_NOWHERE) {
             sampler->nodes[position] = node;
-            weights = sampler->node_weights + node * n;
+            weights = weights_of(sampler, node);
         } else {
             weights = weights_at(sampler, position);
         }

@@ -34,7 +34,7 @@ typedef struct {
 typedef struct {
     mg_sample_step *step;
     size_t count;
-    double *scratch[3]; /* each as long as the longest step */
+    double *scratch[2]; /* each as long as the longest step */
 } mg_sample_plan;
 
 static inline const double *mg_sample_at(const mg_sample_operand *x, size_t g, size_t position) {
