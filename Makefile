@@ -71,7 +71,7 @@ SANITIZER_OPTIONS = PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=1:malloc_conte
     LSAN_OPTIONS=print_suppressions=0:suppressions=tests/leaks.txt TSAN_OPTIONS=halt_on_error=1
 define sanitized
 	rm -rf build/$(1) && mkdir -p build/$(1)
-	cp -r csrc microgpt tests examples setup.py pyproject.toml README.md LICENSE build/$(1)/ && rm -f build/$(1)/microgpt/*.so
+	cp -r csrc microgpt microgpt_core tests examples setup.py pyproject.toml README.md LICENSE build/$(1)/ && rm -f build/$(1)/microgpt/*.so
 	cd build/$(1) && CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(2)" LDFLAGS="-fsanitize=$(2)" \
 	    $(abspath $(BIN))/python -m pip wheel --quiet --no-deps .
 	cd build/$(1) && env $(SANITIZER_OPTIONS) LD_PRELOAD="$(foreach library,$(3),$(shell $(CC) -print-file-name=$(library)))" \
