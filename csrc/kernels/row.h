@@ -9,8 +9,9 @@
  *     POW, LOG, EXP, SQRT  of the C library, for REAL
  *
  * and its parts: row_products.h, sums of products, which is all matrix work; row_powers.h, what pow gives; row_exp.h, what
- * exp gives; row_optimizer.h, the optimizers; row_rows.h, a plan's step at work; row_maps.h and row_sums.h, what every kind
- * of step computes, forward beside reverse; row_plan.h, all steps, and the additions to leaves; row_sample.h, one position.
+ * exp gives; row_optimizer.h, the optimizers; row_rows.h, a plan's step at work; row_maps.h, row_linears.h, row_attention.h
+ * and row_sums.h, what every kind of step computes, forward beside reverse; row_leaves.h, the additions to leaves;
+ * row_plan.h, all steps; row_sample.h, one position.
  */
 #define JOIN_(name, row) name##_##row
 #define JOIN(name, row) JOIN_(name, row)
@@ -58,7 +59,13 @@ typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligne
 
 #include "kernels/row_maps.h"
 
+#include "kernels/row_linears.h"
+
+#include "kernels/row_attention.h"
+
 #include "kernels/row_sums.h"
+
+#include "kernels/row_leaves.h"
 
 #include "kernels/row_plan.h"
 

@@ -1,0 +1,396 @@
+/* row_leaves.h: what the reverse of a plan adds to leaves: matrices in blocks, all else place by place. A part of row.h. */
+
+/* ---- to leaves -------------------------------------------------------------------------------------------------- */
+
+/* A text's position: its number, and its column. */
+typedef struct {
+    size_t position, text, column;
+} NAME(place);
+
+/* The value of operand f, at one place. */
+FOR_ROW static REAL NAME(value_at)(const NAME(work) *w, size_t f, NAME(place) at, size_t g, size_t i, size_t c) {
+    const mg_source *x = &w->step->operand[f];
+    switch (x->from) {
+    case MG_FROM_CONSTANT: return (REAL)x->constant;
+    case MG_FROM_LEAVES:
+        return *NAME(leaf)(w->replay, w->replay->leaf_value,
+                           x->leaves + (mg_slot)(g * x->group + i * x->lane + c * x->term));
+    case MG_FROM_SELECTED:
+        return NAME(values_of)(w->replay, x->step)[NAME(selected)(w, x)[at.column] * w->padded + at.column];
+    case MG_FROM_PAST: {
+        const bool by_lane = x->past == MG_BY_LANE;
+        const size_t row = x->offset + g * x->group + (by_lane ? c * x->term : i * x->lane);
+        return NAME(values_of)(w->replay, x->step)[row * w->padded + w->start[by_lane ? i : c] + at.text];
+    }
+    default: break;
+    }
+    if (x->parts > 0) {
+        const mg_part *part = &w->plan->part[x->part + c / x->block];
+        return NAME(values_of)(w->replay, part->step)[(part->offset + c % x->block) * w->padded + at.column];
+    }
+    return NAME(value_row)(w, x, g, i, c)[at.column];
+}
+
+/* The partial with respect to operand f, at one place. */
+FOR_ROW static REAL NAME(partial_at)(const NAME(work) *w, size_t f, NAME(place) at, size_t g, size_t i, size_t c) {
+    const mg_step *step = w->step;
+    const size_t stored = step->uniform ? g : g * w->width + i;
+    switch (step->operation) {
+    case MG_ADD: return 1;
+    case MG_MUL: return NAME(value_at)(w, 1 - f, at, g, i, c);
+    case MG_SUM: return step->factors == 2 ? NAME(value_at)(w, 1 - f, at, g, i, c) : 1;
+    case MG_RELU: return NAME(value_at)(w, 0, at, g, i, c) > 0;
+    case MG_EXP: return w->value[stored * w->padded + at.column];
+    default:
+        return step->partials == 0 ? NAME(value_at)(w, 0, at, g, i, c) * 2
+                                   : w->partial[(stored * step->partials + f) * w->padded + at.column];
+    }
+}
+
+/* Where operand f is leaves: the one of a lane and term at a place. */
+FOR_ROW static mg_slot NAME(leaf_at)(const NAME(work) *w, size_t f, NAME(place) at, size_t g, size_t i, size_t c) {
+    const mg_source *x = &w->step->operand[f];
+    const size_t offset = g * x->group + i * x->lane + c * x->term;
+    if (x->from == MG_FROM_LEAVES) {
+        return x->leaves + (mg_slot)offset;
+    }
+    const mg_gather *gather = &w->plan->gather[w->plan->step[x->step].gather];
+    return mg_gathered(w->replay, gather, at.column)[offset / gather->block] + (mg_slot)(offset % gather->block);
+}
+
+/* to[c * term] += x[c] * g, n of them */
+FOR_ROW static void NAME(add_scaled)(size_t n, const REAL *restrict x, size_t x_term, REAL g, REAL *restrict to,
+                                     size_t term) {
+    if (x_term == 1 && term == 1) {
+        for (size_t c = 0; c < n; c++) {
+            to[c] += x[c] * g;
+        }
+        return;
+    }
+    for (size_t c = 0; c < n; c++) {
+        to[c * term] += x[c * x_term] * g;
+    }
+}
+
+/* The columns of what a sum of products with leaves reads, as lines: see mg_replay. */
+FOR_ROW static REAL *NAME(turned_lines)(const mg_replay *replay, size_t step) {
+    return (REAL *)replay->turned + replay->turned_column[step] * replay->lines;
+}
+
+/* WIDTH rows of WIDTH numbers, as columns. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(transpose_square)(VECTOR *x) {
+    VECTOR y[WIDTH];
+    for (size_t half = 1; half < WIDTH; half *= 2) {
+        for (size_t k = 0; k < WIDTH / 2; k++) {
+            y[2 * k] = ZIP_LOW(x[k], x[k + WIDTH / 2]);
+            y[2 * k + 1] = ZIP_HIGH(x[k], x[k + WIDTH / 2]);
+        }
+        memcpy(x, y, sizeof y);
+    }
+}
+
+/* The lines of WIDTH columns from `column` on, of which the first belongs to position t of text d; NULL where there is none. */
+FOR_ROW static inline void NAME(lines_of)(const mg_replay *replay, size_t t, size_t d, REAL *lines, size_t wide, REAL **to) {
+    for (size_t j = 0; j < WIDTH; j++) {
+        const size_t text = replay->texts == 1 ? 0 : d + j, position = replay->texts == 1 ? t + j : t;
+        const bool there = text < replay->texts && position < replay->length[text];
+        to[j] = there ? lines + (replay->line[text] + position) * wide : NULL;
+    }
+}
+
+FOR_ROW static void NAME(turn_part)(const NAME(work) *w, const NAME(part) *part, REAL *lines, size_t wide) {
+    const mg_replay *replay = w->replay;
+    const REAL *rows = NAME(value_row)(w, &part->rows, 0, 0, 0);
+    const size_t stride = part->rows.term * w->padded;
+    for (size_t column = 0, t = 0; column < w->padded; column += WIDTH) {
+        REAL *to[WIDTH];
+        if (replay->texts == 1) {
+            t = column;
+        } else {
+            while (t + 1 < w->positions && w->start[t + 1] <= column) {
+                t++;
+            }
+        }
+        NAME(lines_of)(replay, t, replay->texts == 1 ? 0 : column - w->start[t], lines + part->first, wide, to);
+        size_t c = 0;
+        for (; c + WIDTH <= part->terms; c += WIDTH) {
+            VECTOR x[WIDTH];
+            for (size_t k = 0; k < WIDTH; k++) {
+                x[k] = LOAD(rows + (c + k) * stride + column);
+            }
+            NAME(transpose_square)(x);
+            for (size_t j = 0; j < WIDTH; j++) {
+                if (to[j] != NULL) {
+                    STORE(to[j] + c, x[j]);
+                }
+            }
+        }
+        for (; c < part->terms; c++) {
+            for (size_t j = 0; j < WIDTH; j++) {
+                if (to[j] != NULL) {
+                    to[j][c] = rows[c * stride + column + j];
+                }
+            }
+        }
+    }
+}
+
+FOR_ROW static void NAME(turn)(const NAME(work) *w) {
+    const size_t wide = mg_padded(w->terms);
+    REAL *lines = NAME(turned_lines)(w->replay, w->number);
+    for (size_t p = 0; p < NAME(parts_of)(w); p++) {
+        const NAME(part) part = NAME(part_of)(w, p);
+        NAME(turn_part)(w, &part, lines, wide);
+    }
+    for (size_t n = 0; n < w->replay->lines && w->terms < wide; n++) {
+        memset(lines + n * wide + w->terms, 0, (wide - w->terms) * sizeof *lines);
+    }
+}
+
+/* All that is read by products whose weights get a gradient. */
+FOR_ROW static void NAME(turn_all)(const mg_replay *replay) {
+    const mg_plan *plan = replay->plan;
+    for (size_t k = 0, next = 0; k < plan->each; k++) {
+        if (plan->step[k].weights != MG_NOWHERE && replay->turned_column[k] == next) {
+            const NAME(work) w = NAME(work_of)(replay, k);
+            NAME(turn)(&w);
+            next += mg_padded(w.terms);
+        }
+    }
+}
+
+/* The additions of an event at one place, lanes down, terms down, to leaves that begin at `to` with slot `lowest`. */
+FOR_ROW static void NAME(add_at)(const NAME(work) *w, size_t f, NAME(place) at, REAL *to, mg_slot lowest) {
+    const mg_step *step = w->step;
+    const mg_source *x = &step->operand[f];
+    const size_t width = step->causal ? at.position + 1 : step->width;
+    const size_t terms = step->causal_terms ? at.position + 1 : step->terms;
+    if (step->weights == f && x->term > 0) { /* all terms of a lane at once: their leaves differ */
+        const REAL *line = NAME(turned_lines)(w->replay, w->number) +
+                           (w->replay->line[at.text] + at.position) * mg_padded(terms);
+        for (size_t i = width; i-- > 0;) {
+            NAME(add_scaled)(terms, line, 1, w->adjoint[i * w->padded + at.column],
+                             to + (NAME(leaf_at)(w, f, at, 0, i, 0) - lowest), x->term);
+        }
+        return;
+    }
+    if (step->weights == 1 - f) { /* leaves that were gathered for a sum: likewise, part after part */
+        const mg_source *weights = &step->operand[1 - f];
+        const size_t block = w->plan->gather[w->plan->step[x->step].gather].block;
+        for (size_t i = width; i-- > 0;) {
+            const REAL *row = NAME(leaf)(w->replay, w->replay->leaf_value, weights->leaves) + i * weights->lane;
+            for (size_t end = terms; end > 0;) {
+                const size_t from = x->term == 1 ? (end - 1) / block * block : end - 1;
+                NAME(add_scaled)(end - from, row + from * weights->term, weights->term,
+                                 w->adjoint[i * w->padded + at.column],
+                                 to + (NAME(leaf_at)(w, f, at, 0, i, from) - lowest), 1);
+                end = from;
+            }
+        }
+        return;
+    }
+    if (step->operation == MG_ADD && step->groups == 1 && x->lane == 1 && x->from == MG_FROM_ROWS) {
+        REAL *leaves = to + (NAME(leaf_at)(w, f, at, 0, 0, 0) - lowest); /* one part: a row of an embedding */
+        for (size_t i = 0; i < width; i++) {
+            leaves[i] += w->adjoint[i * w->padded + at.column];
+        }
+        return;
+    }
+    for (size_t lane = step->groups * width; lane-- > 0;) {
+        const size_t g = lane / width, i = lane % width;
+        const REAL adjoint = w->adjoint[(g * w->width + i) * w->padded + at.column];
+        for (size_t c = terms; c-- > 0;) {
+            to[NAME(leaf_at)(w, f, at, g, i, c) - lowest] += NAME(partial_at)(w, f, at, g, i, c) * adjoint;
+        }
+    }
+}
+
+/* All events of a region in one text: positions down, the events of each in order. */
+FOR_ROW static void NAME(add_text)(const mg_text *text, const mg_region *region, REAL *to, mg_slot lowest) {
+    const mg_replay *replay = text->replay;
+    for (size_t t = replay->length[text->text]; t-- > 0;) {
+        const NAME(place) at = {t, text->text, replay->start[t] + text->text};
+        for (size_t e = region->from; e < region->to; e++) {
+            const mg_event *event = &replay->plan->event[e];
+            const NAME(work) w = NAME(work_of)(replay, event->step);
+            NAME(add_at)(&w, event->factor, at, to, lowest);
+        }
+    }
+}
+
+FOR_ROW static void NAME(move_sum)(size_t n, REAL *restrict one, REAL *restrict sum) {
+    for (size_t i = 0; i < n; i++) {
+        sum[i] += one[i];
+        one[i] = 0;
+    }
+}
+
+/* What a text's events added to leaves from `one` on goes to those that begin at `sum`, and is 0 again: once for each
+   leaf, whose sum a second 0 does not change. */
+FOR_ROW static void NAME(move_text)(const mg_text *text, const mg_region *region, REAL *one, REAL *sum) {
+    const mg_replay *replay = text->replay;
+    const mg_plan *plan = replay->plan;
+    for (size_t e = region->from; e < region->to; e++) {
+        const mg_source *x = &plan->step[plan->event[e].step].operand[plan->event[e].factor];
+        if (x->from == MG_FROM_LEAVES) {
+            NAME(move_sum)(region->end - region->first, one, sum);
+            return;
+        }
+        const mg_gather *gather = &plan->gather[plan->step[x->step].gather];
+        for (size_t t = 0; t < replay->length[text->text]; t++) {
+            const mg_slot *slot = mg_gathered(replay, gather, replay->start[t] + text->text);
+            for (size_t p = 0; p < gather->parts; p++) {
+                NAME(move_sum)(gather->block, one + (slot[p] - region->first), sum + (slot[p] - region->first));
+            }
+        }
+    }
+}
+
+/* A text, as the sums of a matrix's gradients read it. */
+typedef struct {
+    const REAL *adjoint; /* number `position` of lane i is at i * padded + start[position] */
+    const REAL *line;
+    const size_t *start;
+    size_t length, padded;
+} NAME(factors);
+
+#define TEXTS_AT_ONCE 32
+
+/* out[k][c] gets for each text the sum of g[k] * x[c], positions down, of `outputs` lanes and `chunks` of columns, the first
+   n of which are there; of a text alone, each g[k] * x[c]. `outputs` and `chunks` are constants wherever this is inlined. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(const size_t outputs, const size_t chunks,
+                                                                             const NAME(factors) *texts, size_t count,
+                                                                             size_t output, size_t place, size_t wide,
+                                                                             REAL *out, size_t out_stride, size_t n,
+                                                                             bool alone) {
+    const bool whole = n == chunks * MG_CHUNK;
+    REAL edge[WIDTH * 2 * MG_CHUNK], *total = whole ? out + output * out_stride + place : edge;
+    const size_t next = whole ? out_stride : 2 * MG_CHUNK;
+    for (size_t k = 0; !whole && k < outputs; k++) {
+        memset(edge + k * next, 0, next * sizeof *edge);
+        memcpy(edge + k * next, out + (output + k) * out_stride + place, n * sizeof *edge);
+    }
+    for (size_t d = 0; d < count; d++) {
+        const size_t padded = texts[d].padded, *start = texts[d].start;
+        const REAL *line = texts[d].line + texts[d].length * wide + place, *g = texts[d].adjoint + output * padded;
+        VECTOR sum[WIDTH][2 * VECTORS];
+        for (size_t k = 0; k < outputs; k++) {
+            for (size_t v = 0; v < chunks * VECTORS; v++) {
+                sum[k][v] = (VECTOR){0};
+                if (alone) {
+                    sum[k][v] = LOAD(total + k * next + v * WIDTH);
+                }
+            }
+        }
+        for (size_t t = texts[d].length; t-- > 0;) {
+            const REAL *column = g + start[t];
+            VECTOR x[2 * VECTORS];
+            line -= wide;
+            for (size_t v = 0; v < chunks * VECTORS; v++) {
+                x[v] = LOAD(line + v * WIDTH);
+            }
+            for (size_t k = 0; k < outputs; k++) {
+                for (size_t v = 0; v < chunks * VECTORS; v++) {
+                    sum[k][v] += x[v] * column[k * padded];
+                }
+            }
+        }
+        for (size_t k = 0; k < outputs; k++) {
+            for (size_t v = 0; v < chunks * VECTORS; v++) {
+                if (!alone) {
+                    sum[k][v] += LOAD(total + k * next + v * WIDTH);
+                }
+                STORE(total + k * next + v * WIDTH, sum[k][v]);
+            }
+        }
+    }
+    for (size_t k = 0; !whole && k < outputs; k++) {
+        memcpy(out + (output + k) * out_stride + place, edge + k * next, n * sizeof *edge);
+    }
+}
+
+/* `outputs` rows from `output` on, all columns. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_rows)(const size_t outputs, const NAME(factors) *texts,
+                                                                            size_t count, size_t output, size_t columns,
+                                                                            REAL *out, size_t stride, bool alone) {
+    const size_t wide = mg_padded(columns), two = WIDTH == 8 ? 2 * MG_CHUNK : columns + 1; /* there are registers for two */
+    size_t place = 0;
+    for (; place + two <= columns; place += two) {
+        NAME(matrix_block)(outputs, 2, texts, count, output, place, wide, out, stride, two, alone);
+    }
+    for (; place < columns; place += MG_CHUNK) {
+        const size_t n = columns - place < MG_CHUNK ? columns - place : MG_CHUNK;
+        NAME(matrix_block)(outputs, 1, texts, count, output, place, wide, out, stride, n, alone);
+    }
+}
+
+/* Rows from .. to - 1 of a matrix get x[c] * g[i], positions down, of one text after the other. */
+FOR_ROW static void NAME(matrix_reverse)(const mg_text *texts, size_t count, size_t number, size_t from, size_t to,
+                                         bool alone) {
+    for (size_t first = 0; first < count; first += TEXTS_AT_ONCE) {
+        const size_t here = count - first < TEXTS_AT_ONCE ? count - first : TEXTS_AT_ONCE;
+        NAME(factors) factors[TEXTS_AT_ONCE];
+        const NAME(work) w = NAME(work_of)(texts[first].replay, number);
+        const mg_source *weights = &w.step->operand[w.step->weights];
+        const size_t wide = mg_padded(w.terms), stride = weights->lane;
+        REAL *out = NAME(leaf)(w.replay, w.replay->leaf_adjoint, weights->leaves);
+        for (size_t d = 0; d < here; d++) {
+            const mg_replay *replay = texts[first + d].replay;
+            const size_t text = texts[first + d].text;
+            factors[d] = (NAME(factors)){
+                .adjoint = NAME(adjoints_of)(replay, number) + text,
+                .line = NAME(turned_lines)(replay, number) + replay->line[text] * wide,
+                .start = replay->start,
+                .length = replay->length[text],
+                .padded = replay->padded,
+            };
+        }
+        size_t i = from;
+        for (; i + WIDTH <= to; i += WIDTH) {
+            NAME(matrix_rows)(WIDTH, factors, here, i, w.terms, out, stride, alone);
+        }
+        if (WIDTH > 4 && i + 4 <= to) {
+            NAME(matrix_rows)(4, factors, here, i, w.terms, out, stride, alone);
+            i += 4;
+        }
+        if (WIDTH > 2 && i + 2 <= to) {
+            NAME(matrix_rows)(2, factors, here, i, w.terms, out, stride, alone);
+            i += 2;
+        }
+        for (; i < to; i++) {
+            NAME(matrix_rows)(1, factors, here, i, w.terms, out, stride, alone);
+        }
+    }
+}
+
+/* See kernels.h. */
+FOR_ROW static void NAME(add_to_leaves)(const mg_text *texts, size_t count, size_t part, size_t parts, void *one) {
+    const mg_replay *replay = texts[0].replay;
+    const mg_plan *plan = replay->plan;
+    REAL *room = one;
+    const bool alone = one == NULL;
+    size_t turn = 0;
+    for (size_t r = 0; r < plan->region_count; r++) {
+        const mg_region *region = &plan->region[r];
+        if (mg_region_is_matrix(plan, region)) {
+            const size_t number = plan->event[region->from].step, width = plan->step[number].width;
+            const size_t from = width * part / parts / WIDTH * WIDTH;
+            const size_t to = part + 1 == parts ? width : width * (part + 1) / parts / WIDTH * WIDTH;
+            NAME(matrix_reverse)(texts, count, number, from, to, alone);
+            continue;
+        }
+        const bool mine = turn++ % parts == part;
+        if (mine && alone) {
+            NAME(add_text)(&texts[0], region, replay->leaf_adjoint, replay->lowest);
+        }
+        for (size_t d = 0; mine && !alone && d < count; d++) {
+            NAME(add_text)(&texts[d], region, room, region->first);
+            NAME(move_text)(&texts[d], region, room, NAME(leaf)(replay, replay->leaf_adjoint, region->first));
+        }
+        if (!alone) {
+            room += region->end - region->first;
+        }
+    }
+}
+
+#undef TEXTS_AT_ONCE
