@@ -211,7 +211,7 @@ static void no_mark_is_inside_a_statement(void) {
     mg_tape_record_quietly(tape, false);
     const mg_mark before = mg_tape_mark(tape);
     const mg_id custom = mg_custom(tape, 1, operands, partials, OPERANDS);
-    mg_slot slot;
+    mg_slot slot = 0;
     CHECK(custom != MG_NONE && mg_find(tape, custom, &slot) && custom > before + MG_PAGE);
     for (mg_mark mark = mg_id_of(tape, tape->operand[slot][0]) + 1; mark <= custom; mark++) {
         CHECK(mg_tape_rewind(tape, mark) == MG_SHAPE);
