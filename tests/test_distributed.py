@@ -258,7 +258,7 @@ def test_a_rank_is_killed(mpi, victim):
         os.kill(pids(process.pid, 3)[victim], signal.SIGKILL)
         killed = time.monotonic()
         _, err = process.communicate(timeout=60)
-    assert time.monotonic() - killed < 30
+    assert time.monotonic() - killed < 10
     assert process.returncode != 0
     assert err == ENDED
     is_whole("run")
@@ -295,7 +295,7 @@ def test_interrupt_in_a_long_step(mpi):
         process.send_signal(signal.SIGINT)
         interrupted = time.monotonic()
         _, err = process.communicate(timeout=60)
-    assert time.monotonic() - interrupted < 30
+    assert time.monotonic() - interrupted < 5
     assert (process.returncode, err) == (130, "microgpt: interrupted after step 0 of 5\n")
 
 
