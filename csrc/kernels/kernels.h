@@ -8,7 +8,7 @@
 #define MG_KERNELS_H
 
 #include "programs/plan.h"
-#include "programs/sample.h"
+#include "programs/position.h"
 
 /* A step's numbers for the optimizers: the moments decay by beta1 and beta2, and are divided by the corrections. */
 typedef struct {
@@ -40,7 +40,7 @@ typedef struct {
        from 0. Does part `part` of `parts` that share no leaf. `one` is room for a text's sums, mg_plan_leaves numbers that are
        0, and are again afterwards. NULL: there is one text, whose additions go to the adjoints one by one. */
     void (*add_to_leaves)(const mg_text *texts, size_t count, size_t part, size_t parts, void *one);
-    /* All steps of one position, see sample.h; false where Python would raise, or might. Of exact rows only. */
+    /* All steps of one position, see position.h; false where Python would raise, or might. Of exact rows only. */
     bool (*position)(const mg_sample_plan *plan, size_t position);
 } mg_kernels;
 

@@ -1,4 +1,4 @@
-/* row_sample.h: the steps of one position, lanes in vectors. A part of row.h; sample.h says where the numbers are. */
+/* row_sample.h: the steps of one position, lanes in vectors. A part of row.h; position.h says where the numbers are. */
 
 #define AT_A_TIME 4 /* terms of a sum between two looks at their number */
 

@@ -17,7 +17,7 @@
 #define CHUNK_BYTES ((size_t)8 << 20) /* as a chunk may need; more, and documents are computed one by one */
 
 struct mg_batch {
-    mg_tape *tape;
+    mg_blocks blocks;
     mg_program *program;
     const mg_kernels *kernels;
     size_t threads; /* of the call at hand */
@@ -32,28 +32,21 @@ struct mg_batch {
     mg_text text[MG_WAVE]; /* in the order of the documents */
     /* leaves */
     size_t first, count; /* which documents add to them */
-    void *one; /* [leaves]: see mg_kernels */
-    size_t leaves;
+    void *one;           /* see mg_kernels */
     bool alone;
 };
 
 mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels) {
-    mg_tape *tape = program->tape;
-    mg_batch *batch = mg_allot(tape, 1, sizeof *batch);
+    mg_batch *batch = mg_new_owner(program->tape, sizeof *batch);
     if (batch == NULL) {
         return NULL;
     }
-    batch->tape = tape;
     batch->program = program;
     batch->kernels = kernels;
-    batch->workspace = mg_allot(tape, MG_WAVE, sizeof *batch->workspace);
-    batch->replay = mg_allot(tape, MG_WAVE, sizeof *batch->replay);
-    if (program->plan != NULL) {
-        batch->leaves = mg_plan_leaves(program->plan) + 1;
-        batch->one = mg_allot(tape, batch->leaves, kernels->size);
-    }
-    if (batch->workspace == NULL || batch->replay == NULL ||
-        (program->plan != NULL && batch->one == NULL)) {
+    batch->workspace = mg_allot(&batch->blocks, MG_WAVE, sizeof *batch->workspace);
+    batch->replay = mg_allot(&batch->blocks, MG_WAVE, sizeof *batch->replay);
+    batch->one = mg_allot(&batch->blocks, mg_plan_leaves(program->plan), kernels->size);
+    if (batch->blocks.failed) {
         mg_batch_free(batch);
         return NULL;
     }
@@ -64,14 +57,10 @@ void mg_batch_free(mg_batch *batch) {
     if (batch == NULL) {
         return;
     }
-    mg_tape *tape = batch->tape;
     for (size_t g = 0; batch->workspace != NULL && g < MG_WAVE; g++) {
-        mg_workspace_free(tape, batch->program->plan, &batch->workspace[g]);
+        mg_free_blocks(batch->workspace[g].blocks);
     }
-    mg_reallocate(tape, batch->workspace, batch->workspace == NULL ? 0 : MG_WAVE * sizeof *batch->workspace, 0);
-    mg_reallocate(tape, batch->replay, batch->replay == NULL ? 0 : MG_WAVE * sizeof *batch->replay, 0);
-    mg_reallocate(tape, batch->one, batch->one == NULL ? 0 : batch->leaves * batch->kernels->size, 0);
-    mg_reallocate(tape, batch, sizeof *batch, 0);
+    mg_free_blocks(batch->blocks);
 }
 
 /* ---- groups ----------------------------------------------------------------------------------------------------- */
@@ -123,7 +112,7 @@ static bool enter_group(mg_batch *batch, const mg_document *documents, size_t co
             texts++;
         }
     }
-    if (!mg_workspace_enter(batch->tape, plan, &batch->workspace[number], length, texts, batch->kernels->size, replay)) {
+    if (!mg_workspace_enter(batch->blocks.tape, plan, &batch->workspace[number], length, texts, batch->kernels->size, replay)) {
         return false;
     }
     for (size_t d = 0; d < texts; d++) {

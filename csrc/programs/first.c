@@ -112,8 +112,9 @@ void mg_find_first(mg_tape *tape, mg_plan *plan) {
     for (size_t p = 0; p < plan->part_count; p++) {
         plan->part[p].first = false;
     }
-    firsts f = {plan, mg_allot(tape, plan->step_count, sizeof *f.reached), mg_allot(tape, most, sizeof *f.row)};
-    if (f.reached != NULL && f.row != NULL) {
+    mg_blocks scratch = {.tape = tape};
+    firsts f = {plan, mg_allot(&scratch, plan->step_count, sizeof *f.reached), mg_allot(&scratch, most, sizeof *f.row)};
+    if (!scratch.failed) {
         f.reached[plan->loss] = true; /* by the seeds */
         for (size_t n = 0; n < plan->action_count; n++) {
             if (plan->action[n].is_fan) {
@@ -124,8 +125,7 @@ void mg_find_first(mg_tape *tape, mg_plan *plan) {
         }
     }
     for (size_t k = 0; k < plan->step_count; k++) { /* also where there was no memory to find out */
-        plan->step[k].clear = plan->step[k].clear || f.reached == NULL || f.row == NULL || !f.reached[k];
+        plan->step[k].clear = plan->step[k].clear || scratch.failed || !f.reached[k];
     }
-    mg_reallocate(tape, f.reached, f.reached == NULL ? 0 : plan->step_count * sizeof *f.reached, 0);
-    mg_reallocate(tape, f.row, f.row == NULL ? 0 : most * sizeof *f.row, 0);
+    mg_free_blocks(scratch);
 }

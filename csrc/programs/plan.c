@@ -1,63 +1,24 @@
 /* plan.c: makes the plan of a program. */
 #include "programs/plan.h"
 
-#include <string.h>
-
-void *mg_allot(mg_tape *tape, size_t n, size_t size) {
-    void *block = n > SIZE_MAX / size ? NULL : mg_reallocate(tape, NULL, 0, n * size);
-    if (block != NULL) {
-        memset(block, 0, n * size);
+void mg_plan_free(mg_plan *plan) {
+    if (plan != NULL) {
+        mg_free_blocks(plan->workspace.blocks);
+        mg_free_blocks(plan->blocks);
     }
-    return block;
 }
 
-/* Items that an array of `count` has room for. */
-static size_t room_of(size_t count) {
-    size_t room = count == 0 ? 0 : 8;
-    while (room < count) {
-        room *= 2;
+void mg_plan_bindings(const mg_plan *plan, size_t *binding) {
+    for (size_t n = 0; n < plan->gathered_count; n++) {
+        binding[n] = MG_NOWHERE;
     }
-    return room;
-}
-
-void *mg_append(mg_tape *tape, void *array, size_t *count, size_t size) {
-    void *block;
-    memcpy(&block, array, sizeof block);
-    if (room_of(*count + 1) > room_of(*count)) {
-        block = mg_reallocate(tape, block, room_of(*count) * size, room_of(*count + 1) * size);
-        if (block == NULL) {
-            return NULL;
+    for (size_t n = 0; n < plan->input_count; n++) {
+        const mg_plan_input *input = &plan->input[n];
+        if (input->gather != MG_NOWHERE) {
+            const mg_gather *gather = &plan->gather[input->gather];
+            binding[gather->slots + input->position * gather->parts + input->part] = input->binding;
         }
-        memcpy(array, &block, sizeof block);
     }
-    void *item = (char *)block + (*count)++ * size;
-    memset(item, 0, size);
-    return item;
-}
-
-void mg_discard(mg_tape *tape, void *array, size_t count, size_t size) {
-    mg_reallocate(tape, array, room_of(count) * size, 0);
-}
-
-void mg_plan_free(mg_tape *tape, mg_plan *plan) {
-    if (plan == NULL) {
-        return;
-    }
-    mg_discard(tape, plan->step, plan->step_count, sizeof *plan->step);
-    mg_discard(tape, plan->gather, plan->gather_count, sizeof *plan->gather);
-    mg_discard(tape, plan->gathered, plan->gathered_count, sizeof *plan->gathered);
-    mg_discard(tape, plan->selects, plan->select_count, sizeof *plan->selects);
-    mg_discard(tape, plan->selected, plan->selected_count, sizeof *plan->selected);
-    mg_discard(tape, plan->part, plan->part_count, sizeof *plan->part);
-    mg_discard(tape, plan->run, plan->run_count, sizeof *plan->run);
-    mg_discard(tape, plan->exception, plan->exception_count, sizeof *plan->exception);
-    mg_discard(tape, plan->fan, plan->fan_count, sizeof *plan->fan);
-    mg_discard(tape, plan->action, plan->action_count, sizeof *plan->action);
-    mg_discard(tape, plan->event, plan->event_count, sizeof *plan->event);
-    mg_discard(tape, plan->region, plan->region_count, sizeof *plan->region);
-    mg_discard(tape, plan->input, plan->input_count, sizeof *plan->input);
-    mg_workspace_free(tape, plan, &plan->workspace);
-    mg_reallocate(tape, plan, sizeof *plan, 0);
 }
 
 /* ---- one selection after the other ------------------------------------------------------------------------------ */
@@ -135,10 +96,11 @@ static mg_status make(mg_program *program, roller *steps_of, mg_plan **out, cons
         return MG_OK;
     }
     const bool current = program->selections == tape->selections;
-    mg_plan *plan = mg_allot(tape, 1, sizeof *plan);
-    int32_t *values = mg_allot(tape, program->inputs + 1, sizeof *values);
-    mg_slot *before = mg_allot(tape, program->binding_count + 1, sizeof *before);
-    mg_status status = plan && values && before ? MG_OK : MG_NO_MEMORY;
+    mg_blocks scratch = {.tape = tape};
+    mg_plan *plan = mg_new_owner(tape, sizeof *plan);
+    int32_t *values = mg_allot(&scratch, program->inputs, sizeof *values);
+    mg_slot *before = mg_allot(&scratch, program->binding_count, sizeof *before);
+    mg_status status = plan == NULL || scratch.failed ? MG_NO_MEMORY : MG_OK;
     if (status == MG_OK) {
         for (size_t b = 0; b < program->binding_count; b++) {
             before[b] = mg_selected_now(tape, &program->bindings[b]);
@@ -149,10 +111,9 @@ static mg_status make(mg_program *program, roller *steps_of, mg_plan **out, cons
         }
         program->selections = current ? tape->selections : program->selections;
     }
-    mg_reallocate(tape, values, values == NULL ? 0 : (program->inputs + 1) * sizeof *values, 0);
-    mg_reallocate(tape, before, before == NULL ? 0 : (program->binding_count + 1) * sizeof *before, 0);
+    mg_free_blocks(scratch);
     if (status != MG_OK || *why_not != NULL) {
-        mg_plan_free(tape, plan);
+        mg_plan_free(plan);
     } else {
         *out = plan;
     }

@@ -22,6 +22,7 @@
 #ifndef MG_PLAN_H
 #define MG_PLAN_H
 
+#include "programs/memory.h"
 #include "programs/pool.h"
 #include "programs/program.h"
 #include "tape/statements.h"
@@ -29,7 +30,6 @@
 #define MG_CHUNK 8      /* positions in a vector */
 #define MG_ALIGNMENT 64 /* bytes in a line of the cache, and in the widest vector */
 #define MG_WORTH_SHARING 131072 /* products in a sum of products: fewer are done before another thread has begun */
-#define MG_NOWHERE ((size_t)-1)
 #define MG_GATHER MG_OPERATION_COUNT /* a step that has no statement: leaves, others at every position, as rows */
 
 typedef enum {
@@ -151,10 +151,11 @@ typedef struct {
     size_t *turned_column;                         /* [step_count]: see mg_replay */
     size_t value_rows, adjoint_rows, turned_columns;
     void *numbers, *index;                         /* what mg_replay points to */
-    size_t number_bytes, index_bytes;
+    mg_blocks blocks;
 } mg_workspace;
 
 struct mg_plan {
+    mg_blocks blocks;
     size_t positions, each; /* losses, and statements of one position */
     bool mean;
     bool check_values;      /* some lane has no derivative at some position: its values must be finite */
@@ -181,12 +182,9 @@ struct mg_plan {
 mg_status mg_plan_make(mg_program *program, mg_plan **plan, const char **why_not);
 /* The steps alone, which is all that forward needs: nothing is proved of the order of additions to gradients. */
 mg_status mg_plan_roll(mg_program *program, mg_plan **plan, const char **why_not);
-void mg_plan_free(mg_tape *tape, mg_plan *plan);
-
-/* A growing array: a new item of `size` bytes, all 0, at its end; NULL without memory. */
-void *mg_append(mg_tape *tape, void *array, size_t *count, size_t size);
-void mg_discard(mg_tape *tape, void *array, size_t count, size_t size);
-void *mg_allot(mg_tape *tape, size_t n, size_t size); /* all bytes 0 */
+void mg_plan_free(mg_plan *plan);
+/* What selects a part of a gather at a position, or MG_NOWHERE: binding[plan->gathered_count]. */
+void mg_plan_bindings(const mg_plan *plan, size_t *binding);
 
 /* roll.c, schedule.c, proof.c: false, and why; or *why_not is NULL, for want of memory. */
 bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not);
@@ -227,7 +225,6 @@ typedef struct {
    without memory. What `replay` refers to stays until the workspace is entered again. */
 bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
                         size_t size, mg_replay *replay);
-void mg_workspace_free(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace);
 /* The inputs of a text, in order; the first text's first. The values are in range, and the inputs were found. */
 void mg_replay_select(const mg_program *program, const mg_replay *replay, size_t text, const int32_t *values);
 /* About how many bytes a text of so many positions needs, of numbers of `size` bytes. */
@@ -256,6 +253,10 @@ static inline mg_slot *mg_gathered(const mg_replay *replay, const mg_gather *gat
 }
 static inline size_t *mg_selected(const mg_replay *replay, size_t select) {
     return replay->selected + select * replay->columns;
+}
+/* Rows of a step in texts of so many positions, where it is not uniform. */
+static inline size_t mg_rows_of(const mg_step *step, size_t positions) {
+    return step->groups * (step->causal ? positions : step->width);
 }
 /* Lanes in a group, and terms, at a position. */
 static inline size_t mg_width_at(const mg_step *step, size_t position) {

@@ -204,13 +204,14 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
     if (!mg_ready(tape)) {
         return NULL;
     }
-    mg_program *program = mg_reallocate(tape, NULL, 0, sizeof *program);
+    mg_program *program = mg_new_owner(tape, sizeof *program);
     if (program == NULL) {
         mg_fail(tape, MG_NO_MEMORY);
         return NULL;
     }
     mg_hold(tape);
-    *program = (mg_program){.holders = 1, .tape = tape, .result = result, .ordered = SIZE_MAX, .computed = SIZE_MAX};
+    *program = (mg_program){.blocks = program->blocks, .holders = 1, .tape = tape, .result = result,
+                            .ordered = SIZE_MAX, .computed = SIZE_MAX};
     mg_turn_page(tape); /* the times at which a page was computed anew are then the program's alone */
     mg_status status = build(program, since);
     if (status == MG_OK) { /* recording was a forward */
@@ -231,15 +232,13 @@ void mg_program_hold(mg_program *program) { atomic_fetch_add_explicit(&program->
 void mg_program_free(mg_program *program) {
     if (program != NULL && atomic_fetch_sub_explicit(&program->holders, 1, memory_order_acq_rel) == 1) {
         mg_tape *tape = program->tape;
-        mg_plan_free(tape, program->plan);
-        mg_reallocate(tape, program->bindings, program->binding_room * sizeof *program->bindings, 0);
-        mg_reallocate(tape, program->values, program->inputs * sizeof *program->values, 0);
+        mg_plan_free(program->plan);
         mg_list_free(tape, &program->statements);
         mg_list_free(tape, &program->ends);
         mg_list_free(tape, &program->needed);
         mg_list_free(tape, &program->loss);
         mg_list_free(tape, &program->order);
-        mg_reallocate(tape, program, sizeof *program, 0);
+        mg_free_blocks(program->blocks);
         mg_release(tape);
     }
 }
@@ -320,29 +319,18 @@ static mg_status may_select(const mg_program *program, mg_binding *binding) {
     return MG_OK;
 }
 
-/* Room for one more input, or one more binding. */
-static mg_status make_room(mg_program *program, size_t input) {
-    mg_tape *tape = program->tape;
-    if (input >= program->inputs) {
-        int32_t *grown = mg_reallocate(tape, program->values, program->inputs * sizeof *grown,
-                                       (input + 1) * sizeof *grown);
-        if (grown == NULL) {
-            return MG_NO_MEMORY;
-        }
-        for (size_t k = program->inputs; k <= input; k++) {
-            grown[k] = -1;
-        }
-        program->values = grown;
-        program->inputs = input + 1;
+/* Room for the value of an input. */
+static mg_status know_input(mg_program *program, size_t input) {
+    if (input < program->inputs) {
+        return MG_OK;
     }
-    if (program->binding_count == program->binding_room) {
-        const size_t room = program->binding_room ? 2 * program->binding_room : 16, bytes = sizeof(mg_binding);
-        mg_binding *grown = mg_reallocate(tape, program->bindings, program->binding_room * bytes, room * bytes);
-        if (grown == NULL) {
-            return MG_NO_MEMORY;
-        }
-        program->bindings = grown;
-        program->binding_room = room;
+    int32_t *grown = mg_resize(&program->blocks, program->values, (input + 1) * sizeof *grown);
+    if (grown == NULL) {
+        return MG_NO_MEMORY;
+    }
+    program->values = grown;
+    for (; program->inputs <= input; program->inputs++) {
+        grown[program->inputs] = -1;
     }
     return MG_OK;
 }
@@ -369,7 +357,7 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
     }
     const size_t number = mg_program_statement(program, slot);
     if (number == program->statements.count) {
-        return make_room(program, input); /* the result does not need it */
+        return know_input(program, input); /* the result does not need it */
     }
     binding.head = program->statements.item[number];
     const uint8_t code = mg_code(tape, binding.head);
@@ -387,13 +375,18 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
     }
     status = may_select(program, &binding);
     if (status == MG_OK) {
-        status = make_room(program, input);
+        status = know_input(program, input);
     }
-    if (status == MG_OK) {
-        program->bindings[program->binding_count++] = binding;
-        tape->bound++;
+    if (status != MG_OK) {
+        return status;
     }
-    return status;
+    mg_binding *added = mg_append(&program->blocks, &program->bindings, &program->binding_count, sizeof *added);
+    if (added == NULL) {
+        return MG_NO_MEMORY;
+    }
+    *added = binding;
+    tape->bound++;
+    return MG_OK;
 }
 
 mg_status mg_program_find_inputs(mg_program *program) {

@@ -2,7 +2,7 @@
 #ifndef MG_PROGRAM_H
 #define MG_PROGRAM_H
 
-#include "tape/tape.h"
+#include "programs/memory.h"
 
 typedef struct mg_plan mg_plan;
 
@@ -25,6 +25,7 @@ typedef struct {
  *   needed[k] < losses: the first loss that needs statement k; == losses: only the result needs it
  *   losses == 0: the result is no sum of losses, and needed[k] is 0 */
 struct mg_program {
+    mg_blocks blocks;
     _Atomic(uint64_t) holders; /* its handle, and trainers */
     mg_tape *tape;
     mg_id result;
@@ -43,7 +44,7 @@ struct mg_program {
     uint64_t operands;   /* a hash of all operands at that time */
 
     mg_binding *bindings;
-    size_t binding_count, binding_room;
+    size_t binding_count;
     size_t inputs;  /* one more than the highest number of an input */
     int32_t *values; /* [inputs]: what was selected last; -1: what was recorded */
 

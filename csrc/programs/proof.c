@@ -239,28 +239,17 @@ static bool same(const proof *p, const uint64_t *swept) {
     return true;
 }
 
-static void find_bindings(proof *p) {
-    const mg_plan *plan = p->plan;
-    memset(p->binding, 0xff, (plan->gathered_count + 1) * sizeof *p->binding);
-    for (size_t n = 0; n < plan->input_count; n++) {
-        const mg_plan_input *input = &plan->input[n];
-        if (input->gather != MG_NOWHERE) {
-            const mg_gather *gather = &plan->gather[input->gather];
-            p->binding[gather->slots + input->position * gather->parts + input->part] = input->binding;
-        }
-    }
-}
-
 bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
     mg_tape *tape = program->tape;
+    mg_blocks scratch = {.tape = tape};
     proof p = {program, plan, why_not, tape->page_count * MG_PAGE, NULL, NULL};
-    uint64_t *swept = mg_allot(tape, p.slots, sizeof *swept);
-    p.hash = mg_allot(tape, p.slots, sizeof *p.hash);
-    p.binding = mg_allot(tape, plan->gathered_count + 1, sizeof *p.binding);
+    uint64_t *swept = mg_allot(&scratch, p.slots, sizeof *swept);
+    p.hash = mg_allot(&scratch, p.slots, sizeof *p.hash);
+    p.binding = mg_allot(&scratch, plan->gathered_count, sizeof *p.binding);
     *why_not = NULL;
-    bool proved = swept != NULL && p.hash != NULL && p.binding != NULL;
+    bool proved = !scratch.failed;
     if (proved) {
-        find_bindings(&p);
+        mg_plan_bindings(plan, p.binding);
         begin(&p);
         go_down_the_list(&p);
         memcpy(swept, p.hash, p.slots * sizeof *swept);
@@ -270,8 +259,6 @@ bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
         mg_find_first(tape, plan);
         *why_not = proved ? NULL : "the gradients would be added in another order than the sweep's";
     }
-    mg_reallocate(tape, swept, swept == NULL ? 0 : p.slots * sizeof *swept, 0);
-    mg_reallocate(tape, p.hash, p.hash == NULL ? 0 : p.slots * sizeof *p.hash, 0);
-    mg_reallocate(tape, p.binding, p.binding == NULL ? 0 : (plan->gathered_count + 1) * sizeof *p.binding, 0);
+    mg_free_blocks(scratch);
     return proved;
 }

@@ -25,7 +25,7 @@ static size_t scratch_for(const mg_plan *plan, const size_t *length, size_t text
     size_t most = texts == 1 ? positions * padded : 0;
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
-        const size_t lanes = step->groups * (step->causal ? positions : step->width);
+        const size_t lanes = mg_rows_of(step, positions);
         most = step->operation < MG_LANE ? larger(most, 3 * padded + 2 * lanes * MG_CHUNK) : most;
     }
     for (size_t f = 0; f < plan->fan_count; f++) {
@@ -47,9 +47,9 @@ static bool same_columns(const mg_step *a, const mg_step *b) {
 }
 
 /* Which rows every step has for texts of so many positions. */
-static bool lay_out(mg_tape *tape, const mg_plan *plan, mg_workspace *at, size_t positions) {
+static bool lay_out(const mg_plan *plan, mg_workspace *at, size_t positions) {
     if (at->value_row == NULL) {
-        at->value_row = mg_allot(tape, 4 * plan->step_count, sizeof *at->value_row);
+        at->value_row = mg_allot(&at->blocks, 4 * plan->step_count, sizeof *at->value_row);
         if (at->value_row == NULL) {
             return false;
         }
@@ -60,7 +60,7 @@ static bool lay_out(mg_tape *tape, const mg_plan *plan, mg_workspace *at, size_t
     size_t values = 0, adjoints = 0, turned = 0;
     for (size_t k = 0; k < plan->step_count; k++) {
         const mg_step *step = &plan->step[k];
-        const size_t lanes = step->groups * (step->causal ? positions : step->width);
+        const size_t lanes = mg_rows_of(step, positions);
         const size_t rows = step->uniform ? step->groups : lanes;
         at->value_row[k] = values;
         at->partial_row[k] = values + rows;
@@ -83,27 +83,8 @@ static bool lay_out(mg_tape *tape, const mg_plan *plan, mg_workspace *at, size_t
     return true;
 }
 
-void mg_workspace_free(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace) {
-    const size_t rows = workspace->value_row == NULL ? 0 : 4 * plan->step_count * sizeof *workspace->value_row;
-    mg_reallocate(tape, workspace->value_row, rows, 0);
-    mg_reallocate(tape, workspace->numbers, workspace->number_bytes, 0);
-    mg_reallocate(tape, workspace->index, workspace->index_bytes, 0);
-    *workspace = (mg_workspace){0};
-}
-
-/* A block of at least so many bytes, whose content may be lost. */
-static bool make_room(mg_tape *tape, void **block, size_t *bytes, size_t wanted) {
-    if (*bytes >= wanted) {
-        return true;
-    }
-    mg_reallocate(tape, *block, *bytes, 0);
-    *block = mg_reallocate(tape, NULL, 0, wanted);
-    *bytes = *block == NULL ? 0 : wanted;
-    return *block != NULL;
-}
-
 /* Where the texts are, and what they read: all arrays in one block. */
-static bool index_texts(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
+static bool index_texts(const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
                         mg_replay *replay) {
     const size_t positions = length[0], slots = plan->gathered_count / plan->positions;
     size_t columns = 0;
@@ -111,8 +92,9 @@ static bool index_texts(mg_tape *tape, const mg_plan *plan, mg_workspace *worksp
         columns += room_at(length, texts, t);
     }
     const size_t sizes = positions + 1 + texts + texts + 1 + plan->select_count * columns;
-    if (!make_room(tape, &workspace->index, &workspace->index_bytes,
-                   sizes * sizeof(size_t) + slots * columns * sizeof(mg_slot))) {
+    workspace->index = mg_fit(&workspace->blocks, workspace->index,
+                              sizes * sizeof(size_t) + slots * columns * sizeof(mg_slot));
+    if (workspace->index == NULL) {
         return false;
     }
     size_t *start = workspace->index, *lengths = start + positions + 1, *line = lengths + texts;
@@ -143,17 +125,19 @@ static bool index_texts(mg_tape *tape, const mg_plan *plan, mg_workspace *worksp
 
 bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
                         size_t size, mg_replay *replay) {
-    if (workspace->laid_out != length[0] && !lay_out(tape, plan, workspace, length[0])) {
+    workspace->blocks.tape = tape;
+    if (workspace->laid_out != length[0] && !lay_out(plan, workspace, length[0])) {
         return false;
     }
-    if (!index_texts(tape, plan, workspace, length, texts, replay)) {
+    if (!index_texts(plan, workspace, length, texts, replay)) {
         return false;
     }
     const size_t scratch = scratch_for(plan, length, texts, replay->padded);
     const size_t values = workspace->value_rows * replay->padded, adjoints = workspace->adjoint_rows * replay->padded;
     const size_t turned = workspace->turned_columns * replay->lines;
-    if (!make_room(tape, &workspace->numbers, &workspace->number_bytes,
-                   (values + adjoints + turned + scratch) * size + MG_ALIGNMENT)) {
+    workspace->numbers = mg_fit(&workspace->blocks, workspace->numbers,
+                                (values + adjoints + turned + scratch) * size + MG_ALIGNMENT);
+    if (workspace->numbers == NULL) {
         return false;
     }
     char *value = workspace->numbers;
@@ -178,7 +162,7 @@ size_t mg_workspace_bytes(const mg_plan *plan, size_t positions, size_t size) {
     size_t rows = 0;
     for (size_t k = 0; k < plan->step_count; k++) {
         const mg_step *step = &plan->step[k];
-        const size_t lanes = step->groups * (step->causal ? positions : step->width);
+        const size_t lanes = mg_rows_of(step, positions);
         rows += (step->uniform ? step->groups : lanes) * (1 + step->partials) + (step->derives ? lanes : 0);
     }
     return rows * positions * size;

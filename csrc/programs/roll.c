@@ -196,15 +196,15 @@ static bool same_size(const rolling *r, size_t k, size_t t) {
 static bool add_gather(const rolling *r, size_t k, size_t f, const reading *x, size_t block, size_t parts,
                        size_t *number) {
     mg_plan *plan = r->plan;
-    mg_tape *tape = r->program->tape;
-    mg_gather *gather = mg_append(tape, &plan->gather, &plan->gather_count, sizeof *gather);
+    const mg_tape *tape = r->program->tape;
+    mg_gather *gather = mg_append(&plan->blocks, &plan->gather, &plan->gather_count, sizeof *gather);
     if (gather == NULL) {
         return no_memory(r);
     }
     const size_t at = plan->gather_count - 1;
     *gather = (mg_gather){.parts = parts, .block = block, .slots = plan->gathered_count};
     for (size_t n = 0; n < plan->positions * parts; n++) {
-        mg_slot *slot = mg_append(tape, &plan->gathered, &plan->gathered_count, sizeof *slot);
+        mg_slot *slot = mg_append(&plan->blocks, &plan->gathered, &plan->gathered_count, sizeof *slot);
         const size_t t = n / parts, part = n % parts;
         const mg_slot head = head_at(r, k, t);
         if (slot == NULL) {
@@ -217,14 +217,14 @@ static bool add_gather(const rolling *r, size_t k, size_t f, const reading *x, s
         }
         const size_t binding = binding_of(r, head, f, part);
         if (binding != MG_NOWHERE) {
-            mg_plan_input *input = mg_append(tape, &plan->input, &plan->input_count, sizeof *input);
+            mg_plan_input *input = mg_append(&plan->blocks, &plan->input, &plan->input_count, sizeof *input);
             if (input == NULL) {
                 return no_memory(r);
             }
             *input = (mg_plan_input){binding, t, at, part, MG_NOWHERE};
         }
     }
-    mg_step *step = mg_append(tape, &plan->step, &plan->step_count, sizeof *step);
+    mg_step *step = mg_append(&plan->blocks, &plan->step, &plan->step_count, sizeof *step);
     if (step == NULL) {
         return no_memory(r);
     }
@@ -237,9 +237,8 @@ static bool add_gather(const rolling *r, size_t k, size_t f, const reading *x, s
 /* The lane that an input selects. */
 static bool add_selection(const rolling *r, size_t k, size_t f, mg_source *source) {
     mg_plan *plan = r->plan;
-    mg_tape *tape = r->program->tape;
     const size_t number = plan->select_count;
-    size_t *selects = mg_append(tape, &plan->selects, &plan->select_count, sizeof *selects);
+    size_t *selects = mg_append(&plan->blocks, &plan->selects, &plan->select_count, sizeof *selects);
     if (selects == NULL) {
         return no_memory(r);
     }
@@ -254,8 +253,8 @@ static bool add_selection(const rolling *r, size_t k, size_t f, mg_source *sourc
             return refuse(r, "an input selects a lane of one statement at one position, and something else at another");
         }
         source->step = step;
-        size_t *selected = mg_append(tape, &plan->selected, &plan->selected_count, sizeof *selected);
-        mg_plan_input *input = mg_append(tape, &plan->input, &plan->input_count, sizeof *input);
+        size_t *selected = mg_append(&plan->blocks, &plan->selected, &plan->selected_count, sizeof *selected);
+        mg_plan_input *input = mg_append(&plan->blocks, &plan->input, &plan->input_count, sizeof *input);
         if (selected == NULL || input == NULL) {
             return no_memory(r);
         }
@@ -293,7 +292,7 @@ static bool is_past(const rolling *r, mg_slot head, size_t f, const reading *x, 
 /* Runs of lanes of several steps, or of leaves, one after the other as terms. */
 static bool concatenate(const rolling *r, size_t k, size_t f, const reading *x, mg_source *source) {
     mg_plan *plan = r->plan;
-    mg_tape *tape = r->program->tape;
+    const mg_tape *tape = r->program->tape;
     const size_t last = plan->positions - 1;
     const mg_slot head = head_at(r, k, last);
     const mg_slot *list = mg_list_of(tape, head, &mg_statement_of(tape, head)->operand[f]);
@@ -329,7 +328,7 @@ static bool concatenate(const rolling *r, size_t k, size_t f, const reading *x, 
         if (!place_of(r, list[e], &number, &position) || position != last || plan->step[number].causal) {
             return refuse(r, "a position reads what another position computed");
         }
-        mg_part *part = mg_append(tape, &plan->part, &plan->part_count, sizeof *part);
+        mg_part *part = mg_append(&plan->blocks, &plan->part, &plan->part_count, sizeof *part);
         if (part == NULL) {
             return no_memory(r);
         }
@@ -686,7 +685,7 @@ bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not) {
         return false;
     }
     for (size_t k = 0; k < plan->each; k++) {
-        if (mg_append(program->tape, &plan->step, &plan->step_count, sizeof(mg_step)) == NULL) {
+        if (mg_append(&plan->blocks, &plan->step, &plan->step_count, sizeof(mg_step)) == NULL) {
             return no_memory(&r);
         }
         size_step(&r, k);

@@ -17,11 +17,13 @@ typedef struct {
     const mg_program *program;
     mg_plan *plan;
     const char **why_not;
-    size_t slots, steps, events;
+    mg_blocks scratch;
+    size_t steps, events;
     uint32_t *last;       /* [slots]: which step added to it last, going down the sweep */
     uint8_t *before;      /* [steps][steps]: does the row's step come before the column's? */
     uint32_t *first;      /* [steps]: when the sweep came to it first, at the last position */
     uint32_t *component;  /* [steps]: steps that must be taken in turn have one number */
+    uint32_t *fan;        /* [steps]: the fan that it is of, or NO_STEP */
 } scheduling;
 
 static bool refuse(const scheduling *s, const char *why_not) {
@@ -130,7 +132,7 @@ static bool same_rows(const mg_plan *plan, const mg_step *a, const mg_step *b) {
 /* Steps that each must come before the other, along whatever way, are one component; only fans may be. */
 static bool find_components(scheduling *s) {
     const size_t n = s->steps;
-    uint8_t *reaches = mg_allot(s->program->tape, n * n, 1);
+    uint8_t *reaches = mg_allot(&s->scratch, n * n, 1);
     if (reaches == NULL) {
         return refuse(s, NULL);
     }
@@ -153,7 +155,6 @@ static bool find_components(scheduling *s) {
             }
         }
     }
-    mg_reallocate(s->program->tape, reaches, n * n, 0);
     return fit || refuse(s, "the sweep takes the lanes of two statements in turn, and they are not sums over the same");
 }
 
@@ -169,7 +170,7 @@ static bool list_lane(scheduling *s, size_t from, size_t step, size_t lane) {
             return true;
         }
     }
-    mg_rows *rows = mg_append(s->program->tape, &plan->run, &plan->run_count, sizeof *rows);
+    mg_rows *rows = mg_append(&plan->blocks, &plan->run, &plan->run_count, sizeof *rows);
     if (rows != NULL) {
         *rows = (mg_rows){step, lane, 1};
     }
@@ -184,35 +185,32 @@ typedef struct {
 typedef struct {
     sighting *item;
     size_t *start; /* [fans * positions + 1] */
-    size_t count;
     bool sort;
 } sightings;
 
-/* The fans of all steps that are sums of products with leaves. */
-static uint32_t *fan_of_step(scheduling *s) {
-    uint32_t *fan = mg_allot(s->program->tape, s->steps, sizeof *fan);
-    for (size_t k = 0; fan != NULL && k < s->steps; k++) {
-        fan[k] = NO_STEP;
-        const mg_step *step = &s->plan->step[k];
-        if (step->weights == MG_NOWHERE || s->first[k] == NO_STEP) {
+/* Makes the fans of all steps that are sums of products with leaves. */
+static bool make_fans(scheduling *s) {
+    mg_plan *plan = s->plan;
+    for (size_t k = 0; k < s->steps; k++) {
+        s->fan[k] = NO_STEP;
+        if (plan->step[k].weights == MG_NOWHERE || s->first[k] == NO_STEP) {
             continue;
         }
         if (s->component[k] != k) {
-            fan[k] = fan[s->component[k]];
+            s->fan[k] = s->fan[s->component[k]];
             continue;
         }
-        mg_fan *added = mg_append(s->program->tape, &s->plan->fan, &s->plan->fan_count, sizeof *added);
+        mg_fan *added = mg_append(&plan->blocks, &plan->fan, &plan->fan_count, sizeof *added);
         if (added == NULL) {
-            mg_reallocate(s->program->tape, fan, s->steps * sizeof *fan, 0);
-            return NULL;
+            return refuse(s, NULL);
         }
         *added = (mg_fan){.select = MG_NOWHERE, .first = k};
-        fan[k] = (uint32_t)(s->plan->fan_count - 1);
+        s->fan[k] = (uint32_t)(plan->fan_count - 1);
     }
-    return fan;
+    return true;
 }
 
-static void see(const scheduling *s, const uint32_t *fan, sightings *all) {
+static void see(const scheduling *s, sightings *all) {
     const mg_program *program = s->program;
     const mg_tape *tape = program->tape;
     const mg_list *order = &program->order;
@@ -228,10 +226,10 @@ static void see(const scheduling *s, const uint32_t *fan, sightings *all) {
         if (statement >= count || slot < program->statements.item[statement] || slot >= program->ends.item[statement]) {
             statement = mg_program_statement(program, slot);
         }
-        if (statement >= count || fan[statement % each] == NO_STEP) {
+        if (statement >= count || s->fan[statement % each] == NO_STEP) {
             continue;
         }
-        size_t *next = &all->start[fan[statement % each] * positions + statement / each];
+        size_t *next = &all->start[s->fan[statement % each] * positions + statement / each];
         if (all->sort) {
             all->item[(*next)++] = (sighting){(uint32_t)(statement % each), tape->operand[slot][1]};
         } else {
@@ -309,7 +307,7 @@ static bool order_fan(scheduling *s, size_t f, const sightings *all) {
         if (here == count && memcmp(usual, all->item + start[t], count * sizeof *usual) == 0) {
             continue;
         }
-        mg_exception *exception = mg_append(s->program->tape, &plan->exception, &plan->exception_count, sizeof *exception);
+        mg_exception *exception = mg_append(&plan->blocks, &plan->exception, &plan->exception_count, sizeof *exception);
         if (exception == NULL) {
             return refuse(s, NULL);
         }
@@ -322,46 +320,41 @@ static bool order_fan(scheduling *s, size_t f, const sightings *all) {
     return true;
 }
 
-static bool order_fans(scheduling *s, uint32_t *fan) {
-    mg_tape *tape = s->program->tape;
+static bool order_fans(scheduling *s) {
     const size_t starts = s->plan->fan_count * s->plan->positions + 1;
-    sightings all = {NULL, mg_allot(tape, starts + 1, sizeof *all.start), 0, false};
-    bool done = all.start != NULL;
-    if (done) {
-        see(s, fan, &all);
-        for (size_t n = 1; n < starts; n++) {
-            all.start[n] += all.start[n - 1];
+    sightings all = {NULL, mg_allot(&s->scratch, starts + 1, sizeof *all.start), false};
+    if (all.start == NULL) {
+        return refuse(s, NULL);
+    }
+    see(s, &all);
+    for (size_t n = 1; n < starts; n++) {
+        all.start[n] += all.start[n - 1];
+    }
+    all.item = mg_allot(&s->scratch, all.start[starts - 1], sizeof *all.item);
+    if (all.item == NULL) {
+        return refuse(s, NULL);
+    }
+    all.sort = true;
+    see(s, &all); /* moves each start to its end */
+    memmove(all.start + 1, all.start, (starts - 1) * sizeof *all.start);
+    all.start[0] = 0;
+    for (size_t f = 0; f < s->plan->fan_count; f++) {
+        if (!order_fan(s, f, &all)) {
+            return false;
         }
-        all.count = all.start[starts - 1];
-        all.item = mg_allot(tape, all.count + 1, sizeof *all.item);
-        done = all.item != NULL;
     }
-    if (done) {
-        all.sort = true;
-        see(s, fan, &all); /* moves each start to its end */
-        memmove(all.start + 1, all.start, (starts - 1) * sizeof *all.start);
-        all.start[0] = 0;
-    }
-    if (!done) {
-        refuse(s, NULL);
-    }
-    for (size_t f = 0; done && f < s->plan->fan_count; f++) {
-        done = order_fan(s, f, &all);
-    }
-    mg_reallocate(tape, all.item, all.item == NULL ? 0 : (all.count + 1) * sizeof *all.item, 0);
-    mg_reallocate(tape, all.start, all.start == NULL ? 0 : (starts + 1) * sizeof *all.start, 0);
-    return done;
+    return true;
 }
 
 /* ---- actions ---------------------------------------------------------------------------------------------------- */
 
 /* Takes the components in an order that keeps `before`, and among those that are free the one that the sweep came to
    first. Steps that the sweep never comes to, or that pass nothing on, have no action. */
-static bool order_actions(scheduling *s, const uint32_t *fan) {
+static bool order_actions(scheduling *s) {
     mg_plan *plan = s->plan;
     const size_t n = s->steps;
     size_t left = 0;
-    uint32_t *waits = mg_allot(s->program->tape, n, sizeof *waits); /* for so many; NO_STEP: for its turn no more */
+    uint32_t *waits = mg_allot(&s->scratch, n, sizeof *waits); /* for so many; NO_STEP: for its turn no more */
     bool fits = waits != NULL;
     for (size_t b = 0; fits && b < n; b++) {
         if (s->first[b] == NO_STEP || !plan->step[b].derives) {
@@ -393,13 +386,12 @@ static bool order_actions(scheduling *s, const uint32_t *fan) {
             }
         }
         waits[next] = NO_STEP;
-        mg_action *action = mg_append(s->program->tape, &plan->action, &plan->action_count, sizeof *action);
+        mg_action *action = mg_append(&plan->blocks, &plan->action, &plan->action_count, sizeof *action);
         fits = action != NULL;
         if (fits) {
-            *action = fan[next] != NO_STEP ? (mg_action){true, fan[next]} : (mg_action){false, next};
+            *action = s->fan[next] != NO_STEP ? (mg_action){true, s->fan[next]} : (mg_action){false, next};
         }
     }
-    mg_reallocate(s->program->tape, waits, waits == NULL ? 0 : n * sizeof *waits, 0);
     return fits ? left == 0 || refuse(s, "no order of the statements is the sweep's at all positions") : refuse(s, NULL);
 }
 
@@ -474,7 +466,7 @@ static void join_overlapping(addition *all, size_t n) {
    operands in order. */
 static bool add_region(scheduling *s, const addition *all, size_t n, size_t owner) {
     mg_plan *plan = s->plan;
-    mg_region *region = mg_append(s->program->tape, &plan->region, &plan->region_count, sizeof *region);
+    mg_region *region = mg_append(&plan->blocks, &plan->region, &plan->region_count, sizeof *region);
     if (region == NULL) {
         return refuse(s, NULL);
     }
@@ -484,7 +476,7 @@ static bool add_region(scheduling *s, const addition *all, size_t n, size_t owne
         if (all[e].owner != owner) {
             continue;
         }
-        if (mg_append(s->program->tape, &plan->event, &plan->event_count, sizeof(mg_event)) == NULL) {
+        if (mg_append(&plan->blocks, &plan->event, &plan->event_count, sizeof(mg_event)) == NULL) {
             return refuse(s, NULL);
         }
         size_t at = plan->event_count - 1;
@@ -499,7 +491,7 @@ static bool add_region(scheduling *s, const addition *all, size_t n, size_t owne
 
 static bool order_leaves(scheduling *s) {
     const mg_plan *plan = s->plan;
-    addition *all = mg_allot(s->program->tape, 2 * plan->each, sizeof *all);
+    addition *all = mg_allot(&s->scratch, 2 * plan->each, sizeof *all);
     size_t n = 0;
     if (all == NULL) {
         return refuse(s, NULL);
@@ -513,47 +505,33 @@ static bool order_leaves(scheduling *s) {
         }
     }
     join_overlapping(all, n);
-    bool done = true;
-    for (size_t e = 0; done && e < n; e++) {
-        done = all[e].owner != e || add_region(s, all, n, e);
+    for (size_t e = 0; e < n; e++) {
+        if (all[e].owner == e && !add_region(s, all, n, e)) {
+            return false;
+        }
     }
-    mg_reallocate(s->program->tape, all, 2 * plan->each * sizeof *all, 0);
-    return done;
+    return true;
 }
 
 /* ---- all -------------------------------------------------------------------------------------------------------- */
 
-static bool schedule(scheduling *s) {
-    uint32_t *fan = NULL;
-    memset(s->last, 0xff, s->slots * sizeof *s->last);
-    memset(s->first, 0xff, s->steps * sizeof *s->first);
-    go_down(s, note_order);
-    add_data_edges(s);
-    if (!find_components(s)) {
-        return false;
-    }
-    fan = fan_of_step(s);
-    if (fan == NULL) {
-        return refuse(s, NULL);
-    }
-    const bool done = order_fans(s, fan) && order_actions(s, fan) && order_leaves(s);
-    mg_reallocate(s->program->tape, fan, s->steps * sizeof *fan, 0);
-    return done;
-}
-
 bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not) {
-    mg_tape *tape = program->tape;
-    scheduling s = {.program = program, .plan = plan, .why_not = why_not, .slots = tape->page_count * MG_PAGE,
-                    .steps = plan->each};
-    s.last = mg_allot(tape, s.slots, sizeof *s.last);
-    s.before = mg_allot(tape, s.steps * s.steps, 1);
-    s.first = mg_allot(tape, s.steps, sizeof *s.first);
-    s.component = mg_allot(tape, s.steps, sizeof *s.component);
-    const bool room = s.last && s.before && s.first && s.component;
-    const bool done = room ? schedule(&s) : refuse(&s, NULL);
-    mg_reallocate(tape, s.last, s.last == NULL ? 0 : s.slots * sizeof *s.last, 0);
-    mg_reallocate(tape, s.before, s.before == NULL ? 0 : s.steps * s.steps, 0);
-    mg_reallocate(tape, s.first, s.first == NULL ? 0 : s.steps * sizeof *s.first, 0);
-    mg_reallocate(tape, s.component, s.component == NULL ? 0 : s.steps * sizeof *s.component, 0);
+    const size_t slots = program->tape->page_count * MG_PAGE, steps = plan->each;
+    scheduling s = {.program = program, .plan = plan, .why_not = why_not, .scratch = {.tape = program->tape},
+                    .steps = steps};
+    s.last = mg_allot(&s.scratch, slots, sizeof *s.last);
+    s.before = mg_allot(&s.scratch, steps * steps, 1);
+    s.first = mg_allot(&s.scratch, steps, sizeof *s.first);
+    s.component = mg_allot(&s.scratch, steps, sizeof *s.component);
+    s.fan = mg_allot(&s.scratch, steps, sizeof *s.fan);
+    bool done = !s.scratch.failed || refuse(&s, NULL);
+    if (done) {
+        memset(s.last, 0xff, slots * sizeof *s.last);
+        memset(s.first, 0xff, steps * sizeof *s.first);
+        go_down(&s, note_order);
+        add_data_edges(&s);
+        done = find_components(&s) && make_fans(&s) && order_fans(&s) && order_actions(&s) && order_leaves(&s);
+    }
+    mg_free_blocks(s.scratch);
     return done;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 struct mg_trainer {
+    mg_blocks blocks;
     mg_tape *tape;
     mg_program *program;
     const mg_kernels *kernels;
@@ -34,29 +35,13 @@ struct mg_trainer {
     uint64_t stored; /* the tape's count of writes when it last had the same numbers */
 };
 
-static void release(mg_tape *tape, void *block, size_t n, size_t size) {
-    mg_reallocate(tape, block, block == NULL ? 0 : n * size, 0);
-}
-
 void mg_trainer_free(mg_trainer *trainer) {
     if (trainer != NULL) {
         mg_tape *tape = trainer->tape;
-        const size_t size = trainer->kernels->size;
-        release(tape, trainer->first, trainer->count, sizeof *trainer->first);
-        release(tape, trainer->sizes, trainer->count, sizeof *trainer->sizes);
-        release(tape, trainer->slots, trainer->count, sizeof *trainer->slots);
-        release(tape, trainer->run, trainer->count, sizeof *trainer->run);
-        release(tape, trainer->m, trainer->parameters, size);
-        release(tape, trainer->v, trainer->parameters, size);
-        release(tape, trainer->sum, trainer->parameters, size);
-        release(tape, trainer->values, trainer->inputs, sizeof *trainer->values);
-        release(tape, trainer->losses, trainer->inputs + 1, sizeof *trainer->losses);
-        release(tape, trainer->value, trainer->span, size);
-        release(tape, trainer->adjoint, trainer->span, size);
         mg_pool_free(trainer->pool);
         mg_batch_free(trainer->batch);
         mg_program_free(trainer->program);
-        mg_reallocate(tape, trainer, sizeof *trainer, 0);
+        mg_free_blocks(trainer->blocks);
         mg_release(tape);
     }
 }
@@ -96,9 +81,9 @@ static mg_status make_room(mg_trainer *trainer) {
     trainer->lowest = lowest;
     trainer->stored = UINT64_MAX;
     trainer->span = end - lowest;
-    trainer->value = mg_allot(trainer->tape, trainer->span, trainer->kernels->size);
-    trainer->adjoint = mg_allot(trainer->tape, trainer->span, trainer->kernels->size);
-    return trainer->value && trainer->adjoint ? MG_OK : MG_NO_MEMORY;
+    trainer->value = mg_allot(&trainer->blocks, trainer->span, trainer->kernels->size);
+    trainer->adjoint = mg_allot(&trainer->blocks, trainer->span, trainer->kernels->size);
+    return trainer->blocks.failed ? MG_NO_MEMORY : MG_OK;
 }
 
 static bool is_parameters(const mg_trainer *trainer, mg_slot first, size_t n) {
@@ -140,19 +125,21 @@ static bool suits(const mg_trainer *trainer) {
 }
 
 static mg_status set_up(mg_trainer *trainer, const mg_id *first, const size_t *sizes) {
-    mg_tape *tape = trainer->tape;
+    mg_blocks *blocks = &trainer->blocks;
     const size_t size = trainer->kernels->size, count = trainer->count;
-    trainer->first = mg_allot(tape, count, sizeof *first);
-    trainer->sizes = mg_allot(tape, count, sizeof *sizes);
-    trainer->slots = mg_allot(tape, count, sizeof *trainer->slots);
-    trainer->run = mg_allot(tape, count, sizeof *trainer->run);
-    trainer->m = mg_allot(tape, trainer->parameters, size);
-    trainer->v = mg_allot(tape, trainer->parameters, size);
-    trainer->sum = mg_allot(tape, trainer->parameters, size);
-    trainer->values = mg_allot(tape, trainer->inputs, sizeof *trainer->values);
-    trainer->losses = mg_allot(tape, trainer->inputs + 1, sizeof *trainer->losses);
-    if (!trainer->first || !trainer->sizes || !trainer->slots || !trainer->run || !trainer->m || !trainer->v ||
-        !trainer->sum || !trainer->values || !trainer->losses) {
+    trainer->first = mg_allot(blocks, count, sizeof *first);
+    trainer->sizes = mg_allot(blocks, count, sizeof *sizes);
+    trainer->slots = mg_allot(blocks, count, sizeof *trainer->slots);
+    trainer->run = mg_allot(blocks, count, sizeof *trainer->run);
+    trainer->m = mg_allot(blocks, trainer->parameters, size);
+    trainer->v = mg_allot(blocks, trainer->parameters, size);
+    trainer->sum = mg_allot(blocks, trainer->parameters, size);
+    trainer->values = mg_allot(blocks, trainer->inputs, sizeof *trainer->values);
+    trainer->losses = mg_allot(blocks, trainer->inputs + 1, sizeof *trainer->losses);
+    if (trainer->program->plan != NULL) {
+        trainer->batch = mg_batch_new(trainer->program, trainer->kernels);
+    }
+    if (blocks->failed || (trainer->program->plan != NULL && trainer->batch == NULL)) {
         return MG_NO_MEMORY;
     }
     memcpy(trainer->first, first, count * sizeof *first);
@@ -160,10 +147,7 @@ static mg_status set_up(mg_trainer *trainer, const mg_id *first, const size_t *s
     for (size_t n = 0; n <= trainer->inputs; n++) {
         trainer->losses[n] = mg_program_losses_of(trainer->program, n);
     }
-    if (trainer->program->plan != NULL) {
-        trainer->batch = mg_batch_new(trainer->program, trainer->kernels);
-    }
-    return trainer->program->plan != NULL && trainer->batch == NULL ? MG_NO_MEMORY : find_parameters(trainer);
+    return find_parameters(trainer);
 }
 
 mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
@@ -192,13 +176,13 @@ mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t
         mg_fail(tape, status);
         return NULL;
     }
-    mg_trainer *trainer = mg_reallocate(tape, NULL, 0, sizeof *trainer);
+    mg_trainer *trainer = mg_new_owner(tape, sizeof *trainer);
     if (trainer == NULL) {
         mg_fail(tape, MG_NO_MEMORY);
         return NULL;
     }
-    *trainer = (mg_trainer){.tape = tape, .program = program, .optimizer = *optimizer, .count = count,
-                            .parameters = parameters, .inputs = program->inputs,
+    *trainer = (mg_trainer){.blocks = trainer->blocks, .tape = tape, .program = program, .optimizer = *optimizer,
+                            .count = count, .parameters = parameters, .inputs = program->inputs,
                             .kernels = fast ? mg_fast_kernels(mg_row_chosen()) : mg_kernels_chosen()};
     mg_hold(tape);
     mg_program_hold(program);

@@ -5,6 +5,8 @@
  */
 #include "tape/rules.h"
 
+#include "tape/status.h"
+
 #include <math.h>
 
 /* ---- Python's float arithmetic ---------------------------------------------------------------------------------- */
@@ -72,20 +74,12 @@ static mg_status divide(double a, double b, double *out) {
     return MG_OK;
 }
 
-#define TRY(call)                       \
-    do {                                \
-        mg_status status_ = (call);     \
-        if (status_ != MG_OK) {         \
-            return status_;             \
-        }                               \
-    } while (0)
-
 /* ---- the rules -------------------------------------------------------------------------------------------------- */
 
 static mg_status power_constant(double a, double k, mg_outcome *out) {
     double value, lower;
-    TRY(mg_pow(a, k, &value));
-    TRY(mg_pow(a, k - 1, &lower));
+    MG_TRY(mg_pow(a, k, &value));
+    MG_TRY(mg_pow(a, k - 1, &lower));
     *out = (mg_outcome){value, k * lower, k};
     return MG_OK;
 }
@@ -97,24 +91,24 @@ static mg_status exponent_partial(double a, double b, double value, double *out)
         return MG_OK;
     }
     double logarithm;
-    TRY(mg_log(a, &logarithm));
+    MG_TRY(mg_log(a, &logarithm));
     *out = value * logarithm;
     return MG_OK;
 }
 
 static mg_status power(double a, double b, mg_outcome *out) {
     double value, lower, db;
-    TRY(mg_pow(a, b, &value));
-    TRY(mg_pow(a, b - 1, &lower));
-    TRY(exponent_partial(a, b, value, &db));
+    MG_TRY(mg_pow(a, b, &value));
+    MG_TRY(mg_pow(a, b - 1, &lower));
+    MG_TRY(exponent_partial(a, b, value, &db));
     *out = (mg_outcome){value, b * lower, db};
     return MG_OK;
 }
 
 static mg_status exponential_constant(double a, double k, mg_outcome *out) {
     double value, da;
-    TRY(mg_pow(k, a, &value));
-    TRY(exponent_partial(k, a, value, &da));
+    MG_TRY(mg_pow(k, a, &value));
+    MG_TRY(exponent_partial(k, a, value, &da));
     *out = (mg_outcome){value, da, k};
     return MG_OK;
 }
@@ -124,14 +118,14 @@ static mg_status exponential_constant(double a, double k, mg_outcome *out) {
 
 UNARY(logarithm) {
     double value;
-    TRY(mg_log(a, &value));
+    MG_TRY(mg_log(a, &value));
     *out = (mg_outcome){value, 1 / a, 0};
     return MG_OK;
 }
 
 UNARY(exponential) {
     double value;
-    TRY(mg_exp(a, &value));
+    MG_TRY(mg_exp(a, &value));
     *out = (mg_outcome){value, value, 0};
     return MG_OK;
 }
@@ -143,7 +137,7 @@ UNARY(relu) {
 
 UNARY(hyperbolic_tangent) {
     double t = tanh(a), square;
-    TRY(mg_pow(t, 2, &square));
+    MG_TRY(mg_pow(t, 2, &square));
     *out = (mg_outcome){t, 1 - square, 0};
     return MG_OK;
 }
@@ -165,7 +159,7 @@ UNARY(square_root) {
         return MG_DOMAIN;
     }
     double s = sqrt(a), da;
-    TRY(divide(0.5, s, &da));
+    MG_TRY(divide(0.5, s, &da));
     *out = (mg_outcome){s, da, 0};
     return MG_OK;
 }
@@ -197,16 +191,16 @@ UNARY(tangent) {
 
 UNARY(hyperbolic_sine) {
     double value, da;
-    TRY(in_range(a, sinh(a), &value));
-    TRY(in_range(a, cosh(a), &da));
+    MG_TRY(in_range(a, sinh(a), &value));
+    MG_TRY(in_range(a, cosh(a), &da));
     *out = (mg_outcome){value, da, 0};
     return MG_OK;
 }
 
 UNARY(hyperbolic_cosine) {
     double value, da;
-    TRY(in_range(a, cosh(a), &value));
-    TRY(in_range(a, sinh(a), &da));
+    MG_TRY(in_range(a, cosh(a), &value));
+    MG_TRY(in_range(a, sinh(a), &da));
     *out = (mg_outcome){value, da, 0};
     return MG_OK;
 }
@@ -221,14 +215,14 @@ static mg_status arc_partial(double a, double *out) {
 
 UNARY(arc_sine) {
     double da;
-    TRY(arc_partial(a, &da));
+    MG_TRY(arc_partial(a, &da));
     *out = (mg_outcome){asin(a), da, 0};
     return MG_OK;
 }
 
 UNARY(arc_cosine) {
     double da;
-    TRY(arc_partial(a, &da));
+    MG_TRY(arc_partial(a, &da));
     *out = (mg_outcome){acos(a), -da, 0};
     return MG_OK;
 }
@@ -264,15 +258,15 @@ UNARY(logarithm_of_1_plus) {
 
 UNARY(exponential_minus_1) {
     double value, da;
-    TRY(in_range(a, expm1(a), &value));
-    TRY(mg_exp(a, &da));
+    MG_TRY(in_range(a, expm1(a), &value));
+    MG_TRY(mg_exp(a, &da));
     *out = (mg_outcome){value, da, 0};
     return MG_OK;
 }
 
 UNARY(power_of_2) {
     double value;
-    TRY(in_range(a, exp2(a), &value));
+    MG_TRY(in_range(a, exp2(a), &value));
     *out = (mg_outcome){value, value * LOG_2, 0};
     return MG_OK;
 }
@@ -376,7 +370,7 @@ const uint8_t mg_scalar_arity[MG_SCALAR_COUNT] = {SCALAR_OPERATIONS(ARITY_ROW)};
 
 mg_status mg_rule(int32_t operation, double a, double b, double out[3]) {
     mg_outcome result;
-    TRY(mg_table[operation].rule(a, b, &result));
+    MG_TRY(mg_table[operation].rule(a, b, &result));
     out[0] = result.value;
     out[1] = result.da;
     out[2] = result.db;

@@ -11,10 +11,10 @@
 #ifndef MG_TAPE_H
 #define MG_TAPE_H
 
-#include "microgpt.h"
+#include "tape/status.h"
+#include "tape/threads.h"
 
 #include <assert.h>
-#include "tape/threads.h"
 
 typedef uint32_t mg_slot;
 #define MG_MAX_SLOTS ((uint64_t)1 << 31) /* the top bit of a slot number is the sweep's */

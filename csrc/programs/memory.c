@@ -1,0 +1,98 @@
+/* memory.c: blocks of memory that belong together, each behind a header that joins it to the others. */
+#include "programs/memory.h"
+
+#include <stdalign.h>
+#include <string.h>
+
+struct mg_block {
+    alignas(max_align_t) mg_block *before;
+    mg_block *after;
+    size_t bytes;
+};
+
+/* The header of what a caller has. */
+static mg_block *header_of(void *block) { return block == NULL ? NULL : (mg_block *)block - 1; }
+
+/* Lets the neighbours of a header know where it is, or what stands there now. */
+static void join(mg_blocks *blocks, mg_block *before, mg_block *after, mg_block *left, mg_block *right) {
+    if (before != NULL) {
+        before->after = right;
+    }
+    if (after != NULL) {
+        after->before = left;
+    } else {
+        blocks->last = left;
+    }
+}
+
+void *mg_resize(mg_blocks *blocks, void *block, size_t bytes) {
+    mg_block *old = header_of(block);
+    const size_t room = old == NULL ? 0 : sizeof *old + old->bytes;
+    mg_block *moved = bytes > SIZE_MAX - sizeof *old ? NULL
+                                                     : mg_reallocate(blocks->tape, old, room, sizeof *old + bytes);
+    if (moved == NULL) {
+        blocks->failed = true;
+        return NULL;
+    }
+    if (old == NULL) {
+        moved->before = blocks->last;
+        moved->after = NULL;
+    }
+    moved->bytes = bytes;
+    join(blocks, moved->before, moved->after, moved, moved);
+    return moved + 1;
+}
+
+void mg_drop(mg_blocks *blocks, void *block) {
+    if (block != NULL) {
+        mg_block *header = header_of(block);
+        join(blocks, header->before, header->after, header->before, header->after);
+        mg_reallocate(blocks->tape, header, sizeof *header + header->bytes, 0);
+    }
+}
+
+void *mg_fit(mg_blocks *blocks, void *block, size_t bytes) {
+    if (block != NULL && header_of(block)->bytes >= bytes) {
+        return block;
+    }
+    mg_drop(blocks, block);
+    return mg_resize(blocks, NULL, bytes);
+}
+
+void *mg_allot(mg_blocks *blocks, size_t n, size_t size) {
+    void *block = mg_resize(blocks, NULL, n > SIZE_MAX / size ? SIZE_MAX : n * size);
+    if (block != NULL) {
+        memset(block, 0, n * size);
+    }
+    return block;
+}
+
+void *mg_append(mg_blocks *blocks, void *array, size_t *count, size_t size) {
+    void *block;
+    memcpy(&block, array, sizeof block);
+    if (block == NULL || *count * size == header_of(block)->bytes) {
+        block = mg_resize(blocks, block, (*count == 0 ? 8 : 2 * *count) * size);
+        if (block == NULL) {
+            return NULL;
+        }
+        memcpy(array, &block, sizeof block);
+    }
+    void *item = (char *)block + (*count)++ * size;
+    memset(item, 0, size);
+    return item;
+}
+
+void mg_free_blocks(mg_blocks blocks) {
+    while (blocks.last != NULL) {
+        mg_drop(&blocks, blocks.last + 1);
+    }
+}
+
+void *mg_new_owner(mg_tape *tape, size_t size) {
+    mg_blocks blocks = {.tape = tape};
+    void *owner = mg_allot(&blocks, 1, size);
+    if (owner != NULL) {
+        memcpy(owner, &blocks, sizeof blocks);
+    }
+    return owner;
+}

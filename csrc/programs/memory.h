@@ -1,0 +1,29 @@
+/* memory.h: blocks of memory that belong together, and go at once. */
+#ifndef MG_MEMORY_H
+#define MG_MEMORY_H
+
+#include "tape/tape.h"
+
+#define MG_NOWHERE ((size_t)-1) /* of things that are told by their numbers: none */
+
+typedef struct mg_block mg_block;
+typedef struct {
+    mg_tape *tape;
+    mg_block *last;
+    bool failed; /* some allocation did, and gave NULL: asked once, after many */
+} mg_blocks;
+
+/* n items of `size` bytes, all 0. */
+void *mg_allot(mg_blocks *blocks, size_t n, size_t size);
+/* A new item of `size` bytes, all 0, at the end of a growing array of `*count`; `array` is the address of the pointer to it. */
+void *mg_append(mg_blocks *blocks, void *array, size_t *count, size_t size);
+/* The block, or none, with another size; what it held stays. NULL leaves it as it was. */
+void *mg_resize(mg_blocks *blocks, void *block, size_t bytes);
+/* The block, or none, if it has so many bytes; otherwise another, and what it held is lost. */
+void *mg_fit(mg_blocks *blocks, void *block, size_t bytes);
+void mg_drop(mg_blocks *blocks, void *block); /* NULL is fine */
+void mg_free_blocks(mg_blocks blocks);        /* all of them */
+/* An object of `size` bytes, all 0, that begins with its blocks, and is the first of them. NULL without memory. */
+void *mg_new_owner(mg_tape *tape, size_t size);
+
+#endif
