@@ -386,6 +386,10 @@ const char *mg_kernels_name(void);
 void mg_tape_fail_allocation(mg_tape *tape, uint64_t k);
 /* [cffi end] */
 
+/* For a host with a lock of its own, which it need not give up around calls that take nanoseconds: would a call on the
+   tape have to wait for another thread's now? Any thread may ask. */
+bool mg_tape_would_wait(mg_tape *tape);
+
 #ifdef __cplusplus
 }
 #endif

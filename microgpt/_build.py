@@ -22,6 +22,42 @@ COMPILE_ARGS = ["-std=c11", *([] if debug else ["-O3"]), *EXACT, "-fvisibility=h
 root = Path(__file__).resolve().parent.parent
 header = (root / "csrc" / "microgpt.h").read_text(encoding="utf-8")
 
+# Calls that take a few nanoseconds, and are made for every operation of a Value. cffi gives up the interpreter's lock
+# around each call and takes it again, which takes longer than these do; so they keep it, unless they would have to wait
+# for another thread's call on the tape, their first argument.
+BRIEF = ["leaf", "unary", "unary_with", "binary", "binary_with", "add", "mul"]
+BRIEF += ["value", "adjoint", "set_value", "set_adjoint", "lane_operation"]
+IS_BRIEF = " || ".join(f'!strcmp(function, "_cffi_f_mg_{name}")' for name in BRIEF)
+
+# What cffi writes for a call is made of these macros. The core leaves errno alone, and nobody asks for it. Ids are
+# Python integers nearly always, which Python itself turns into C's sooner than cffi's general function does.
+SOURCE = f"""
+#include <string.h>
+
+#include "microgpt.h"
+
+static void *const x0 = NULL; /* for calls without an argument */
+__attribute__((always_inline)) static inline bool keeps_lock(const char *function, uintptr_t tape) {{
+    return ({IS_BRIEF}) && !mg_tape_would_wait((mg_tape *)tape);
+}}
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS \\
+    {{ PyThreadState *const lock = keeps_lock(__func__, (uintptr_t)x0) ? NULL : PyEval_SaveThread();
+#define Py_END_ALLOW_THREADS \\
+    if (lock != NULL) PyEval_RestoreThread(lock); }}
+
+#undef _cffi_restore_errno
+#undef _cffi_save_errno
+#define _cffi_restore_errno() ((void)0)
+#define _cffi_save_errno() ((void)0)
+
+static uint64_t any_to_u64(PyObject *number) {{ return _cffi_to_c_u64(number); }}
+#undef _cffi_to_c_u64
+#define _cffi_to_c_u64(number) \\
+    (PyLong_CheckExact(number) ? PyLong_AsUnsignedLongLong(number) : any_to_u64(number))
+"""
+
 
 def in_core(pattern: str) -> list[str]:
     """The files of csrc and its folders (tape, programs, kernels), relative to the checkout."""
@@ -32,7 +68,7 @@ ffibuilder = FFI()
 ffibuilder.cdef(header[header.index(BEGIN) : header.index(END)])
 ffibuilder.set_source(
     "microgpt._core",
-    '#include "microgpt.h"',
+    SOURCE,
     sources=in_core("*.c"),
     include_dirs=["csrc"],
     depends=["microgpt/_build.py", *in_core("*.h")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+import time
 import warnings
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -197,6 +198,67 @@ def test_real_overlap_is_refused():
     assert raised
     assert all("in the middle of a call" in message for message in raised)
     assert (a * 3).data == 6.0
+
+
+def test_an_operation_keeps_the_interpreters_lock():
+    """It takes less time than to give the lock up: another thread that is ready to run does not, in the midst of it."""
+    a, b, turns, done = Value(2.0), Value(3.0), [], threading.Event()
+
+    def work(i):
+        if i == 1:
+            while not done.is_set():
+                turns.append(i)
+                time.sleep(1e-5)
+            return None
+        while not turns:
+            time.sleep(1e-3)
+        before = len(turns)
+        for _ in range(20_000):
+            c = a * b + 1.0
+            c.data = a.data + c.grad
+        found = len(turns) - before
+        done.set()
+        return found
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        assert together(work, 2) == [0, None]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_who_waits_for_a_tape_lets_others_run():
+    a, turns, done = Value(2.0), [], threading.Event()
+
+    def work(i):
+        if i == 0:
+            config = Config(n_embd=8, n_head=1, block_size=2, steps=60_000)
+            model = GPT(config, initial_parameters(config, 3, random.Random(0)))
+            for _ in train(model, [[0, 1, 2], [2, 1, 0]], steps_per_call=60_000):
+                pass
+            done.set()
+        while i == 1 and not done.is_set():
+            turns.append(i)
+            time.sleep(1e-3)
+        found = []
+        while i == 2 and not done.is_set():
+            before = len(turns)
+            try:
+                assert (a * 3).data == 6.0
+                time.sleep(1e-3)
+            except microgpt.BusyTapeError:
+                found.append(len(turns) - before)
+        return found
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        found = together(work, 3)[2]
+    finally:
+        sys.setswitchinterval(interval)
+    assert found
+    assert min(found) > 0
 
 
 def test_an_explicit_tape_stays_with_its_thread():

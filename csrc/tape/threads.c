@@ -152,6 +152,11 @@ bool mg_take_over(mg_tape *tape, uint64_t patience) {
     }
 }
 
+bool mg_tape_would_wait(mg_tape *tape) {
+    const uint64_t user = atomic_load_explicit(&tape->user, memory_order_relaxed);
+    return (user & MG_IN_CALL) != 0 && !same_thread(user, mg_this_thread());
+}
+
 mg_status mg_tape_adopt(mg_tape *tape) {
     const uint64_t self = mg_this_thread();
     uint64_t user = atomic_load_explicit(&tape->user, memory_order_relaxed);
