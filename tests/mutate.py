@@ -4,10 +4,11 @@
     python tests/mutate.py --per-function 3 --seconds 1800 csrc/programs  three of each function, for half an hour
     python tests/mutate.py --again csrc/tape/arena.c:120                  those of one line, also if they survived
 
-The core is copied to a directory of its own (--work, kept, so that a run goes on where the last one stopped). First the
-C tests meet a change, on small sizes and under AddressSanitizer; what survives them meets the Python tests of the core.
-tests/mutants.txt names changes that are known to change nothing, with the reason; they are counted apart.
-Ends with status 1 where something survives.
+The core is copied to a directory of its own (--work, kept, so that a run goes on where the last one stopped). For each
+change the file that it is in is compiled again, and meets the C tests, on small sizes; what survives them meets the
+Python tests of the core, and then the C tests under AddressSanitizer. Those that have noticed changes of the file
+before come first, then the quick ones. tests/mutants.txt names changes that are known to change nothing, with the
+reason; they are counted apart. Ends with status 1 where something survives.
 """
 
 import argparse
@@ -31,8 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 KNOWN = ROOT / "tests" / "mutants.txt"
 EXACT = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-builtin-pow"]
 COMPILE = ["cc", "-std=c11", "-O1", "-fPIC", "-w", *EXACT]
-KINDS = {"asan": ["-fsanitize=address", "-fno-omit-frame-pointer"], "plain": []}  # for the tests in C; in Python
-# The tests that are asked about each folder, in C and then in Python.
+KINDS = {"plain": [], "asan": ["-fsanitize=address", "-fno-omit-frame-pointer"]}
+# The tests that are asked about each folder, in C and in Python, and those that some files have for themselves.
 C_TESTS = {
     "tape": [
         "test_tape",
@@ -43,14 +44,37 @@ C_TESTS = {
         "test_program",
         "test_regressions",
     ],
-    "programs": ["test_program", "test_plans", "test_interleaving", "test_calls", "test_memory", "test_regressions"],
+    "programs": [
+        "test_program",
+        "test_plans",
+        "test_interleaving",
+        "test_orders",
+        "test_calls",
+        "test_memory",
+        "test_regressions",
+    ],
     "kernels": ["test_adam", "test_powers", "test_program", "test_sweep", "test_plans"],
 }
 PYTHON_TESTS = {
-    "tape": ["tests/test_tape.py", "tests/test_value.py", "tests/test_vector.py", "tests/test_graphs.py"],
-    "programs": ["tests/test_program.py", "tests/test_models.py", "tests/test_odd_models.py", "tests/test_plans.py"],
-    "kernels": ["tests/test_kernels.py", "tests/test_models.py", "tests/test_batches.py", "tests/test_training.py"],
+    "tape": ["test_tape", "test_value", "test_vector", "test_graphs"],
+    "programs": ["test_program", "test_models", "test_odd_models", "test_plans"],
+    "kernels": ["test_models", "test_odd_models", "test_training", "test_batches", "test_kernels", "test_subnormals"],
 }
+OWN_TESTS = {
+    "sample.c": ["test_sampling"],
+    "row_sample.h": ["test_sampling"],
+    "row_exp.h": ["test_sampling"],
+    "batch.c": ["test_batches"],
+    "pool.c": ["test_batches"],
+    "train.c": ["test_training", "test_batches", "test_distributed"],
+    "optimizer.c": ["test_training", "test_kernels", "test_saving"],
+    "float_mode.h": ["test_subnormals"],
+    "threads.c": ["test_threads"],
+}
+# The rows of kernels are one text, and each takes a second to compile: the copy does without the widest.
+LEFT_OUT = re.compile(r"#define ROW \w*avx512\n.*?row\.h\"\n|    case MG_AVX512: .*?\n|RUN_ROW\(avx512\);", re.DOTALL)
+STAGES = ["plain C", "plain Python", "asan C"]
+TOLD_APART = ("WIDTH", "EXACT", "POW_IS_NEAR")  # what rows are told apart by
 MEMORY = 4 << 30  # bytes; a change may make sizes wild
 
 SWAPS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "&&": "||", "||": "&&"}
@@ -58,10 +82,11 @@ SWAPS |= {"+": "-", "-": "+", "+=": "-=", "-=": "+=", "true": "false", "false": 
 SWAPS |= {"continue": "", "break": "", "<<": ">>", ">>": "<<"}
 TOKEN = re.compile(
     r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|^#(?:\\\n|[^\n])*"
-    r"|[A-Za-z_]\w*|\d[\w.]*|->|\+\+|--|[-+*/%&|^]=|<<|>>|[<>=!]=|&&|\|\||\S",
+    r"|[A-Za-z_]\w*|0[xX][\da-fA-F.]+(?:[pP][-+]?\d+)?|\d[\w.]*(?:(?<=[eE])[-+]\d+)?|->|\+\+|--|[-+*/%&|^]=|<<|>>|[<>=!]=|&&|\|\||\S",
     re.DOTALL | re.MULTILINE,
 )
 EARLY = {"bool": ["return true;", "return false;"], "void": ["return;"], "mg_status": ["return MG_OK;"]}
+NUMBER = re.compile(r"0x[\da-f]*\.?[\da-f]*p[-+]?\d+|\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+", re.IGNORECASE)
 EARLY |= {"size_t": ["return 0;"], "double": ["return 0;"], "uint64_t": ["return 0;"], "mg_id": ["return MG_NONE;"]}
 
 
@@ -81,22 +106,29 @@ class Mutant:
         """What it is, wherever in the file the function moves to."""
         return f"{self.path} {self.function}: {self.old} => {self.new}"
 
+    def applied_to(self, source: str) -> str:
+        return source[: self.begin] + self.text + source[self.end :]
+
 
 def functions(source: str) -> Iterator[tuple[str, int, int]]:
     """Name, and first and last character of the body, of each function that begins in the first column."""
     for found in re.finditer(
-        r"^(?!typedef|struct|enum|union|#|/| )[^;{}=/]*?\b(\w+)\([^;{}]*\)\s*\{\n", source, re.MULTILINE
+        r"^(?!typedef|struct|enum|union|#|/| )[^;{}=/]*?\b(NAME\((?=\w+\)\()|)(\w+)\)?\([^;{}]*?\)\s*\{ *",
+        source,
+        re.MULTILINE,
     ):
-        end = source.find("\n}", found.end())
-        if end >= 0:
-            yield found[1], found.end(), end
+        if source[found.end()] == "\n":
+            yield found[2], found.end() + 1, source.index("\n}", found.end())
+        else:  # on one line
+            yield found[2], found.end(), source.rindex("}", 0, source.index("\n", found.end()))
 
 
 def line_of(source: str, begin: int, end: int, text: str) -> tuple[str, str]:
-    """The lines that a change touches, without their indentation, before and after it."""
+    """The lines that a change touches, without their indentation and comments, before and after it."""
     first, last = source.rfind("\n", 0, begin) + 1, source.find("\n", end)
     changed = source[first:begin] + text + source[end:last]
-    return " ".join(source[first:last].split()), " ".join(changed.split())
+    old, new = (re.sub(r"/\*.*?\*/|//.*", "", text) for text in (source[first:last], changed))
+    return " ".join(old.split()), " ".join(new.split())
 
 
 def changes(source: str, begin: int, end: int, returns: str) -> Iterator[tuple[int, int, str]]:
@@ -115,6 +147,9 @@ def changes(source: str, begin: int, end: int, returns: str) -> Iterator[tuple[i
             yield at, after, str(int(token.rstrip("u")) + 1)
             if token.startswith("1") and len(token) == 1:
                 yield at, after, "0"
+        if NUMBER.fullmatch(token):
+            yield at, after, "0"
+            yield at, after, f"({token} / 2)"
         if token == "if" and following == "(":
             depth = 0
             for _, to, other in tokens[n + 1 :]:
@@ -134,9 +169,17 @@ def changes(source: str, begin: int, end: int, returns: str) -> Iterator[tuple[i
 
 def mutants_of(path: str) -> Iterator[Mutant]:
     source = (ROOT / path).read_text(encoding="utf-8")
+    for found in re.finditer(r"^#define (\w+) +(\(?[\w.+-]+\)?)(?: +(?:/\*|//).*)?$", source, re.MULTILINE):
+        integer = re.fullmatch(r"\d+", found[2])
+        if found[1] in TOLD_APART or not (integer or NUMBER.fullmatch(found[2])):
+            continue
+        for text in (f"({found[2]} + 1)", f"({found[2]} / 2)") if integer else ("0", f"({found[2]} / 2)"):
+            begin, end = found.span(2)
+            old, new = line_of(source, begin, end, text)
+            yield Mutant(path, found[1], source.count("\n", 0, begin) + 1, begin, end, old, new, text)
     for name, begin, end in functions(source):
         head = source[source.rfind("\n\n", 0, begin) + 2 : begin]
-        returns = re.search(rf"(\w+) \**{name}\(", head)
+        returns = re.search(rf"(\w+) \**(?:NAME\()?{name}\)?\(", head)
         for first, last, text in changes(source, begin, end, returns[1] if returns else ""):
             old, new = line_of(source, first, last, text)
             if first == last:  # before the first line, which is none of its own
@@ -152,13 +195,20 @@ def limit() -> None:
 class Bench:
     """A built copy of the core, in which one file at a time is another."""
 
-    def __init__(self, work: Path, kinds: list[str]) -> None:
+    def __init__(self, work: Path, stages: list[str]) -> None:
         self.work = work
-        self.kinds = kinds
+        self.stages = stages
         self.environment = {**os.environ, "MICROGPT_TEST_SMALL": "1", "PYTHONPATH": str(work)}
+        self.environment["MICROGPT_KERNELS"] = "avx2"
         self.environment["ASAN_OPTIONS"] = f"allocator_may_return_null=1:hard_rss_limit_mb={MEMORY >> 20}"
         self.kills: dict[str, Counter[str]] = {}
         self.took: dict[str, float] = {}
+        self.said = ""  # by the last test
+        self.changed: list[Path] = []  # the files that are compiled anew for the change at hand
+        # Tests that include a file of the core, for what it keeps to itself, and those that were built with a change.
+        self.sources_within: dict[str, Path] = {}
+        self.stale: set[str] = set()
+        self.whole: dict[str, bytes] = {}
 
     def build(self) -> None:
         for name in ("csrc", "tests", "microgpt", "examples"):
@@ -166,16 +216,31 @@ class Bench:
             unwanted = shutil.ignore_patterns("build", "*.so", "__pycache__")
             shutil.copytree(ROOT / name, self.work / name, ignore=unwanted)
         shutil.copy(ROOT / "pyproject.toml", self.work)
-        for kind in self.kinds:
-            shutil.rmtree(self.work / kind, ignore_errors=True)
-            (self.work / kind).mkdir()
-            self.compile(kind, sorted((self.work / "csrc").rglob("*.c")))
-            self.link(kind)
-        for test in sorted({test for tests in C_TESTS.values() for test in tests}):
-            linked = ["-Lasan", "-lcore", f"-Wl,-rpath,{self.work / 'asan'}", "-lm", "-lpthread"]
-            self.run(*COMPILE, *KINDS["asan"], "-Icsrc", "-o", f"asan/{test}", f"tests/c/{test}.c", *linked)
-        if "plain" in self.kinds:
+        for name in ("csrc/kernels/exact.c", "csrc/kernels/fast.c", "tests/c/test_powers.c"):
+            place = self.work / name
+            place.write_text(LEFT_OUT.sub("", place.read_text(encoding="utf-8")), encoding="utf-8")
+        for path in (self.work / "tests" / "c").glob("test_*.c"):
+            for included in re.findall(r'^#include "(\w+/\w+\.c)"', path.read_text(encoding="utf-8"), re.MULTILINE):
+                self.sources_within |= {f"{kind}/{path.stem}": self.work / "csrc" / included for kind in KINDS}
+        for kind in KINDS:
+            if any(stage.startswith(kind) for stage in self.stages):
+                self.build_kind(kind)
+                self.whole |= {test: (self.work / test).read_bytes() for test in self.sources_within if kind in test}
+        if "plain Python" in self.stages:
             self.build_extension()
+
+    def build_kind(self, kind: str) -> None:
+        shutil.rmtree(self.work / kind, ignore_errors=True)
+        (self.work / kind).mkdir()
+        self.compile(kind, sorted((self.work / "csrc").rglob("*.c")))
+        self.link(kind)
+        for test in sorted({test for tests in C_TESTS.values() for test in tests}):
+            self.build_test(f"{kind}/{test}")
+
+    def build_test(self, test: str) -> None:
+        kind, name = test.split("/")
+        linked = [f"-L{kind}", "-lcore", f"-Wl,-rpath,{self.work / kind}", "-lm", "-lpthread"]
+        self.run(*COMPILE, *KINDS[kind], "-Icsrc", "-o", test, f"tests/c/{name}.c", *linked)
 
     def build_extension(self) -> None:
         emit = "import runpy; runpy.run_path('microgpt/_build.py')['ffibuilder'].emit_c_code('_core.c')"
@@ -202,28 +267,40 @@ class Bench:
         objects = sorted(str(path) for path in (self.work / kind).glob("*.o"))
         self.run("cc", "-shared", *KINDS[kind], "-o", f"{kind}/libcore.so", *objects, "-lm", "-lpthread")
 
+    def tests(self, stage: str, path: str) -> list[str]:
+        """The tests of a file in a stage: C tests as the programs to run, Python tests as files."""
+        kind, language = stage.split()
+        folder, name = Path(path).parent.name, Path(path).name
+        if language == "C":
+            return [f"{kind}/{test}" for test in C_TESTS[folder]]
+        return [f"tests/{test}.py" for test in dict.fromkeys(OWN_TESTS.get(name, []) + PYTHON_TESTS[folder])]
+
     def passes(self, test: str) -> bool:
         python = test.endswith(".py")
-        pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+        pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not avx512", test]
+        if self.sources_within.get(test, Path()) in self.changed:
+            self.build_test(test)
+            self.stale.add(test)
         started = time.monotonic()
         try:
             done = subprocess.run(
-                pytest if python else [f"asan/{test}"],
+                pytest if python else [test],
                 cwd=self.work,
                 env=self.environment,
                 capture_output=True,
                 timeout=10 + 6 * self.took.get(test, 60),
-                preexec_fn=limit if python else None,
+                preexec_fn=limit if not test.startswith("asan/") else None,
             )
         except subprocess.TimeoutExpired:
             return False
         self.took.setdefault(test, time.monotonic() - started)
+        self.said = done.stdout.decode(errors="replace")
         return done.returncode == 0
 
     def killer(self, path: str, tests: list[str]) -> str | None:
         """The first test that fails; those that have noticed changes of the file before come first."""
         kills = self.kills.setdefault(path, Counter())
-        for test in sorted(tests, key=lambda test: (-kills[test], self.took.get(test, 0))):
+        for test in sorted(tests, key=lambda test: -(1 + kills[test]) / (0.05 + self.took.get(test, 0))):
             if not self.passes(test):
                 kills[test] += 1
                 return test
@@ -233,7 +310,7 @@ class Bench:
         """The files to compile again: the rows of kernels are headers."""
         if path.endswith(".c"):
             return [self.work / path]
-        if "/row" in path:
+        if "/row" in path or path.endswith("exp_table.h"):
             return [self.work / "csrc/kernels/exact.c", self.work / "csrc/kernels/fast.c"]
         return sorted((self.work / "csrc").rglob("*.c"))
 
@@ -241,25 +318,33 @@ class Bench:
         """What became of a change: invalid, same code, killed by a test, or survived."""
         place, sources = self.work / mutant.path, self.sources_of(mutant.path)
         source = place.read_text(encoding="utf-8")  # the checkout's may have changed since
-        folder = Path(mutant.path).parent.name
-        kept = {path: path.read_bytes() for kind in self.kinds for path in (self.target(kind, at) for at in sources)}
-        place.write_text(source[: mutant.begin] + mutant.text + source[mutant.end :], encoding="utf-8")
+        kinds = list(dict.fromkeys(stage.split()[0] for stage in self.stages))
+        kept = {path: path.read_bytes() for kind in kinds for path in (self.target(kind, at) for at in sources)}
+        place.write_text(mutant.applied_to(source), encoding="utf-8")
+        built: set[str] = set()
+        self.changed = sources
         try:
-            for kind in self.kinds:
-                tests = C_TESTS if kind == "asan" else PYTHON_TESTS
-                if not self.compile(kind, sources):
-                    return "invalid"
-                if all(self.target(kind, at).read_bytes() == kept[self.target(kind, at)] for at in sources):
-                    return "same code"
-                self.link(kind)
-                killer = self.killer(mutant.path, tests[folder])
+            for stage in self.stages:
+                kind = stage.split()[0]
+                if kind not in built:
+                    built.add(kind)
+                    if not self.compile(kind, sources):
+                        return "invalid"
+                    if all(self.target(kind, at).read_bytes() == kept[self.target(kind, at)] for at in sources):
+                        return "same code"
+                    self.link(kind)
+                killer = self.killer(mutant.path, self.tests(stage, mutant.path))
                 if killer is not None:
                     return f"killed by {killer}"
-            return "survived" if "plain" in self.kinds else "survived in C"
+            return "survived" if len(self.stages) == len(STAGES) else "survived so far"
         finally:
             place.write_text(source, encoding="utf-8")
+            self.changed = []
             for path, before in kept.items():
                 path.write_bytes(before)
+            for test in self.stale:
+                (self.work / test).write_bytes(self.whole[test])
+            self.stale.clear()
 
 
 def chosen(arguments: argparse.Namespace) -> list[Mutant]:
@@ -296,7 +381,9 @@ def main() -> int:
         "--work", type=Path, default=ROOT / "build" / "mutants", help="where to build, and what is known"
     )
     parser.add_argument("--again", action="store_true", help="also those that survived before")
-    parser.add_argument("--c-only", action="store_true", help="do not ask the Python tests, which take long")
+    parser.add_argument(
+        "--quick", action="store_true", help="do without AddressSanitizer: what survives comes again later"
+    )
     parser.add_argument("--list", action="store_true", help="print the changes, and try none")
     arguments = parser.parse_args()
     mutants = chosen(arguments)
@@ -307,16 +394,15 @@ def main() -> int:
     log, equivalents = arguments.work / "outcomes.jsonl", known_equivalents()
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     outcomes: dict[str, str] = dict(json.loads(line) for line in lines)
-    bench = Bench(arguments.work.resolve(), ["asan"] if arguments.c_only else list(KINDS))
+    bench = Bench(arguments.work.resolve(), STAGES[:2] if arguments.quick else STAGES)
     bench.build()
-    folders = sorted({Path(mutant.path).parent.name for mutant in mutants})
-    asked = [C_TESTS] if arguments.c_only else [C_TESTS, PYTHON_TESTS]
-    tests = sorted({test for which in asked for folder in folders for test in which[folder]})
-    broken = [test for test in tests if not bench.passes(test)]
-    if broken:
-        print("without any change these fail already:", *broken)
-        return 2
-    again = {"survived", "survived in C"} if arguments.again else set() if arguments.c_only else {"survived in C"}
+    paths = sorted({mutant.path for mutant in mutants})
+    tests = list(dict.fromkeys(test for stage in bench.stages for path in paths for test in bench.tests(stage, path)))
+    for test in tests:
+        if not bench.passes(test):
+            print(f"without any change this fails already: {test}\n{bench.said}")
+            return 2
+    again = {"survived", "survived so far"} if arguments.again else set() if arguments.quick else {"survived so far"}
     started, total, survivors = time.monotonic(), Counter[str](), []
     for mutant in mutants:
         key = hashlib.sha256(mutant.key.encode()).hexdigest()[:16]
