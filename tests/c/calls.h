@@ -1,4 +1,4 @@
-/* calls.h: bytes as a sequence of public calls with wild arguments, over several tapes, programs and trainers. Used by
+/* calls.h: bytes as a sequence of public calls with wild arguments, over several tapes, programs, trainers and samplers. Used by
  * the fuzzer (fuzz_calls.c), and with random bytes by test_calls.c.
  *
  * After every call the invariants of all tapes and programs are checked. Arguments are wild in all that a caller may
@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { TAPES = 3, RUNS = 32, PROGRAMS = 6, TRAINERS = 3, MARKS = 8, NUMBERS = 2048, LIST = 24, TOKENS = 24 };
+enum { TAPES = 3, RUNS = 32, PROGRAMS = 6, TRAINERS = 3, SAMPLERS = 2, MARKS = 8, NUMBERS = 2048, LIST = 24, TOKENS = 24 };
 
 typedef struct {
     mg_id first;
@@ -39,6 +39,7 @@ typedef struct {
     used_program program[PROGRAMS];
     mg_trainer *trainer[TRAINERS];
     size_t parameters[TRAINERS];
+    mg_sampler *sampler[SAMPLERS];
     double numbers[NUMBERS], more[NUMBERS];
     const char *broken; /* an invariant that does not hold */
     bool deep;          /* inside a call that another call is made of */
@@ -493,8 +494,48 @@ static inline void call_trainers(world *w) {
         }
         break;
     default:
-        parameters = take_rarely(w) ? take_size(w) % 100 : take_below(w, 4); /* here a batch's documents */
+        parameters = take_rarely(w) ? take_size(w) % 300 : take_below(w, kind & 16 ? 4 : 24); /* a batch's documents */
         mg_trainer_run(trainer, tokens, starts, take_below(w, 5), parameters, rates, take_below(w, 5), losses, &done);
+    }
+}
+
+static inline void call_samplers(world *w) {
+    enum { TEXTS = 4, ROOM = TEXTS * 12, WORDS = 625 };
+    const size_t which = take_below(w, SAMPLERS);
+    mg_sampler *sampler = w->sampler[which];
+    int32_t given[4], tokens[ROOM], lengths[TEXTS];
+    const uint8_t kind = take_byte(w);
+    if (sampler == NULL) {
+        const used_program *p = &w->program[take_below(w, PROGRAMS)];
+        w->sampler[which] = p->program != NULL ? mg_sampler_new(p->program) : NULL;
+        return;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        given[i] = take_rarely(w) ? (int32_t)take_size(w) : (int32_t)take_below(w, 2);
+    }
+    const size_t count = take_rarely(w) ? take_below(w, 5) : 1 + take_below(w, 3);
+    if (kind < 20) {
+        mg_sampler_free(sampler);
+        w->sampler[which] = NULL;
+    } else if (kind < 90) {
+        const size_t n = take_rarely(w) ? take_size_within(w, NUMBERS) : 1 + take_below(w, 4);
+        mg_sampler_probabilities(sampler, given, count, w->numbers, n);
+    } else {
+        uint32_t state[WORDS];
+        size_t done;
+        const mg_sampling settings = {.greedy = kind & 1,
+                                      .top_k = take_rarely(w) ? take_size(w) : take_below(w, 4),
+                                      .top_p = kind & 2 ? 0.0 : kind & 4 ? 0.75 : take_number(w),
+                                      .end = (int32_t)take_below(w, 3) - 1};
+        for (size_t i = 0; i < WORDS; i++) {
+            state[i] = (uint32_t)i * 2654435761U + kind;
+        }
+        state[WORDS - 1] = take_rarely(w) ? (uint32_t)take_size(w) : (uint32_t)(WORDS - 1 - take_below(w, 9));
+        const size_t room = take_rarely(w) ? take_size_within(w, ROOM) : ROOM;
+        if (room <= ROOM) {
+            mg_sampler_run(sampler, &settings, given, count, take_rarely(w) ? take_size_within(w, TEXTS) % (TEXTS + 1) : 3,
+                           state, take_rarely(w) ? take_below(w, WORDS) : WORDS, tokens, room, lengths, &done);
+        }
     }
 }
 
@@ -504,7 +545,7 @@ static inline void check_tape(world *w, const mg_tape *tape) {
     w->broken = w->broken == NULL && tape != NULL ? broken_tape(tape) : w->broken;
 }
 
-/* Trainers keep programs that their owner has freed, and these keep tapes. */
+/* Trainers and samplers keep programs that their owner has freed, and these keep tapes. */
 static inline void check_all(world *w) {
     for (size_t t = 0; t < TAPES; t++) {
         check_tape(w, w->tape[t].tape);
@@ -554,10 +595,12 @@ static inline void call_one(world *w) {
         call_sweeps(w);
     } else if (kind < 186) {
         call_model(w);
-    } else if (kind < 220) {
+    } else if (kind < 216) {
         call_programs(w);
-    } else if (kind < 246) {
+    } else if (kind < 238) {
         call_trainers(w);
+    } else if (kind < 247) {
+        call_samplers(w);
     } else if (!w->deep) {
         w->deep = true;
         used_tape *t = take_tape(w);
@@ -606,6 +649,9 @@ static inline const char *perform_calls(const uint8_t *bytes, size_t n) {
     }
     for (size_t r = 0; r < TRAINERS; r++) {
         mg_trainer_free(w->trainer[r]);
+    }
+    for (size_t s = 0; s < SAMPLERS; s++) {
+        mg_sampler_free(w->sampler[s]);
     }
     for (size_t t = 0; !tapes_first && t < TAPES; t++) {
         mg_tape_free(w->tape[t].tape);
