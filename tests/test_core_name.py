@@ -21,7 +21,7 @@ print("used", microgpt_core.__version__)
 
 
 def run(directory, *arguments):
-    done = subprocess.run([sys.executable, *arguments], cwd=directory, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, *arguments], cwd=directory, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

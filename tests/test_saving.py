@@ -384,15 +384,7 @@ def test_killed(run, directory, number):
     for lines in (3, 400, 3000):
         name = f"killed{lines}"
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-                "from microgpt.cli import main; sys.exit(main())",
-                *words,
-                "--out",
-                name,
-            ],
+            [sys.executable, "-m", "microgpt", *words, "--out", name],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
