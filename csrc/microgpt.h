@@ -66,6 +66,7 @@ typedef uint64_t mg_mark; /* a moment: greater than every id recorded before it 
 #define MG_NONE 18446744073709551615U /* no lane: a maker failed */
 #define MG_PAGE 512                   /* slots in a page */
 #define MG_MOST_THREADS 256           /* that share a trainer's work */
+#define MG_MOST_INPUTS 1048576        /* integer inputs of a program */
 
 typedef enum {
     MG_OK,
@@ -220,9 +221,9 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since);
 void mg_program_free(mg_program *program);
 mg_status mg_program_forward(mg_program *program);
 mg_status mg_program_reverse(mg_program *program);
-/* Integer inputs by number. Bind: what operand `operand` of the statement that `lane` belongs to reads (of the view's
-   list, what entry `entry` of it names) is from now on the run of `size` lanes from `first` + value * `size`, for values
-   of input `input` below `count`: other leaves instead of leaves, or other lanes of the same statement, recorded before
+/* Integer inputs by number, from 0 to MG_MOST_INPUTS - 1 (else MG_SHAPE). Bind: what operand `operand` of the statement that `lane` belongs to reads (of the view's
+   list, what entry `entry` of it names) is from now on the run of `size` lanes from `first` + value * `size`, of which it
+   may read fewer, for values of input `input` below `count`: other leaves instead of leaves, or other lanes of the same statement, recorded before
    `lane` was (else MG_SHAPE; MG_OPERATION where the statement has no such operand). An input may be bound to several
    operands; a statement that the result does not need is not computed, and nothing of it is bound. Not after
    mg_program_plan. Set: the values of all inputs, in order (MG_SHAPE, and nothing changed, when there are more or fewer

@@ -15,6 +15,7 @@ class _FFI:
 class _Lib:
     MG_PAGE: int
     MG_MOST_THREADS: int
+    MG_MOST_INPUTS: int
     MG_NONE: int
     MG_WRONG_THREAD: int
     MG_OK: int

@@ -24,6 +24,8 @@ from .tape import Handle, Tape, check, ffi, lib, tape_for
 from .value import Number, Value
 from .vector import Index, Selector, Vector
 
+MOST_INDICES: int = lib.MG_MOST_INPUTS
+
 Input = Union[Value, Vector, Index]
 Listed = Union[Sequence[float], Index]
 Given = Union[Number, Sequence[float], Index]
@@ -105,10 +107,14 @@ class Program(Generic[Result, Inputs]):
         used = {id(selector.index): selector.index for *_, selector in selections}
         given = {id(handle): used[id(handle)] for handle in self.inputs if id(handle) in used}
         self._indices = list((given | used).values())  # those of the inputs first, in their order
+        if len(self._indices) > MOST_INDICES:
+            raise ShapeError(
+                f"a recorded function selects by {len(self._indices)} Indices; a program has at most {MOST_INDICES}"
+            )
         self._integers = len(self._indices) == len(self.inputs) == len(given)
         numbers = {id(index): number for number, index in enumerate(self._indices)}
         for node, operand, entry, selector in selections:
-            run = selector.table._node, selector.size, selector.count
+            run = selector.table._node + selector.offset, selector.size, selector.count
             check(lib.mg_program_bind(self._pointer, numbers[id(selector.index)], node, operand, entry, *run))
         if plan:
             check(lib.mg_program_plan(self._pointer))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from .arguments import described, integer, numbers_of, place_of, rows_of
@@ -41,12 +41,17 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """How an index selects: `size` lanes from lane index.value * size of the table on, for 0 <= index.value < count."""
+    """How an index selects: `size` lanes from lane index.value * size of the table on, for 0 <= index.value < count;
+    of these, what lies from `offset` on."""
 
     index: Index
     table: Handle
     size: int
     count: int
+    offset: int = 0
+
+    def moved(self, by: int) -> Selector:
+        return replace(self, offset=self.offset + by) if by else self
 
 
 class Lanes(Handle):
@@ -107,15 +112,21 @@ class Vector(Lanes):
     def __getitem__(self, index: int | Index | slice) -> Value | Vector:
         """A lane as a Value, or some lanes in a row as a Vector; nothing is recorded."""
         if isinstance(index, Index):
-            place_of("lane", index.value, self._size, self)
-            return _selected(self, index)
+            lane = place_of("lane", index.value, self._size, self)
+            if self._selector is not None:
+                raise TapeError("an Index selects a lane of a row that no other Index selects")
+            return _selected(self, lane, Selector(index, self, 1, self._size))
         if isinstance(index, slice):
             start, stop, step = index.indices(self._size)
             if step != 1 or stop <= start:
                 raise ShapeError("a slice of a Vector is at least one lane, in steps of 1")
-            return view(self._tape, self._node + start, stop - start)
+            part = view(self._tape, self._node + start, stop - start)
+            part._selector = self._selector and self._selector.moved(start)
+            return part
         if type(index) is not int or not 0 <= index < self._size:
             index = place_of("lane", index, self._size, self)
+        if self._selector is not None:
+            return _selected(self, index, self._selector.moved(index))
         return value_at(self._tape, self._node + index, lane=True)
 
     def __iter__(self) -> Iterator[Value]:
@@ -311,7 +322,7 @@ def _finish(tape: Tape, node: int, size: int, views: Sequence[View]) -> Vector:
         for entry, x in enumerate(_operands(of)):
             selector = getattr(x, "_selector", None)
             if selector is not None:
-                recorder_of(tape).select(node, number, entry, selector)
+                recorder_of(tape).select(node, number, entry, selector.moved(of.start))
     return view(tape, node, size)
 
 
@@ -386,10 +397,15 @@ class SelectedValue(Value):
         return self._note(super()._result(node, other), 0)
 
     def __add__(self, other: Value | Number) -> Value:
-        return self._note(super().__add__(other), 0)
+        return self._both(super().__add__(other), other)
 
     def __mul__(self, other: Value | Number) -> Value:
-        return self._note(super().__mul__(other), 0)
+        return self._both(super().__mul__(other), other)
+
+    def _both(self, out: Value, other: Value | Number) -> Value:
+        if isinstance(other, SelectedValue):  # Python asks the first of two of a class only
+            other._note(out, 1)
+        return self._note(out, 0)
 
     def __radd__(self, other: Value | Number) -> Value:
         if isinstance(other, Value):
@@ -402,11 +418,11 @@ class SelectedValue(Value):
         return self * other
 
 
-def _selected(x: Vector, index: Index) -> SelectedValue:
+def _selected(x: Vector, index: int, selector: Selector) -> SelectedValue:
     recorder_of(x._tape)
     lane: SelectedValue = _new(SelectedValue)
-    lane._node = x._node + index.value % len(x)
-    lane._selector = Selector(index, x, 1, x._size)
+    lane._node = x._node + index
+    lane._selector = selector
     lane._tape = x._tape
     return lane
 

@@ -27,6 +27,7 @@ VECTORS = SimpleNamespace(
     mean=functions.mean,
     add=lambda a, b: a + b,
     mul=lambda a, b: a * b,
+    times=lambda a, lane: a * lane,
     sigmoid=Vector.sigmoid,
     tanh=Vector.tanh,
     joined=lambda *parts: list(parts),  # which linear takes as one vector
@@ -41,6 +42,7 @@ SCALARS = SimpleNamespace(
     mean=lambda losses: (1 / len(losses)) * sum(losses),
     add=lambda a, b: [x + y for x, y in zip(a, b)],
     mul=lambda a, b: [x * y for x, y in zip(a, b)],
+    times=lambda a, lane: [x * lane for x in a],
     sigmoid=lambda x: [xi.sigmoid() for xi in x],
     tanh=lambda x: [xi.tanh() for xi in x],
     joined=lambda *parts: [xi for part in parts for xi in part],
@@ -64,6 +66,7 @@ SHAPES = {
     "narrow": (EMBD, 7),
     "pair": (EMBD, 2 * EMBD),
     "pad": (1, EMBD),
+    "half": (EMBD, 2),
 }
 
 
@@ -146,6 +149,25 @@ def one_matrix(f, w, tokens):
     return f.mean(losses)
 
 
+def parts_of_a_row(f, w, tokens):
+    """The halves of a token's row, and one lane of it, each by itself."""
+    losses = []
+    for token, target in pairwise(tokens):
+        x = f.tanh(f.linear(f.add(w["wte"][token][:2], w["wte"][token][2:]), w["half"]))
+        losses.append(loss_of(f, f.linear(f.times(x, w["wte"][token][1]), w["head"]), target))
+    return f.mean(losses)
+
+
+def lanes_one_by_one(f, w, tokens):
+    """What is looped over in Python is recorded lane by lane."""
+    losses = []
+    for token, target in pairwise(tokens):
+        row = w["wte"][token]
+        dots = [sum(a * b for a, b in zip(row, other)) for other in w["square"]]
+        losses.append(loss_of(f, f.linear(f.times(w["wpe"][0], dots[0] * dots[1] + dots[2]), w["head"]), target))
+    return f.mean(losses)
+
+
 # Each with the reason why its statements are replayed one by one, where they are.
 MODELS = {
     heads_of_two_sizes: None,
@@ -153,6 +175,8 @@ MODELS = {
     convolution: "reads what another position computed",
     two_tokens: "added in another order than the sweep's",
     one_layer_twice: None,
+    parts_of_a_row: None,
+    lanes_one_by_one: None,
     one_matrix: "takes the lanes of two statements in turn",
 }
 

@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import microgpt
+import microgpt.program as program_module
 from microgpt import (
     GPT,
     SPANS,
@@ -20,6 +21,7 @@ from microgpt import (
     Index,
     Matrix,
     Program,
+    ShapeError,
     Tape,
     Tokenizer,
     Value,
@@ -33,6 +35,7 @@ from microgpt import (
     train,
 )
 from microgpt.functions import surprisal
+from microgpt.program import MOST_INDICES
 from microgpt.tape import lib
 
 from . import oracle
@@ -192,6 +195,51 @@ def test_indices_select_rows_and_lanes():
     with pytest.raises(IndexError):
         both([9.0] * 4, 7)
     assert both.inputs[0].data == [0.0] * 4  # nothing was changed
+
+
+def test_lanes_of_a_row_that_an_index_selects():
+    """One by one, in a loop, as slices, and of slices: a program reads those of the row that is selected then."""
+    rng = random.Random(3)
+    w, x = Matrix(4, 5, [rng.gauss(0, 1) for _ in range(20)]), Vector([rng.gauss(0, 1) for _ in range(5)])
+
+    def many(i, j):
+        dot = sum(a * b for a, b in zip(w[i], x))
+        parts = w[i][1:4] * w[j][2:] + w[j][4] * w[i][:3]
+        return parts[0] + parts[1] * parts[2] + dot * w[i][4] + 2 ** w[j][1:][1:][0] + w[j][-1].max(w[i][0]) - w[i][3]
+
+    def pairs(i, j):
+        a, b, c = w[i][0], w[j][1], w[j]
+        total = (a + b) * (b * a) - a / b + a**2 - b + a.max(b) + b.min(c[2]) + (c[0] + a) * (a + c[0])
+        return total + w[i][2] ** w[j][3].exp() + x[i] * x[j] + (x[j] + x[i]) + x[j] * a + a * x[i]
+
+    w.data = [abs(number) for number in w.data]
+    for function, i, j in itertools.product((many, pairs), range(4), range(4)):
+        program = record(function, Index(1), Index(2))
+        outcomes = []
+        for replayed in (True, False):
+            w.zero_grad()
+            x.zero_grad()
+            result = program.result if replayed else function(i, j)
+            if replayed:
+                program(i, j)
+                program.backward()
+            else:
+                result.backward()
+            outcomes.append(all_bits([result.data, *w.grad, *x.grad]))
+        assert outcomes[0] == outcomes[1]
+    with pytest.raises(microgpt.TapeError, match="no other Index selects"):
+        record(lambda i, j: w[i][j] * 2, Index(0), Index(0))
+
+
+def test_there_are_only_so_many_indices(monkeypatch):
+    """Of more, the program says how many it has; and the core allocates nothing for an input with a wild number."""
+    w, other = Matrix(2, 1, [1.0, 2.0]), record(lambda x: x * 2, 1.0)
+    assert MOST_INDICES == 1 << 20
+    assert lib.mg_program_bind(other._pointer, MOST_INDICES, other.result._node, 0, 0, w._node, 1, 2) == lib.MG_SHAPE
+    monkeypatch.setattr(program_module, "MOST_INDICES", 2)
+    assert record(lambda i, j: w[i][0] + w[j][0], Index(0), Index(0))(1, 1) == 4.0
+    with pytest.raises(ShapeError, match="selects by 3 Indices; a program has at most 2"):
+        record(lambda i, j, k: w[i][0] + w[j][0] + w[k][0], Index(0), Index(0), Index(0))
 
 
 def test_indices_belong_to_recordings():

@@ -303,7 +303,11 @@ static size_t reach(const mg_tape *tape, const mg_binding *binding) {
    and older than this statement: so they live as long as it does, and do not depend on it. */
 static mg_status may_select(const mg_program *program, mg_binding *binding) {
     const mg_tape *tape = program->tape;
-    const size_t n = binding->size * binding->count;
+    const size_t read = reach(tape, binding), n = binding->size * (binding->count - 1) + read;
+    if (read > binding->size) {
+        return MG_SHAPE;
+    }
+    binding->lanes = n;
     if (!mg_find_run(tape, binding->first, n, &binding->table)) {
         return mg_find(tape, binding->first, &binding->table) ? MG_SHAPE : MG_STALE;
     }
@@ -312,8 +316,7 @@ static mg_status may_select(const mg_program *program, mg_binding *binding) {
     const bool one_statement = !mg_is_leaf(mg_code(tape, before)) && !mg_is_leaf(mg_code(tape, binding->table)) &&
                                mg_head(tape, binding->table) == mg_head(tape, before) &&
                                mg_head(tape, binding->table + (mg_slot)n - 1) == mg_head(tape, before);
-    if ((!binding->leaves && !one_statement) || binding->first + n > mg_id_of(tape, binding->head) ||
-        reach(tape, binding) > binding->size) {
+    if ((!binding->leaves && !one_statement) || binding->first + n > mg_id_of(tape, binding->head)) {
         return MG_SHAPE;
     }
     return MG_OK;
@@ -349,7 +352,7 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
     if (!mg_find(tape, lane, &slot)) {
         return MG_STALE;
     }
-    if (size == 0 || count == 0 || size > MG_MAX_SLOTS / count || input > MG_MAX_SLOTS || program->planned) {
+    if (size == 0 || count == 0 || size > MG_MAX_SLOTS / count || input >= MG_MOST_INPUTS || program->planned) {
         return MG_SHAPE;
     }
     if (mg_is_leaf(mg_code(tape, slot))) {
@@ -393,7 +396,7 @@ mg_status mg_program_find_inputs(mg_program *program) {
     mg_status status = enter(program);
     for (size_t b = 0; status == MG_OK && b < program->binding_count; b++) {
         mg_binding *binding = &program->bindings[b];
-        if (!mg_find_run(program->tape, binding->first, binding->size * binding->count, &binding->table)) {
+        if (!mg_find_run(program->tape, binding->first, binding->lanes, &binding->table)) {
             status = MG_STALE;
         }
     }

@@ -13,6 +13,7 @@ typedef struct {
     size_t factor, entry; /* which operand; which entry of its list, or 0 */
     mg_id first;
     size_t size, count;
+    size_t lanes; /* from the first to the last that is read: of the last run as many as the operand reads */
     mg_slot table; /* the slot of `first` */
     bool leaves;
 } mg_binding;

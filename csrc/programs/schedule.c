@@ -421,7 +421,7 @@ static mg_region leaves_of(const scheduling *s, size_t k, size_t f) {
     for (size_t n = 0; n < plan->input_count; n++) {
         if (plan->input[n].gather == plan->step[x->step].gather) {
             const mg_binding *binding = &s->program->bindings[plan->input[n].binding];
-            widen(&region, binding->table, binding->table + (mg_slot)(binding->size * binding->count));
+            widen(&region, binding->table, binding->table + (mg_slot)binding->lanes);
         }
     }
     return region;

@@ -119,7 +119,7 @@ static bool suits(const mg_trainer *trainer) {
     }
     for (size_t b = 0; fits && b < program->binding_count; b++) {
         const mg_binding *binding = &program->bindings[b];
-        fits = !binding->leaves || is_parameters(trainer, binding->table, binding->size * binding->count);
+        fits = !binding->leaves || is_parameters(trainer, binding->table, binding->lanes);
     }
     return fits;
 }

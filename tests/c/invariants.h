@@ -374,7 +374,7 @@ static inline bool uses_lost_leaves(const mg_program *program) {
     for (size_t b = 0; b < program->binding_count; b++) {
         const mg_binding *binding = &program->bindings[b];
         mg_slot slot;
-        lost = lost || !mg_find_run(program->tape, binding->first, binding->size * binding->count, &slot);
+        lost = lost || !mg_find_run(program->tape, binding->first, binding->lanes, &slot);
     }
     return lost;
 }

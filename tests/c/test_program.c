@@ -247,6 +247,7 @@ static void what_cannot_be_selected_is_refused(void) {
         {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .size = SIZE_MAX},
         {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .size = WIDTH - 1}, /* it reads more */
         {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .input = SIZE_MAX},
+        {.lane = r.target, .operand = 0, .first = r.leaves, .status = MG_SHAPE, .input = MG_MOST_INPUTS},
         {.lane = logarithm, .operand = 1, .first = p, .status = MG_OPERATION},
         {.lane = r.target, .operand = 0, .first = r.target, .status = MG_SHAPE},           /* not leaves */
         {.lane = r.target, .operand = 1, .first = r.rows + ROWS * WIDTH - WIDTH + 1, .status = MG_SHAPE}, /* runs past the leaves */
@@ -265,6 +266,7 @@ static void what_cannot_be_selected_is_refused(void) {
     CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
     CHECK(mg_sweep(same.tape, same.loss) == MG_OK);
     same_lanes(&r, &same); /* nothing was changed */
+    CHECK(mg_program_bind(program, MG_MOST_INPUTS - 1, r.target, 0, 0, r.leaves, WIDTH, 1) == MG_OK);
     mg_program_free(program);
     mg_tape_free(r.tape);
     mg_tape_free(same.tape);
