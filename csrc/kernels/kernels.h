@@ -28,11 +28,15 @@ typedef struct {
     double (*largest)(size_t n, const void *x);
     /* x[i] ** 2 in place of x[i]; infinite where Python raises. */
     void (*squares)(size_t n, void *x);
+    /* sum += x */
+    void (*add)(size_t n, const void *x, void *sum);
     /* sum += grad, and grad = 0; grad = sum * share, and sum = 0 */
     void (*add_gradients)(size_t n, void *grad, void *sum);
     void (*mean_gradients)(size_t n, void *grad, void *sum, double share);
     /* x *= share */
     void (*scale)(size_t n, void *x, double share);
+    void (*from_double)(size_t n, const double *in, void *out);
+    void (*to_double)(size_t n, const void *in, double *out);
     /* A plan, see plan.h: values, and then adjoints, of all rows; false when they leave ordinary numbers. */
     bool (*forward)(const mg_replay *replay);
     bool (*reverse)(const mg_replay *replay);

@@ -9,7 +9,7 @@
  *     POW, LOG, EXP, SQRT  of the C library, for REAL
  *
  * and its parts: row_products.h, sums of products, which is all matrix work; row_powers.h, what pow gives; row_exp.h, what
- * exp gives; row_optimizer.h, the optimizers; row_rows.h, a plan's step at work; row_maps.h, row_linears.h, row_attention.h
+ * exp gives; row_optimizer.h, the optimizers; row_gradients.h, sums of gradients; row_rows.h, a plan's step at work; row_maps.h, row_linears.h, row_attention.h
  * and row_sums.h, what every kind of step computes, forward beside reverse; row_leaves.h, the additions to leaves;
  * row_plan.h, all steps; row_sample.h, one position.
  */
@@ -55,6 +55,8 @@ typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligne
 
 #include "kernels/row_optimizer.h"
 
+#include "kernels/row_gradients.h"
+
 #include "kernels/row_rows.h"
 
 #include "kernels/row_maps.h"
@@ -81,9 +83,12 @@ static const mg_kernels NAME(row) = {
     .momentum = NAME(momentum),
     .largest = NAME(largest),
     .squares = NAME(squares_in_place),
+    .add = NAME(add),
     .add_gradients = NAME(add_gradients),
     .mean_gradients = NAME(mean_gradients),
     .scale = NAME(scale),
+    .from_double = NAME(from_double),
+    .to_double = NAME(to_double),
     .forward = NAME(forward),
     .reverse = NAME(reverse),
     .add_to_leaves = NAME(add_to_leaves),

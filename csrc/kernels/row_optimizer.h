@@ -296,29 +296,3 @@ FOR_ROW static double NAME(largest)(size_t n, const void *x_) {
 }
 
 /* ---- gradients of several documents ----------------------------------------------------------------------------- */
-
-/* sum += grad; grad = 0 */
-FOR_ROW static void NAME(add_gradients)(size_t n, void *grad_, void *sum_) {
-    REAL *restrict grad = grad_, *restrict sum = sum_;
-    for (size_t i = 0; i < n; i++) {
-        sum[i] += grad[i];
-        grad[i] = 0;
-    }
-}
-
-/* grad = sum * share; sum = 0 */
-FOR_ROW static void NAME(mean_gradients)(size_t n, void *grad_, void *sum_, double share) {
-    REAL *restrict grad = grad_, *restrict sum = sum_;
-    for (size_t i = 0; i < n; i++) {
-        grad[i] = sum[i] * (REAL)share;
-        sum[i] = 0;
-    }
-}
-
-/* x *= share */
-FOR_ROW static void NAME(scale)(size_t n, void *x_, double share) {
-    REAL *x = x_;
-    for (size_t i = 0; i < n; i++) {
-        x[i] *= (REAL)share;
-    }
-}

@@ -258,6 +258,10 @@ static inline size_t *mg_selected(const mg_replay *replay, size_t select) {
 static inline size_t mg_rows_of(const mg_step *step, size_t positions) {
     return step->groups * (step->causal ? positions : step->width);
 }
+/* How far from its first the last lane is that an operand reads. */
+static inline size_t mg_reach(const mg_step *step, const mg_source *x) {
+    return (step->groups - 1) * x->group + (step->width - 1) * x->lane + (step->terms - 1) * x->term;
+}
 /* Lanes in a group, and terms, at a position. */
 static inline size_t mg_width_at(const mg_step *step, size_t position) {
     return step->causal ? position + 1 : step->width;

@@ -282,6 +282,13 @@ bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
     return mg_is_lane(largest);
 }
 
+mg_status mg_find_lanes(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
+    if (mg_find_run(tape, first, n, slot)) {
+        return MG_OK;
+    }
+    return mg_find(tape, first, slot) ? MG_SHAPE : MG_STALE;
+}
+
 mg_id mg_id_of(const mg_tape *tape, mg_slot slot) {
     return tape->pages[slot / MG_PAGE].serial * MG_PAGE + slot % MG_PAGE;
 }
