@@ -1,6 +1,9 @@
 /* plan.c: makes the plan of a program. */
 #include "programs/plan.h"
 
+#include "programs/inputs.h"
+#include "programs/plain.h"
+
 void mg_plan_free(mg_plan *plan) {
     if (plan != NULL) {
         mg_free_blocks(plan->workspace.blocks);

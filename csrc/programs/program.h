@@ -42,7 +42,7 @@ struct mg_program {
 
     size_t computed;     /* losses that forward computed last; SIZE_MAX: nothing */
     uint64_t writes, selections; /* the tape's counts at that time */
-    uint64_t operands;   /* a hash of all operands at that time */
+    uint64_t operands;   /* a hash of all operands at that time; 0: not yet */
 
     mg_binding *bindings;
     size_t binding_count;
@@ -57,24 +57,7 @@ struct mg_program {
 
 /* It lives until as many have freed it. From any thread. */
 void mg_program_hold(mg_program *program);
-
-/* Looks where the tables of the inputs are now. */
-mg_status mg_program_find_inputs(mg_program *program);
-/* Which statement of the program holds a slot; statements.count when none does. */
-size_t mg_program_statement(const mg_program *program, mg_slot slot);
-/* Exchanges operands; the values have been checked. */
-void mg_program_select(mg_program *program, const int32_t *values);
-/* The first slot that an operand with a binding reads, and another in its place. */
-mg_slot mg_selected_now(const mg_tape *tape, const mg_binding *binding);
-void mg_exchange(mg_program *program, const mg_binding *binding, mg_slot selected);
-bool mg_program_in_range(const mg_program *program, const int32_t *values, size_t n);
-/* How many losses a text of so many tokens has: those that read no other inputs. 0: none. */
-size_t mg_program_losses_of(const mg_program *program, size_t tokens);
-
-/* All statements that the first n losses need, one by one, and down their lanes. Sets *value to the result. */
-mg_status mg_compute_plainly(mg_program *program, size_t n, double *value);
-mg_status mg_sweep_plainly(mg_program *program, size_t n);
-/* The order of the sweep for n losses, in program->order. */
-mg_status mg_program_order(mg_program *program, size_t n);
+/* May it run now? */
+mg_status mg_program_enter(const mg_program *program);
 
 #endif

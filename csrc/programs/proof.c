@@ -9,6 +9,7 @@
  * select, in both: whatever rows it does select, the sequence of each is a part of an equal one. A shorter text has
  * those parts that belong to its positions. Where an input selects a lane, the caller proves one lane after the other.
  */
+#include "programs/plain.h"
 #include "programs/plan.h"
 #include "tape/sweep.h"
 

@@ -3,6 +3,7 @@
  * that does something else at some position has no plan.
  */
 #include "tape/operations.h"
+#include "programs/plain.h"
 #include "programs/plan.h"
 
 #include <string.h>

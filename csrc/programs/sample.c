@@ -4,6 +4,7 @@
  * tree of prefixes remembers it.
  */
 #include "programs/choice.h"
+#include "programs/inputs.h"
 #include "programs/position.h"
 #include "programs/prefixes.h"
 

@@ -6,6 +6,7 @@
  *
  * This only proposes an order: proof.c proves it.
  */
+#include "programs/plain.h"
 #include "programs/plan.h"
 #include "tape/sweep.h"
 

@@ -2,6 +2,8 @@
 #include "programs/trainer.h"
 
 #include "kernels/float_mode.h"
+#include "programs/inputs.h"
+#include "programs/plain.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* trainer.c: makes trainers, finds the parameters again at each call, and brings their numbers to and fro. */
 #include "programs/trainer.h"
 
+#include "programs/inputs.h"
 #include "programs/plan.h"
 
 #include <string.h>

@@ -7,6 +7,7 @@
 #ifndef INVARIANTS_H
 #define INVARIANTS_H
 
+#include "programs/plain.h"
 #include "programs/plan.h"
 #include "tape/operations.h"
 #include "tape/statements.h"
