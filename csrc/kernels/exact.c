@@ -65,6 +65,8 @@ static const uint64_t lane_bit[64] = {BITS_FROM(0), BITS_FROM(16), BITS_FROM(32)
 #define LOG log
 #define EXP exp
 #define SQRT sqrt
+#define FUSED(sum, a, b) ((sum) + (a) * (b)) /* two roundings, as in Python */
+#define FUSED_ONE(sum, a, b) ((sum) + (a) * (b))
 
 #define ROW plain
 #define WIDTH 2

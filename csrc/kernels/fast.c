@@ -1,5 +1,8 @@
 /* fast.c: the rows of kernels of the fast mode: the same functions on float, with multiply and add fused where the
  * processor can, no call of pow, and an exponential that runs in vectors. Its sums run in the order of the exact ones.
+ *
+ * What is fused is spelled out, and the compiler fuses nothing itself: it would not do the same in every loop that computes
+ * the same sum, and a document's numbers must not depend on which one took it.
  */
 #include "kernels/kernels.h"
 
@@ -10,10 +13,10 @@
 #include <math.h>
 #include <string.h>
 
-#ifdef __clang__
-#pragma clang fp contract(fast)
-#else
-#pragma GCC optimize("fp-contract=fast")
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define REAL float
@@ -24,12 +27,24 @@
 #define LOG logf
 #define SQRT sqrtf
 
+/* sum + a * b, of vectors and of numbers */
+#if defined(__aarch64__)
+#define FUSED(sum, a, b) ((VECTOR)vfmaq_f32((float32x4_t)(sum), (float32x4_t)(a), (float32x4_t)(b)))
+#define FUSED_ONE(sum, a, b) __builtin_fmaf(a, b, sum)
+#else
+#define FUSED(sum, a, b) ((sum) + (a) * (b))
+#define FUSED_ONE(sum, a, b) ((sum) + (a) * (b))
+#endif
 #define ROW fast_plain
 #define WIDTH 4
 #define FOR_ROW
 #include "kernels/row.h"
+#undef FUSED
+#undef FUSED_ONE
 
 #if defined(__x86_64__)
+#define FUSED(sum, a, b) ((VECTOR)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(sum)))
+#define FUSED_ONE(sum, a, b) __builtin_fmaf(a, b, sum)
 #define ROW fast_avx2
 #define WIDTH 8
 #define FOR_ROW MG_FOR_AVX2

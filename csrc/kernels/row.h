@@ -4,7 +4,9 @@
  *     REAL, BITS  double and int64_t, or float and int32_t
  *     WIDTH       numbers in a vector register
  *     FOR_ROW     the attributes that tell the compiler of the processor
- *     EXACT       1: the bits of Python's arithmetic. 0: the fast mode, whose file lets the compiler fuse
+ *     EXACT       1: the bits of Python's arithmetic. 0: the fast mode
+ *     FUSED(sum, a, b)  sum + a * b of vectors, FUSED_ONE of numbers: with one rounding in the fast mode, where the
+ *                 processor can. Every sum of products that two functions compute is made of these
  *     POW_IS_NEAR 1: pow is called only where its result may differ from the correctly rounded one
  *     POW, LOG, EXP, SQRT  of the C library, for REAL
  *
@@ -24,11 +26,14 @@
 #define PART (8 * BLOCK)  /* and whose calls of pow they make together */
 #define FEW (BLOCK / 8)   /* of which so many may need pow before they are judged again */
 
-typedef REAL NAME(vector) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
-typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+/* A vector, and one somewhere in memory. */
+typedef REAL NAME(vector) __attribute__((vector_size(WIDTH * sizeof(REAL))));
+typedef BITS NAME(bits) __attribute__((vector_size(WIDTH * sizeof(REAL))));
+typedef REAL NAME(stored) __attribute__((vector_size(WIDTH * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 #define VECTOR NAME(vector)
-#define LOAD(p) (*(const VECTOR *)(p))
-#define STORE(p, x) (*(VECTOR *)(p) = (x))
+#define LOAD(p) ((VECTOR)*(const NAME(stored) *)(p))
+#define STORE(p, x) (*(NAME(stored) *)(p) = (NAME(stored))(x))
+#define EVERYWHERE(number) ((number) - (VECTOR){0}) /* also of -0 */
 
 /* The lower, and the upper, halves of two vectors, in turn. */
 #ifdef __clang__
@@ -109,6 +114,7 @@ static const mg_kernels NAME(row) = {
 #undef ZIP_LOW
 #undef ZIP_HIGH
 #undef STORE
+#undef EVERYWHERE
 #undef JOIN_
 #undef JOIN
 #undef TEXT_

@@ -161,7 +161,7 @@ FOR_ROW static bool NAME(dots_of_many)(const NAME(work) *w, size_t f) {
                     const REAL *x = p.here + w->start[t] + j, *past = p.there + w->start[u] + j;
                     VECTOR sum = {0};
                     for (size_t c = 0; c < w->terms; c++) {
-                        sum += LOAD(x + c * p.next_here) * LOAD(past + c * p.next_there);
+                        sum = FUSED(sum, LOAD(x + c * p.next_here), LOAD(past + c * p.next_there));
                     }
                     STORE(out + w->start[t] + j, sum);
                 }
@@ -181,8 +181,8 @@ FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
                     REAL *to = p.to_here + c * p.next_here + w->start[t] + j;
                     VECTOR sum = NAME(held)(to, p.first_here);
                     for (size_t u = t + 1; u-- > 0;) {
-                        sum += LOAD(p.there + c * p.next_there + w->start[u] + j) *
-                               LOAD(p.g + u * w->padded + w->start[t] + j);
+                        sum = FUSED(sum, LOAD(p.there + c * p.next_there + w->start[u] + j),
+                                    LOAD(p.g + u * w->padded + w->start[t] + j));
                     }
                     STORE(to, sum);
                 }
@@ -194,8 +194,8 @@ FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
                     REAL *to = p.to_there + c * p.next_there + w->start[u] + j;
                     VECTOR sum = NAME(held)(to, p.first_there);
                     for (size_t t = NAME(longest)(w, j); t-- > u;) {
-                        sum += LOAD(p.here + c * p.next_here + w->start[t] + j) *
-                               LOAD(p.g + u * w->padded + w->start[t] + j);
+                        sum = FUSED(sum, LOAD(p.here + c * p.next_here + w->start[t] + j),
+                                    LOAD(p.g + u * w->padded + w->start[t] + j));
                     }
                     STORE(to, sum);
                 }
@@ -214,8 +214,8 @@ FOR_ROW static bool NAME(mix_of_many)(const NAME(work) *w, size_t f) {
                 for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
                     VECTOR sum = {0};
                     for (size_t u = 0; u <= t; u++) {
-                        sum += LOAD(p.here + u * p.next_here + w->start[t] + j) *
-                               LOAD(p.there + i * p.next_there + w->start[u] + j);
+                        sum = FUSED(sum, LOAD(p.here + u * p.next_here + w->start[t] + j),
+                                    LOAD(p.there + i * p.next_there + w->start[u] + j));
                     }
                     STORE(out + w->start[t] + j, sum);
                 }
@@ -238,8 +238,8 @@ FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
                     REAL *to = p.to_here + u * p.next_here + w->start[t] + j;
                     VECTOR sum = NAME(held)(to, p.first_here);
                     for (size_t i = w->width; i-- > 0;) {
-                        sum += LOAD(p.there + i * p.next_there + w->start[u] + j) *
-                               LOAD(p.g + i * w->padded + w->start[t] + j);
+                        sum = FUSED(sum, LOAD(p.there + i * p.next_there + w->start[u] + j),
+                                    LOAD(p.g + i * w->padded + w->start[t] + j));
                     }
                     STORE(to, sum);
                 }
@@ -251,8 +251,8 @@ FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
                     REAL *to = p.to_there + i * p.next_there + w->start[u] + j;
                     VECTOR sum = NAME(held)(to, p.first_there);
                     for (size_t t = NAME(longest)(w, j); t-- > u;) {
-                        sum += LOAD(p.here + u * p.next_here + w->start[t] + j) *
-                               LOAD(p.g + i * w->padded + w->start[t] + j);
+                        sum = FUSED(sum, LOAD(p.here + u * p.next_here + w->start[t] + j),
+                                    LOAD(p.g + i * w->padded + w->start[t] + j));
                     }
                     STORE(to, sum);
                 }

@@ -108,12 +108,17 @@ FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const R
         REAL a = ((t >= from) & (t < to)) ? x[t] : 0;
         a = a < -87 ? -87 : a; /* keeps a NaN */
         a = a > 88 ? 88 : a;
-        REAL n = a * 0x1.715476p+0f + 0x1.8p23f; /* rounded to an integer, in the last bits */
+        REAL n = FUSED_ONE(0x1.8p23f, a, 0x1.715476p+0f); /* rounded to an integer, in the last bits */
         BITS power;
         memcpy(&power, &n, sizeof power);
         n -= 0x1.8p23f;
-        REAL r = (a - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
-        REAL e = 1 + r * (1 + r * (1 / 2.0f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f))))));
+        REAL r = FUSED_ONE(FUSED_ONE(a, n, -0x1.62e4p-1f), n, -0x1.7f7d1cp-20f);
+        REAL e = FUSED_ONE(1 / 120.0f, r, 1 / 720.0f);
+        e = FUSED_ONE(1 / 24.0f, r, e);
+        e = FUSED_ONE(1 / 6.0f, r, e);
+        e = FUSED_ONE(1 / 2.0f, r, e);
+        e = FUSED_ONE(1.0f, r, e);
+        e = FUSED_ONE(1.0f, r, e);
         power = (BITS)(((uint32_t)power << 23) + 0x3f800000u);
         REAL scale;
         memcpy(&scale, &power, sizeof scale);

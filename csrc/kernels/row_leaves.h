@@ -63,30 +63,18 @@ FOR_ROW static void NAME(add_scaled)(size_t n, const REAL *restrict x, size_t x_
                                      size_t term) {
     if (x_term == 1 && term == 1) {
         for (size_t c = 0; c < n; c++) {
-            to[c] += x[c] * g;
+            to[c] = FUSED_ONE(to[c], x[c], g);
         }
         return;
     }
     for (size_t c = 0; c < n; c++) {
-        to[c * term] += x[c * x_term] * g;
+        to[c * term] = FUSED_ONE(to[c * term], x[c * x_term], g);
     }
 }
 
 /* The columns of what a sum of products with leaves reads, as lines: see mg_replay. */
 FOR_ROW static REAL *NAME(turned_lines)(const mg_replay *replay, size_t step) {
     return (REAL *)replay->turned + replay->turned_column[step] * replay->lines;
-}
-
-/* WIDTH rows of WIDTH numbers, as columns. */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(transpose_square)(VECTOR *x) {
-    VECTOR y[WIDTH];
-    for (size_t half = 1; half < WIDTH; half *= 2) {
-        for (size_t k = 0; k < WIDTH / 2; k++) {
-            y[2 * k] = ZIP_LOW(x[k], x[k + WIDTH / 2]);
-            y[2 * k + 1] = ZIP_HIGH(x[k], x[k + WIDTH / 2]);
-        }
-        memcpy(x, y, sizeof y);
-    }
 }
 
 /* The lines of WIDTH columns from `column` on, of which the first belongs to position t of text d; NULL where there is none. */
@@ -200,7 +188,8 @@ FOR_ROW static void NAME(add_at)(const NAME(work) *w, size_t f, NAME(place) at, 
         const size_t g = lane / width, i = lane % width;
         const REAL adjoint = w->adjoint[(g * w->width + i) * w->padded + at.column];
         for (size_t c = terms; c-- > 0;) {
-            to[NAME(leaf_at)(w, f, at, g, i, c) - lowest] += NAME(partial_at)(w, f, at, g, i, c) * adjoint;
+            REAL *leaf = to + (NAME(leaf_at)(w, f, at, g, i, c) - lowest);
+            *leaf = FUSED_ONE(*leaf, NAME(partial_at)(w, f, at, g, i, c), adjoint);
         }
     }
 }
@@ -291,7 +280,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(con
             }
             for (size_t k = 0; k < outputs; k++) {
                 for (size_t v = 0; v < chunks * VECTORS; v++) {
-                    sum[k][v] += x[v] * column[k * padded];
+                    sum[k][v] = FUSED(sum[k][v], x[v], EVERYWHERE(column[k * padded]));
                 }
             }
         }

@@ -55,17 +55,17 @@ FOR_ROW static void NAME(some_products)(void *context, size_t part) {
 }
 
 /* As products, of at most AT_ONCE sums; by all threads of the replay where it has some and there is enough to do. */
-FOR_ROW static void NAME(share_products)(const mg_replay *replay, size_t outputs, const NAME(sum) *sums, size_t count,
-                                         REAL *out, size_t out_stride, bool first) {
+FOR_ROW static void NAME(share_products)(const mg_replay *replay, size_t outputs, size_t width, const NAME(sum) *sums,
+                                         size_t count, REAL *out, size_t out_stride, bool first) {
     size_t terms = 0;
     for (size_t s = 0; replay->pool != NULL && s < count; s++) {
         terms += sums[s].terms;
     }
-    if (outputs * terms * replay->padded < MG_WORTH_SHARING) {
-        NAME(products)(outputs, replay->padded, sums, count, out, out_stride, first);
+    if (outputs * terms * width < MG_WORTH_SHARING) {
+        NAME(products)(outputs, width, sums, count, out, out_stride, first);
         return;
     }
-    NAME(shared) all = {outputs, replay->padded, mg_pool_threads(replay->pool), sums, count, out, out_stride, first};
+    NAME(shared) all = {outputs, width, mg_pool_threads(replay->pool), sums, count, out, out_stride, first};
     mg_pool_run(replay->pool, NAME(some_products), &all, all.parts);
 }
 
@@ -82,94 +82,138 @@ FOR_ROW static bool NAME(linear)(const NAME(work) *w) {
             .b_term = NAME(stride)(w, part.rows.term),
             .terms = part.terms,
         };
-        NAME(share_products)(w->replay, w->width, &sum, 1, w->value, w->padded, p == 0);
+        NAME(share_products)(w->replay, w->width, w->padded, &sum, 1, w->value, w->padded, p == 0);
     }
     return true;
 }
 
-/* Row c of a part gets weight[i][c] * g[i], for all lanes of the fan, in its order. */
-FOR_ROW static void NAME(fan_rows)(const mg_replay *replay, const mg_fan *fan, const NAME(part) *part, REAL *to) {
-    const mg_plan *plan = replay->plan;
-    const size_t padded = replay->padded;
-    const mg_step *first = &plan->step[fan->first];
-    for (size_t from = fan->from; from < fan->to; from += AT_ONCE) {
-        const size_t count = fan->to - from < AT_ONCE ? fan->to - from : AT_ONCE;
-        const size_t column = first->operand[first->weights].term;
+/* Columns of rows: `count` from `first` on. */
+typedef struct {
+    size_t first, count;
+} NAME(columns);
+
+/* Row c of a part gets weight[i][c] * g[i], for all lanes of the runs from .. to - 1, in their order. */
+FOR_ROW static void NAME(fan_rows)(const NAME(work) *w, size_t from, size_t to, const NAME(part) *part,
+                                   NAME(columns) columns) {
+    const mg_replay *replay = w->replay;
+    const size_t term = w->step->operand[w->step->weights].term;
+    REAL *out = NAME(adjoint_row)(w, &part->rows, 0, 0, 0) + columns.first;
+    bool first = part->rows.first;
+    for (; from < to; from += AT_ONCE, first = false) {
+        const size_t count = to - from < AT_ONCE ? to - from : AT_ONCE;
         NAME(sum) sums[AT_ONCE];
         for (size_t r = 0; r < count; r++) {
-            const mg_rows *run = &plan->run[from + r];
-            const mg_step *step = &plan->step[run->step];
+            const mg_rows *run = &w->plan->run[from + r];
+            const mg_step *step = &w->plan->step[run->step];
             const mg_source *leaves = &step->operand[step->weights];
             const size_t slot = run->start * leaves->lane + part->first * leaves->term;
             sums[r] = (NAME(sum)){
                 .a = NAME(leaf)(replay, replay->leaf_value, leaves->leaves + (mg_slot)slot),
-                .a_output = (ptrdiff_t)column,
+                .a_output = (ptrdiff_t)term,
                 .a_term = -(ptrdiff_t)leaves->lane,
-                .b = NAME(adjoints_of)(replay, run->step) + run->start * padded,
-                .b_term = -(ptrdiff_t)padded,
+                .b = NAME(adjoints_of)(replay, run->step) + run->start * w->padded + columns.first,
+                .b_term = -(ptrdiff_t)w->padded,
                 .terms = run->count,
             };
         }
-        NAME(share_products)(replay, part->terms, sums, count, to, part->rows.term * padded,
-                             part->rows.first && from == fan->from);
+        NAME(share_products)(replay, part->terms, columns.count, sums, count, out, part->rows.term * w->padded, first);
     }
 }
 
-/* to[c * stride + j] += weight[c * term] * g[j], for `columns` of them side by side. */
-FOR_ROW static void NAME(add_lane)(size_t terms, size_t columns, const REAL *weight, size_t term, const REAL *g,
-                                   REAL *restrict to, size_t stride) {
-    if (columns == 1 && stride == 1) {
+/* Positions that have an order of their own, of texts side by side: their columns are whole chunks. */
+FOR_ROW static void NAME(fan_of_many)(const NAME(work) *w, const mg_fan *fan, const NAME(part) *part) {
+    size_t column = 0;
+    for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
+        const mg_exception *own = &w->plan->exception[e];
+        if (own->position < w->positions) {
+            const size_t from = w->start[own->position], to = w->start[own->position + 1];
+            if (column < from) {
+                NAME(fan_rows)(w, fan->from, fan->to, part, (NAME(columns)){column, from - column});
+            }
+            NAME(fan_rows)(w, own->from, own->to, part, (NAME(columns)){from, to - from});
+            column = to;
+        }
+    }
+    if (column < w->padded) {
+        NAME(fan_rows)(w, fan->from, fan->to, part, (NAME(columns)){column, w->padded - column});
+    }
+}
+
+/* to[c] += weight[c * term] * g */
+FOR_ROW static void NAME(add_lane)(size_t terms, const REAL *weight, size_t term, REAL g, REAL *restrict to) {
+    if (term == 1) {
         for (size_t c = 0; c < terms; c++) {
-            to[c] += weight[c * term] * g[0];
+            to[c] = FUSED_ONE(to[c], weight[c], g);
         }
         return;
     }
     for (size_t c = 0; c < terms; c++) {
-        for (size_t j = 0; j < columns; j++) {
-            to[c * stride + j] += weight[c * term] * g[j];
-        }
+        to[c] = FUSED_ONE(to[c], weight[c * term], g);
     }
 }
 
-/* A fan's rows at one position, which has an order of its own. */
-FOR_ROW static void NAME(exceptional_rows)(const mg_replay *replay, const mg_exception *exception,
-                                           const NAME(part) *part, size_t columns, REAL *saved) {
-    const mg_plan *plan = replay->plan;
-    for (size_t r = exception->from; r < exception->to; r++) {
-        const mg_rows *run = &plan->run[r];
-        const mg_step *step = &plan->step[run->step];
-        const mg_source *leaves = &step->operand[step->weights];
-        const REAL *weights = NAME(leaf)(replay, replay->leaf_value, leaves->leaves) + part->first * leaves->term;
-        for (size_t n = 0; n < run->count; n++) {
-            const size_t lane = run->start - n;
-            const REAL *g = NAME(adjoints_of)(replay, run->step) + lane * replay->padded;
-            NAME(add_lane)(part->terms, columns, weights + lane * leaves->lane, leaves->term,
-                           g + replay->start[exception->position], saved, columns);
+/* Of one text a position is a column: those with an order of their own are put aside and computed there. */
+FOR_ROW static void NAME(fan_of_one)(const NAME(work) *w, const mg_fan *fan, const NAME(part) *part, REAL *aside) {
+    REAL *rows = NAME(adjoint_row)(w, &part->rows, 0, 0, 0);
+    const size_t stride = part->rows.term * w->padded;
+    size_t own = fan->exceptions;
+    for (; own < fan->exceptions_end && w->plan->exception[own].position < w->positions; own++) {
+        const mg_exception *exception = &w->plan->exception[own];
+        REAL *column = aside + (own - fan->exceptions) * part->terms;
+        for (size_t c = 0; c < part->terms; c++) {
+            column[c] = part->rows.first ? 0 : rows[c * stride + exception->position];
+        }
+        for (size_t r = exception->from; r < exception->to; r++) {
+            const mg_rows *run = &w->plan->run[r];
+            const mg_step *step = &w->plan->step[run->step];
+            const mg_source *leaves = &step->operand[step->weights];
+            const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves) + part->first * leaves->term;
+            const REAL *g = NAME(adjoints_of)(w->replay, run->step) + exception->position;
+            for (size_t lane = run->start, n = run->count; n > 0; n--, lane--) {
+                NAME(add_lane)(part->terms, weights + lane * leaves->lane, leaves->term, g[lane * w->padded], column);
+            }
         }
     }
-}
-
-/* The columns of positions with an order of their own: out of the rows, or back into them. */
-FOR_ROW static void NAME(move_columns)(size_t terms, size_t columns, REAL *rows, size_t stride, REAL *saved, bool back) {
-    for (size_t c = 0; c < terms; c++) {
-        for (size_t j = 0; j < columns; j++) {
-            REAL *row = &rows[c * stride + j], *other = &saved[c * columns + j];
-            *(back ? row : other) = *(back ? other : row);
+    NAME(fan_rows)(w, fan->from, fan->to, part, (NAME(columns)){0, w->padded});
+    while (own-- > fan->exceptions) {
+        const REAL *column = aside + (own - fan->exceptions) * part->terms;
+        for (size_t c = 0; c < part->terms; c++) {
+            rows[c * stride + w->plan->exception[own].position] = column[c];
         }
     }
 }
 
 /* The selected lane comes last: its adjoint is put aside, and it is then added in each column. */
-FOR_ROW static void NAME(selected_row)(const mg_replay *replay, const mg_fan *fan, const NAME(part) *part,
-                                       const REAL *saved, REAL *to) {
-    const mg_step *step = &replay->plan->step[fan->first];
-    const mg_source *leaves = &step->operand[step->weights];
-    const size_t *selected = mg_selected(replay, fan->select), stride = part->rows.term * replay->padded;
-    for (size_t t = 0; t < replay->computed; t++) {
-        const size_t slot = selected[t] * leaves->lane + part->first * leaves->term;
-        const REAL *row = NAME(leaf)(replay, replay->leaf_value, leaves->leaves + (mg_slot)slot);
+FOR_ROW static void NAME(selected_row)(const NAME(work) *w, const mg_fan *fan, const NAME(part) *part, const REAL *saved) {
+    const mg_source *leaves = &w->step->operand[w->step->weights];
+    const size_t *selected = mg_selected(w->replay, fan->select), stride = part->rows.term * w->padded;
+    const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves) + part->first * leaves->term;
+    REAL *to = NAME(adjoint_row)(w, &part->rows, 0, 0, 0);
+    size_t done = 0;
+    for (; leaves->term == 1 && done + WIDTH <= w->computed; done += WIDTH) { /* as many columns at once, in squares */
+        const VECTOR g = LOAD(saved + done);
+        size_t c = 0;
+        for (; c + WIDTH <= part->terms; c += WIDTH) {
+            VECTOR x[WIDTH];
+            for (size_t j = 0; j < WIDTH; j++) {
+                x[j] = LOAD(weights + selected[done + j] * leaves->lane + c);
+            }
+            NAME(transpose_square)(x);
+            for (size_t k = 0; k < WIDTH; k++) {
+                REAL *row = to + (c + k) * stride + done;
+                STORE(row, FUSED(LOAD(row), x[k], g));
+            }
+        }
+        for (; c < part->terms; c++) {
+            for (size_t j = done; j < done + WIDTH; j++) {
+                to[c * stride + j] = FUSED_ONE(to[c * stride + j], weights[selected[j] * leaves->lane + c], saved[j]);
+            }
+        }
+    }
+    for (; done < w->computed; done++) {
+        const REAL *row = weights + selected[done] * leaves->lane;
         for (size_t c = 0; c < part->terms; c++) {
-            to[c * stride + t] += row[c * leaves->term] * saved[t];
+            to[c * stride + done] = FUSED_ONE(to[c * stride + done], row[c * leaves->term], saved[done]);
         }
     }
 }
@@ -178,7 +222,6 @@ FOR_ROW static void NAME(selected_row)(const mg_replay *replay, const mg_fan *fa
 FOR_ROW static bool NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
     bool finite = true;
     const NAME(work) w = NAME(work_of)(replay, fan->first);
-    const mg_plan *plan = replay->plan;
     const size_t padded = replay->padded;
     if (!NAME(gets)(&w, &w.step->operand[1 - w.step->weights])) {
         return true;
@@ -191,35 +234,16 @@ FOR_ROW static bool NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
     }
     for (size_t p = 0; p < NAME(parts_of)(&w); p++) {
         const NAME(part) part = NAME(part_of)(&w, p);
-        const size_t stride = part.rows.term * padded;
-        REAL *to = NAME(adjoint_row)(&w, &part.rows, 0, 0, 0);
-        for (int back = 0; back < 2; back++) {
-            REAL *aside = saved + padded;
-            for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
-                const size_t t = plan->exception[e].position;
-                if (t >= w.positions) {
-                    continue;
-                }
-                const size_t columns = w.start[t + 1] - w.start[t];
-                if (!back && part.rows.first) {
-                    memset(aside, 0, columns * part.terms * sizeof *aside);
-                } else {
-                    NAME(move_columns)(part.terms, columns, to + w.start[t], stride, aside, back);
-                }
-                if (!back) {
-                    NAME(exceptional_rows)(replay, &plan->exception[e], &part, columns, aside);
-                }
-                aside += columns * part.terms;
-            }
-            if (!back) {
-                NAME(fan_rows)(replay, fan, &part, to);
-            }
+        if (replay->texts > 1) {
+            NAME(fan_of_many)(&w, fan, &part);
+        } else {
+            NAME(fan_of_one)(&w, fan, &part, saved + padded);
         }
         for (size_t c = 0; fan->select != MG_NOWHERE && c < part.terms; c++) {
-            finite = finite && NAME(all_finite)(padded, to + c * stride);
+            finite = finite && NAME(all_finite)(padded, NAME(adjoint_row)(&w, &part.rows, 0, 0, c));
         }
         if (fan->select != MG_NOWHERE) {
-            NAME(selected_row)(replay, fan, &part, saved, to);
+            NAME(selected_row)(&w, fan, &part, saved);
         }
     }
     for (size_t t = 0; fan->select != MG_NOWHERE && t < w.computed; t++) {

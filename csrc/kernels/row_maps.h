@@ -161,13 +161,15 @@ FOR_ROW static inline bool NAME(gets)(const NAME(work) *w, const mg_source *x) {
 /* What a partial is, in terms of a factor. */
 typedef enum { NAME(one), NAME(factor), NAME(positive), NAME(twice) } NAME(kind);
 
-FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(times)(NAME(kind) kind, VECTOR factor, VECTOR g) {
+/* total + partial * g */
+FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(plus)(NAME(kind) kind, VECTOR total, VECTOR factor,
+                                                                       VECTOR g) {
     const VECTOR ones = (VECTOR){0} + 1;
     switch (kind) {
-    case NAME(one): return g;
-    case NAME(positive): return (VECTOR)((NAME(bits))ones & (factor > 0)) * g; /* 1.0 * g or 0.0 * g */
-    case NAME(twice): return (factor * 2) * g;
-    default: return factor * g;
+    case NAME(one): return total + g;
+    case NAME(positive): return FUSED(total, (VECTOR)((NAME(bits))ones & (factor > 0)), g); /* 1.0 * g or 0.0 * g */
+    case NAME(twice): return FUSED(total, factor * 2, g);
+    default: return FUSED(total, factor, g);
     }
 }
 
@@ -186,7 +188,8 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAM
                     total = LOAD(sum + t);
                 }
                 for (size_t i = size.width; i-- > 0;) {
-                    total += NAME(times)(kind, LOAD(factor + i * x->lane + t * x->move), LOAD(adjoint + i * g->lane + t));
+                    total = NAME(plus)(kind, total, LOAD(factor + i * x->lane + t * x->move),
+                                       LOAD(adjoint + i * g->lane + t));
                 }
                 STORE(sum + t, total);
             }
@@ -203,7 +206,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAM
                 if (!first) {
                     total = LOAD(sum + t);
                 }
-                STORE(sum + t, total + NAME(times)(kind, LOAD(factor + t * x->move), LOAD(adjoint + t)));
+                STORE(sum + t, NAME(plus)(kind, total, LOAD(factor + t * x->move), LOAD(adjoint + t)));
             }
         }
     }

@@ -177,8 +177,8 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
 #else
     const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
     for (size_t i = 0; i < n; i++) {
-        m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
-        v[i] = by.beta2 * v[i] + by.rest2 * grad[i] * grad[i];
+        m[i] = FUSED_ONE(by.beta1 * m[i], by.rest1, grad[i]);
+        v[i] = FUSED_ONE(by.beta2 * v[i], by.rest2 * grad[i], grad[i]);
         data[i] -= by.learning_rate * (corrected ? m[i] * inverse1 : m[i]) /
                    (SQRT(corrected ? v[i] * inverse2 : v[i]) + by.epsilon);
         grad[i] = by.zero;

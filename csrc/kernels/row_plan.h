@@ -2,19 +2,35 @@
 
 /* ---- from leaves ------------------------------------------------------------------------------------------------ */
 
-/* Leaves that differ from position to position, as rows. */
+/* Leaves that differ from position to position, as rows: WIDTH columns at once, in squares. */
 FOR_ROW static void NAME(gather)(const NAME(work) *w) {
     const mg_gather *gather = &w->plan->gather[w->step->gather];
     if (w->computed < w->padded) {
         memset(w->value, 0, w->width * w->padded * sizeof *w->value);
     }
-    for (size_t t = 0; t < w->computed; t++) {
-        const mg_slot *slot = mg_gathered(w->replay, gather, t);
+    for (size_t t = 0; t < w->computed; t += WIDTH) {
+        const size_t columns = w->computed - t < WIDTH ? w->computed - t : WIDTH;
         for (size_t p = 0; p < gather->parts; p++) {
-            const REAL *leaves = NAME(leaf)(w->replay, w->replay->leaf_value, slot[p]);
             REAL *out = w->value + p * gather->block * w->padded + t;
-            for (size_t c = 0; c < gather->block; c++) {
-                out[c * w->padded] = leaves[c];
+            const REAL *leaves[WIDTH];
+            for (size_t j = 0; j < columns; j++) {
+                leaves[j] = NAME(leaf)(w->replay, w->replay->leaf_value, mg_gathered(w->replay, gather, t + j)[p]);
+            }
+            size_t c = 0;
+            for (; columns == WIDTH && c + WIDTH <= gather->block; c += WIDTH) {
+                VECTOR x[WIDTH];
+                for (size_t j = 0; j < WIDTH; j++) {
+                    x[j] = LOAD(leaves[j] + c);
+                }
+                NAME(transpose_square)(x);
+                for (size_t k = 0; k < WIDTH; k++) {
+                    STORE(out + (c + k) * w->padded, x[k]);
+                }
+            }
+            for (; c < gather->block; c++) {
+                for (size_t j = 0; j < columns; j++) {
+                    out[c * w->padded + j] = leaves[j][c];
+                }
             }
         }
     }

@@ -135,15 +135,16 @@ FOR_ROW static void NAME(join_rows)(NAME(extent) *size, const NAME(rows) *const 
 
 /* Are n numbers, a whole number of chunks, all finite? */
 FOR_ROW static bool NAME(all_finite)(size_t n, const REAL *x) {
+    const VECTOR zero = {0};
     VECTOR sum[8] = {{0}};
     size_t i = 0;
     for (; i + 8 * WIDTH <= n; i += 8 * WIDTH) {
         for (size_t v = 0; v < 8; v++) {
-            sum[v] += LOAD(x + i + v * WIDTH) * 0; /* NaN for an infinity or a NaN */
+            sum[v] = FUSED(sum[v], LOAD(x + i + v * WIDTH), zero); /* NaN for an infinity or a NaN */
         }
     }
     for (; i < n; i += WIDTH) {
-        sum[0] += LOAD(x + i) * 0;
+        sum[0] = FUSED(sum[0], LOAD(x + i), zero);
     }
     const VECTOR all = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
     REAL total = 0;
@@ -151,6 +152,18 @@ FOR_ROW static bool NAME(all_finite)(size_t n, const REAL *x) {
         total += all[t];
     }
     return total == 0;
+}
+
+/* WIDTH rows of WIDTH numbers, as columns. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(transpose_square)(VECTOR *x) {
+    VECTOR y[WIDTH];
+    for (size_t half = 1; half < WIDTH; half *= 2) {
+        for (size_t k = 0; k < WIDTH / 2; k++) {
+            y[2 * k] = ZIP_LOW(x[k], x[k + WIDTH / 2]);
+            y[2 * k + 1] = ZIP_HIGH(x[k], x[k + WIDTH / 2]);
+        }
+        memcpy(x, y, sizeof y);
+    }
 }
 
 /* The lanes that lie ahead, of a causal step's rows. */

@@ -11,11 +11,11 @@ FOR_ROW static bool NAME(sum_of_rows)(const NAME(work) *w) {
         for (size_t t = 0; t < w->padded; t += WIDTH) {
             VECTOR sum = {0};
             for (size_t c = 0; c < w->terms; c++) {
-                VECTOR term = LOAD(a + c * to_a + t);
                 if (w->step->factors == 2) {
-                    term *= LOAD(b + c * to_b + t);
+                    sum = FUSED(sum, LOAD(a + c * to_a + t), LOAD(b + c * to_b + t));
+                } else {
+                    sum += LOAD(a + c * to_a + t);
                 }
-                sum += term;
             }
             STORE(w->value + r * w->padded + t, sum);
         }
@@ -41,15 +41,17 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
             const REAL *a = values[0] + at_x, *b = two ? values[1] + at_y : a;
             for (size_t t = 0; t < w->padded; t += WIDTH) {
                 const VECTOR gt = LOAD(adjoint + t);
-                VECTOR to_first = gt;
-                if (two) {
-                    to_first *= LOAD(b + t);
-                }
                 if (to_x) {
-                    STORE(x_adjoint + t, NAME(held)(x_adjoint + t, x->first) + to_first);
+                    VECTOR sum = NAME(held)(x_adjoint + t, x->first);
+                    if (two) {
+                        sum = FUSED(sum, LOAD(b + t), gt);
+                    } else {
+                        sum += gt;
+                    }
+                    STORE(x_adjoint + t, sum);
                 }
                 if (to_y) {
-                    STORE(y_adjoint + t, NAME(held)(y_adjoint + t, y->first) + LOAD(a + t) * gt);
+                    STORE(y_adjoint + t, FUSED(NAME(held)(y_adjoint + t, y->first), LOAD(a + t), gt));
                 }
             }
         }

@@ -19,8 +19,8 @@ static size_t room_at(const size_t *length, size_t texts, size_t t) {
     return texts == 1 ? 1 : mg_padded(longer);
 }
 
-/* Numbers of scratch: operands of a map that are no rows, a square of positions, or the columns of a fan at positions that
-   have an order of their own. */
+/* Numbers of scratch: operands of a map that are no rows, and of one text a square of positions, or the columns of a fan at
+   positions that have an order of their own. */
 static size_t scratch_for(const mg_plan *plan, const size_t *length, size_t texts, size_t padded) {
     const size_t positions = length[0];
     size_t most = texts == 1 ? positions * padded : 0;
@@ -31,11 +31,8 @@ static size_t scratch_for(const mg_plan *plan, const size_t *length, size_t text
     }
     for (size_t f = 0; f < plan->fan_count; f++) {
         const mg_fan *fan = &plan->fan[f];
-        size_t columns = 0;
-        for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
-            columns += room_at(length, texts, plan->exception[e].position);
-        }
-        most = larger(most, padded + columns * plan->step[fan->first].terms);
+        const size_t aside = texts == 1 ? fan->exceptions_end - fan->exceptions : 0;
+        most = larger(most, padded + aside * plan->step[fan->first].terms);
     }
     return most;
 }
