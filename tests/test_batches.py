@@ -13,7 +13,7 @@ import pytest
 from microgpt import GPT, Config, ConfigError, Model, Tape, initial_parameters, parameters_sha256, train
 
 from .bits import all_bits
-from .rows import processor_has
+from .rows import in_every_row, printed_in_row
 from .test_models import PLANNED, Parameters
 
 WIDE = Config(n_embd=6, n_head=2, block_size=9, zero_output=False, std=0.5, steps=3, learning_rate=0.05)
@@ -45,9 +45,7 @@ def trained(config, number, **options):
 
 def print_trained() -> None:
     """For the test below, in a process of its own."""
-    from microgpt.tape import ffi, lib
-
-    print(ffi.string(lib.mg_kernels_name()).decode(), [trained(config, n) for n, config in enumerate(CASES)])
+    print([trained(config, n) for n, config in enumerate(CASES)])
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +53,9 @@ def one_by_one():
     return [trained(config, n, replay=False) for n, config in enumerate(CASES)]
 
 
-@pytest.mark.parametrize("row", ["plain", "avx2", "avx512", "neon"])
+@in_every_row
 def test_batches_in_every_row(row, one_by_one):
-    code = "from tests.test_batches import print_trained; print_trained()"
-    environment = {**os.environ, "MICROGPT_KERNELS": row}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    name, _, found = done.stdout.strip().partition(" ")
-    assert found == str(one_by_one)
-    if name != row:
-        assert not processor_has(row), "a row that this processor has did not run"
-        pytest.skip(f"this processor has no row {row}")
+    assert printed_in_row(row, print_trained) == f"{one_by_one}\n"
 
 
 @pytest.mark.parametrize("batch_size", [3, 8, 19])

@@ -16,9 +16,8 @@ from microgpt import Matrix
 from microgpt.tape import check, ffi, lib
 
 from .bits import all_bits
-from .rows import processor_has
+from .rows import in_every_row, printed_in_row
 
-ROWS = ["plain", "avx2", "avx512", "neon"]
 RATE, BETA1, BETA2, EPSILON = 0.01, 0.9, 0.95, 1e-8
 ADAM = ffi.new("mg_optimizer *", [lib.MG_ADAM, BETA1, BETA2, EPSILON, 0, 0])
 
@@ -78,19 +77,12 @@ def test_adam_equals_python(n):
 def check_this_row() -> None:
     """For the test below, in a process of its own."""
     compare(seed=1, n=20_000, steps=5)
-    print(ffi.string(lib.mg_kernels_name()).decode())
 
 
-@pytest.mark.parametrize("row", ROWS)
+@in_every_row
 def test_adam_equals_python_in_every_row(row):
-    """Forced one by one, in processes of their own, over 100,000 numbers; a missing row gives another name."""
-    code = "from tests.test_kernels import check_this_row; check_this_row()"
-    environment = {**os.environ, "MICROGPT_KERNELS": row}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    if done.stdout.strip() != row:
-        assert not processor_has(row), "a row that this processor has did not run"
-        pytest.skip(f"this processor has no row {row}")
+    """Forced one by one, over 100,000 numbers."""
+    printed_in_row(row, check_this_row)
 
 
 # ---- both variants of the C library's pow

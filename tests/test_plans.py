@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -31,9 +28,8 @@ from microgpt.functions import mean, softmax, surprisal
 
 from . import program
 from .bits import all_bits
-from .rows import processor_has
+from .rows import in_every_row, printed_in_row
 
-ROWS = ["plain", "avx2", "avx512", "neon"]
 SMALL = Config(n_embd=6, n_head=2, block_size=10, zero_output=False, std=0.4, steps=8)
 CONFIGS = [
     SMALL,
@@ -162,9 +158,7 @@ def trained(config):
 
 def print_trained() -> None:
     """For the test below, in a process of its own."""
-    from microgpt.tape import ffi, lib
-
-    print(ffi.string(lib.mg_kernels_name()).decode(), [trained(config) for config in CONFIGS])
+    print([trained(config) for config in CONFIGS])
 
 
 @pytest.fixture(scope="module")
@@ -189,18 +183,10 @@ def in_python():
     return results
 
 
-@pytest.mark.parametrize("row", ROWS)
+@in_every_row
 def test_training_in_every_row(row, in_python):
-    """Whole trainings, with each row of kernels forced: a missing row gives another name."""
-    code = "from tests.test_plans import print_trained; print_trained()"
-    environment = {**os.environ, "MICROGPT_KERNELS": row}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    name, _, found = done.stdout.strip().partition(" ")
-    assert found == str(in_python)
-    if name != row:
-        assert not processor_has(row), "a row that this processor has did not run"
-        pytest.skip(f"this processor has no row {row}")
+    """Whole trainings, with each row of kernels forced."""
+    assert printed_in_row(row, print_trained) == f"{in_python}\n"
 
 
 # ---- blocks of steps

@@ -1,10 +1,7 @@
 """microgpt.sampling: how many samples, how long, and how many random draws they take."""
 
 import math
-import os
 import random
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -34,7 +31,7 @@ from microgpt.tape import check, ffi, lib
 from microgpt.vector import Index
 
 from .bits import all_bits
-from .rows import processor_has
+from .rows import in_every_row, printed_in_row
 
 TINY = Config(n_embd=4, n_head=2, block_size=3, samples=6, zero_output=False, std=0.5)
 TOKENIZER = Tokenizer(["ab", "éb"])
@@ -196,7 +193,7 @@ def random_settings(rng, model, tokenizer):
 
 
 def check_in_core(seeds):
-    """Texts and states of the core and of Python's own choices, and probabilities; also in processes of their own."""
+    """Texts and states of the core and of Python's own choices, and probabilities."""
     for seed in seeds:
         rng = random.Random(seed)
         model, tokenizer = random_model(rng)
@@ -215,7 +212,11 @@ def check_in_core(seeds):
             assert list(sample(model, tokenizer, in_core, count=count, samples_per_call=calls, **settings)) == wanted
             assert in_core.getstate() == one_by_one.getstate()
         check_probabilities(model, tokenizer, rng)
-    print(ffi.string(lib.mg_kernels_name()).decode())
+
+
+def check_more_in_core():
+    """For a test below, in a process of its own."""
+    check_in_core(range(100, 112))
 
 
 def check_probabilities(model, tokenizer, rng):
@@ -235,16 +236,10 @@ def test_in_core():
     check_in_core(range(24))
 
 
-@pytest.mark.parametrize("row", ["plain", "avx2", "avx512", "neon"])
+@in_every_row
 def test_in_core_in_every_row(row):
     """Likewise, with each kind of kernels."""
-    code = "from tests.test_sampling import check_in_core; check_in_core(range(100, 112))"
-    environment = {**os.environ, "MICROGPT_KERNELS": row}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    if done.stdout.strip() != row:
-        assert not processor_has(row), "a row that this processor has did not run"
-        pytest.skip(f"this processor has no row {row}")
+    printed_in_row(row, check_more_in_core)
 
 
 def test_the_tree_of_prefixes():
