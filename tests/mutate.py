@@ -70,6 +70,7 @@ PYTHON_TESTS_OF = {name: ["test_sampling"] for name in SAMPLES} | {
     "batch.c": ["test_batches"],
     "pool.c": ["test_batches"],
     "train.c": ["test_training", "test_batches", "test_distributed"],
+    "trainer.c": ["test_training", "test_batches"],
     "optimizer.c": ["test_training", "test_kernels", "test_saving"],
     "float_mode.h": ["test_subnormals"],
     "threads.c": ["test_threads"],

@@ -16,26 +16,6 @@
 #define GROUP_BYTES ((size_t)1 << 20) /* about as much as a group of several chunks may need: a cache */
 #define CHUNK_BYTES ((size_t)8 << 20) /* as a chunk may need; more, and documents are computed one by one */
 
-struct mg_batch {
-    mg_blocks blocks;
-    mg_program *program;
-    const mg_kernels *kernels;
-    size_t threads; /* of the call at hand */
-    /* groups */
-    mg_workspace *workspace; /* [MG_WAVE] */
-    mg_replay *replay;       /* [MG_WAVE] */
-    size_t groups;
-    bool ordinary[MG_WAVE];
-    bool reverse;
-    /* documents */
-    size_t order[MG_WAVE]; /* of the documents, the longest first */
-    mg_text text[MG_WAVE]; /* in the order of the documents */
-    /* leaves */
-    size_t first, count; /* which documents add to them */
-    void *one;           /* see mg_kernels */
-    bool alone;
-};
-
 mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels) {
     mg_batch *batch = mg_new_owner(program->tape, sizeof *batch);
     if (batch == NULL) {
@@ -146,6 +126,7 @@ static void add_part(void *context, size_t part) {
 bool mg_batch_reach(mg_batch *batch, mg_pool *pool, const mg_document *documents, size_t count, bool reverse,
                     const mg_leaf_numbers *leaves, double *losses) {
     batch->threads = mg_pool_threads(pool);
+    batch->groups = 0;
     sort_documents(batch, documents, count);
     const size_t together = groups_for(batch, documents, count);
     const size_t groups = together == 0 ? count : together;
@@ -160,6 +141,7 @@ bool mg_batch_reach(mg_batch *batch, mg_pool *pool, const mg_document *documents
     if (!ordinary) {
         return false;
     }
+    batch->groups = groups;
     batch->reverse = reverse;
     mg_pool_run(pool, compute_group, batch, groups);
     for (size_t g = 0; g < groups; g++) {

@@ -9,8 +9,6 @@
 
 #define MG_WAVE 128 /* documents that are computed together at the most */
 
-typedef struct mg_batch mg_batch;
-
 /* A document: the inputs of the program, those that its positions read, and how many positions it has. */
 typedef struct {
     const int32_t *tokens;
@@ -22,6 +20,29 @@ typedef struct {
     void *value, *adjoint;
     mg_slot lowest;
 } mg_leaf_numbers;
+
+/* Invariants, after a call
+ *   workspace[g] and replay[g], for g < groups, are of the last call; text d is one of them, and no other text is the same
+ *   `one` is 0 */
+typedef struct {
+    mg_blocks blocks;
+    mg_program *program;
+    const mg_kernels *kernels;
+    size_t threads; /* of the call at hand */
+    /* groups */
+    mg_workspace *workspace; /* [MG_WAVE] */
+    mg_replay *replay;       /* [MG_WAVE] */
+    size_t groups;           /* 0 where the last call left memory */
+    bool ordinary[MG_WAVE];
+    bool reverse;
+    /* documents */
+    size_t order[MG_WAVE]; /* of the documents, the longest first */
+    mg_text text[MG_WAVE]; /* in the order of the documents */
+    /* leaves */
+    size_t first, count; /* which documents add to them */
+    void *one;           /* see mg_kernels */
+    bool alone;
+} mg_batch;
 
 /* For a program with a plan. NULL without memory. */
 mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels);

@@ -51,8 +51,10 @@ void mg_drop(mg_blocks *blocks, void *block) {
     }
 }
 
+size_t mg_bytes(void *block) { return block == NULL ? 0 : header_of(block)->bytes; }
+
 void *mg_fit(mg_blocks *blocks, void *block, size_t bytes) {
-    if (block != NULL && header_of(block)->bytes >= bytes) {
+    if (block != NULL && mg_bytes(block) >= bytes) {
         return block;
     }
     mg_drop(blocks, block);

@@ -21,6 +21,7 @@ void *mg_append(mg_blocks *blocks, void *array, size_t *count, size_t size);
 void *mg_resize(mg_blocks *blocks, void *block, size_t bytes);
 /* The block, or none, if it has so many bytes; otherwise another, and what it held is lost. */
 void *mg_fit(mg_blocks *blocks, void *block, size_t bytes);
+size_t mg_bytes(void *block); /* 0 of NULL */
 void mg_drop(mg_blocks *blocks, void *block); /* NULL is fine */
 void mg_free_blocks(mg_blocks blocks);        /* all of them */
 /* An object of `size` bytes, all 0, that begins with its blocks, and is the first of them. NULL without memory. */

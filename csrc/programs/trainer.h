@@ -7,6 +7,12 @@
 
 #include <stdatomic.h>
 
+/* Invariants
+ *   the runs hold all parameters: their n add up to `parameters`
+ *   losses[n] <= losses[n + 1] <= losses of the program
+ *   batch != NULL exactly where the program has a plan, and is of that program
+ *   sum is 0 between two calls
+ *   in the fast mode the numbers of all runs are in `leaves`: leaves.lowest <= slots[r] */
 struct mg_trainer {
     mg_blocks blocks;
     mg_tape *tape;

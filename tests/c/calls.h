@@ -555,6 +555,11 @@ static inline void check_all(world *w) {
             w->broken = broken_program(w->program[p].program);
         }
     }
+    for (size_t r = 0; r < TRAINERS && w->broken == NULL; r++) {
+        if (w->trainer[r] != NULL) {
+            w->broken = broken_trainer(w->trainer[r]);
+        }
+    }
 }
 
 static inline void call_one(world *w);

@@ -1,4 +1,4 @@
-/* invariants.h: walks a whole tape, program or plan, and asserts what the headers of the core state as invariants.
+/* invariants.h: walks a whole tape, program, plan or trainer, and asserts what the headers of the core state as invariants.
  *
  * Each function returns NULL, or the first statement that does not hold. They read the core's own structures, and
  * change nothing; call them between calls of the core, from any thread while no other uses the tape. They cost as much
@@ -9,6 +9,7 @@
 
 #include "programs/plain.h"
 #include "programs/plan.h"
+#include "programs/trainer.h"
 #include "tape/operations.h"
 #include "tape/statements.h"
 #include "tape/sweep.h"
@@ -424,6 +425,158 @@ static inline const char *broken_program(const mg_program *program) {
         }
     }
     return program->plan != NULL && !uses_lost_leaves(program) ? broken_plan(program, program->plan) : NULL;
+}
+
+/* ---- trainers ---------------------------------------------------------------------------------------------------- */
+
+/* Has every step rows of its own, for as many positions as the workspace was laid out for? */
+static inline const char *broken_rows(const mg_plan *plan, const mg_workspace *at) {
+    size_t values = 0, adjoints = 0;
+    MUST(at->laid_out > 0 && at->laid_out <= plan->positions, "a workspace is for so many positions as there are");
+    for (size_t k = 0; k < plan->step_count; k++) {
+        const mg_step *step = &plan->step[k];
+        const size_t lanes = step->groups * (step->causal ? at->laid_out : step->width);
+        const size_t rows = step->uniform ? step->groups : lanes;
+        MUST(at->value_row[k] >= values && at->partial_row[k] >= at->value_row[k] + rows, "steps share no row");
+        values = at->partial_row[k] + rows * step->partials;
+        MUST(at->adjoint_row[k] >= adjoints, "steps share no row of adjoints");
+        adjoints = at->adjoint_row[k] + (step->derives && step->operation != MG_GATHER ? lanes : 0);
+        MUST(values <= at->value_rows && adjoints <= at->adjoint_rows, "all rows are rows of the workspace");
+        MUST(step->weights == MG_NOWHERE || at->turned_column[k] + mg_padded(step->terms) <= at->turned_columns,
+             "what is turned round has its columns");
+    }
+    return NULL;
+}
+
+/* Are all arrays inside their blocks, one after the other? */
+static inline const char *broken_blocks(const mg_workspace *at, const mg_replay *replay, size_t size) {
+    const char *numbers = at->numbers, *value = replay->value, *adjoint = replay->adjoint, *turned = replay->turned;
+    const char *scratch = replay->scratch;
+    const char *index = at->index, *gathered = (const char *)replay->gathered;
+    const mg_plan *plan = replay->plan;
+    const size_t slots = plan->gathered_count / plan->positions * replay->columns;
+    MUST(value >= numbers && (uintptr_t)value % MG_ALIGNMENT == 0, "rows begin in the workspace, at a whole vector");
+    MUST(adjoint >= value + at->value_rows * replay->padded * size, "adjoints come after values");
+    MUST(turned >= adjoint + at->adjoint_rows * replay->padded * size, "what is turned round comes after adjoints");
+    MUST(scratch >= turned + at->turned_columns * replay->lines * size, "scratch comes after what is turned round");
+    MUST(scratch + replay->scratch_numbers * size <= numbers + mg_bytes(at->numbers), "rows end in the workspace");
+    MUST((const char *)replay->start == index && replay->length >= replay->start + replay->positions + 1 &&
+             replay->line >= replay->length + replay->texts && replay->selected >= replay->line + replay->texts + 1 &&
+             gathered >= (const char *)(replay->selected + plan->select_count * replay->columns) &&
+             gathered + slots * sizeof(mg_slot) <= index + mg_bytes(at->index),
+         "what texts read is listed in the workspace");
+    return NULL;
+}
+
+/* Do texts, the longest first, have their columns and lines, and do columns come in whole chunks? */
+static inline const char *broken_texts(const mg_replay *replay) {
+    MUST(replay->texts > 0 && replay->texts <= MG_WAVE, "a replay has texts");
+    MUST(replay->positions == replay->length[0] && replay->positions <= replay->plan->positions,
+         "the first text is the longest");
+    MUST(replay->start[0] == 0 && replay->line[0] == 0, "columns and lines begin at 0");
+    for (size_t d = 0; d < replay->texts; d++) {
+        MUST(replay->length[d] > 0 && (d == 0 || replay->length[d] <= replay->length[d - 1]), "texts come longest first");
+        MUST(replay->line[d + 1] == replay->line[d] + replay->length[d], "a text has a line a position");
+    }
+    for (size_t t = 0; t < replay->positions; t++) {
+        size_t longer = 0;
+        while (longer < replay->texts && replay->length[longer] > t) {
+            longer++;
+        }
+        MUST(replay->start[t + 1] == replay->start[t] + (replay->texts == 1 ? 1 : mg_padded(longer)),
+             "a position has a column for a text alone, or else whole chunks");
+    }
+    MUST(replay->lines == replay->line[replay->texts] && replay->columns == replay->start[replay->positions] &&
+             replay->computed == replay->columns && replay->padded == mg_padded(replay->columns),
+         "a row has all columns, up to a whole chunk");
+    return NULL;
+}
+
+/* Are the lanes and leaves that inputs select there, in every column? */
+static inline const char *broken_selections(const mg_program *program, const mg_replay *replay) {
+    const mg_plan *plan = replay->plan;
+    for (size_t column = 0; column < replay->columns; column++) {
+        for (size_t n = 0; n < plan->select_count; n++) {
+            MUST(mg_selected(replay, n)[column] < plan->step[plan->selects[n]].width, "a lane of a text is selected");
+        }
+        for (size_t n = 0; n < plan->gather_count; n++) {
+            for (size_t part = 0; part < plan->gather[n].parts; part++) {
+                MUST(is_run(program->tape, mg_gathered(replay, &plan->gather[n], column)[part], plan->gather[n].block),
+                     "what a text gathers are slots in use");
+            }
+        }
+    }
+    return NULL;
+}
+
+static inline bool is_zero(const void *numbers, size_t bytes) {
+    const char *byte = numbers;
+    for (size_t i = 0; i < bytes; i++) {
+        if (byte[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static inline const char *broken_batch(const mg_batch *batch) {
+    const mg_program *program = batch->program;
+    const size_t size = batch->kernels->size;
+    size_t texts = 0;
+    mg_slot result;
+    MUST(batch->groups <= MG_WAVE, "there are no more groups than documents");
+    MUST(is_zero(batch->one, mg_bytes(batch->one)), "the room for one document's sums is 0 again");
+    const bool there = mg_find(program->tape, program->result, &result) && !uses_lost_leaves(program);
+    for (size_t g = 0; g < batch->groups; g++) {
+        const mg_replay *replay = &batch->replay[g];
+        MUST(replay->plan == program->plan, "a batch computes its program's plan");
+        const char *broken = broken_texts(replay);
+        broken = broken == NULL ? broken_rows(program->plan, &batch->workspace[g]) : broken;
+        broken = broken == NULL ? broken_blocks(&batch->workspace[g], replay, size) : broken;
+        broken = broken == NULL && there ? broken_selections(program, replay) : broken;
+        if (broken != NULL) {
+            return broken;
+        }
+        texts += replay->texts;
+    }
+    MUST(texts <= MG_WAVE, "a call has no more documents than a wave");
+    for (size_t d = 0; d < texts; d++) {
+        const mg_text *text = &batch->text[d];
+        MUST(text->replay >= batch->replay && text->replay < batch->replay + batch->groups &&
+                 text->text < text->replay->texts, "a document is a text of a group");
+        for (size_t e = 0; e < d; e++) {
+            MUST(batch->text[e].replay != text->replay || batch->text[e].text != text->text, "a document is a text alone");
+        }
+    }
+    return NULL;
+}
+
+/* Between two calls. */
+static inline const char *broken_trainer(const mg_trainer *trainer) {
+    const mg_program *program = trainer->program;
+    const size_t size = trainer->kernels->size;
+    const size_t room = mg_trains_fast(trainer) ? mg_bytes(trainer->leaves.value) / size : 0;
+    size_t parameters = 0;
+    MUST(program->holders > 0 && trainer->tape->holders > 0 && program->tape == trainer->tape,
+         "a trainer holds its program and its tape");
+    MUST((trainer->batch != NULL) == (program->plan != NULL) &&
+             (trainer->batch == NULL || trainer->batch->program == program), "a plan has a batch");
+    MUST(trainer->run_count > 0 && trainer->run_count <= trainer->count, "there are no more runs than were given");
+    for (size_t r = 0; r < trainer->run_count; r++) {
+        parameters += trainer->run[r].n;
+        MUST(!mg_trains_fast(trainer) || (trainer->slots[r] >= trainer->leaves.lowest && trainer->slots[r] -
+                                          trainer->leaves.lowest + trainer->run[r].n <= room),
+             "the fast mode has numbers of all parameters");
+    }
+    MUST(parameters == trainer->parameters, "the runs are all parameters");
+    MUST(trainer->inputs == program->inputs, "a program gets no input once a trainer holds it");
+    for (size_t n = 0; n < trainer->inputs; n++) {
+        MUST(trainer->losses[n] <= trainer->losses[n + 1], "more tokens have no fewer losses");
+    }
+    MUST(trainer->losses[trainer->inputs] <= program->losses, "the program has the losses of all tokens");
+    MUST(is_zero(trainer->sum, trainer->parameters * size), "nothing is left of a step's sums");
+    MUST(!mg_trains_fast(trainer) || mg_bytes(trainer->leaves.adjoint) == room * size, "a number has its gradient");
+    return trainer->batch == NULL || trainer->tape->closed ? NULL : broken_batch(trainer->batch);
 }
 
 #endif

@@ -1,8 +1,9 @@
 /* test_calls.c: random calls with wild arguments, after each of which all invariants hold; and faults that are planted
- * in tapes and programs, each of which is found. fuzz_calls.c makes the same calls of bytes that a fuzzer chooses.
+ * in tapes, programs and trainers, each of which is found. fuzz_calls.c makes the same calls of bytes that a fuzzer chooses.
  */
 #include "calls.h"
 #include "check.h"
+#include "models.h"
 
 static void invariants_hold_after_every_call(void) {
     static uint8_t bytes[4096];
@@ -187,6 +188,96 @@ static void faults_in_a_program_are_found(void) {
     mg_tape_free(tape);
 }
 
+enum { SIDE_BY_SIDE = 21, TEXT_POSITIONS = 6 };
+
+/* A trainer after a step of documents side by side, of one to all positions. */
+static mg_trainer *make_planted_trainer(recording *r, bool fast) {
+    const model_shape shape = {.embd = 4, .heads = 2, .layers = 1, .positions = TEXT_POSITIONS, .vocab = 5};
+    static double numbers[2000];
+    static int32_t tokens[SIDE_BY_SIDE * (TEXT_POSITIONS + 1)];
+    size_t starts[SIDE_BY_SIDE + 1] = {0}, done;
+    uint64_t state = 8;
+    double rate = 0.01, loss;
+    random_numbers(&state, numbers, 2000);
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        tokens[i] = (int32_t)random_below(&state, shape.vocab);
+    }
+    for (size_t d = 0; d < SIDE_BY_SIDE; d++) {
+        starts[d + 1] = starts[d] + 2 + d % TEXT_POSITIONS;
+    }
+    *r = begin(shape, numbers);
+    record_model(r, tokens);
+    mg_program *program = bound_program(r);
+    const mg_optimizer adam = {.kind = MG_ADAM, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8};
+    mg_trainer *trainer = mg_trainer_new(program, r->parameters, r->sizes, r->runs, &adam, fast);
+    CHECK(is_planned(program) && trainer != NULL && broken_trainer(trainer) == NULL);
+    mg_program_free(program);
+    CHECK(mg_trainer_use_threads(trainer, 2) == MG_OK);
+    CHECK(mg_trainer_run(trainer, tokens, starts, SIDE_BY_SIDE, SIDE_BY_SIDE, &rate, 1, &loss, &done) == MG_OK);
+    return trainer;
+}
+
+static void faults_in_a_trainer_are_found(void) {
+    for (int fast = 0; fast < 2; fast++) {
+        recording r;
+        mg_trainer *trainer = make_planted_trainer(&r, fast);
+        mg_batch *batch = trainer->batch;
+        CHECK(batch->groups == 2 && batch->replay[1].texts > 1); /* one for each thread */
+        mg_replay *replay = &batch->replay[0];
+        mg_workspace *at = &batch->workspace[0];
+        const mg_plan *plan = replay->plan;
+        size_t *start = at->index, *length = start + replay->positions + 1, *line = length + replay->texts;
+        const size_t texts = replay->texts;
+        PLANT(trainer->losses[2], 9, broken_trainer(trainer));
+        PLANT(trainer->losses[trainer->inputs], TEXT_POSITIONS + 1, broken_trainer(trainer));
+        PLANT(trainer->run[0].n, 3, broken_trainer(trainer));
+        PLANT(trainer->run_count, 0, broken_trainer(trainer));
+        PLANT(trainer->run_count, trainer->count + 1, broken_trainer(trainer));
+        PLANT(trainer->inputs, 1, broken_trainer(trainer));
+        PLANT(((char *)trainer->sum)[9], 1, broken_trainer(trainer));
+        if (fast) {
+            PLANT(trainer->leaves.lowest, trainer->leaves.lowest + 1, broken_trainer(trainer));
+            PLANT(trainer->leaves.value, trainer->first, broken_trainer(trainer));
+            PLANT(trainer->leaves.adjoint, trainer->first, broken_trainer(trainer));
+        }
+        PLANT(trainer->batch, NULL, broken_trainer(trainer));
+        PLANT(((char *)batch->one)[0], 1, broken_trainer(trainer));
+        PLANT(batch->groups, MG_WAVE + 1, broken_trainer(trainer));
+        PLANT(batch->groups, 1, broken_trainer(trainer)); /* the texts of the other are of none */
+        PLANT(batch->text[0].text, texts, broken_trainer(trainer));
+        PLANT(batch->text[3], batch->text[4], broken_trainer(trainer));
+        PLANT(replay->positions, replay->positions - 1, broken_trainer(trainer));
+        PLANT(replay->texts, 0, broken_trainer(trainer));
+        PLANT(replay->padded, replay->padded - MG_CHUNK, broken_trainer(trainer));
+        PLANT(replay->columns, replay->columns - MG_CHUNK, broken_trainer(trainer));
+        PLANT(replay->lines, replay->lines - 1, broken_trainer(trainer));
+        PLANT(start[0], 1, broken_trainer(trainer));
+        PLANT(start[2], start[1], broken_trainer(trainer));
+        PLANT(start[2], start[2] - 1, broken_trainer(trainer)); /* no whole chunk */
+        PLANT(length[texts - 1], 0, broken_trainer(trainer));
+        PLANT(length[texts - 1], length[0] + 1, broken_trainer(trainer));
+        PLANT(line[1], 0, broken_trainer(trainer));
+        PLANT(at->laid_out, TEXT_POSITIONS + 1, broken_trainer(trainer));
+        PLANT(at->value_rows, at->value_rows - 1, broken_trainer(trainer));
+        PLANT(at->adjoint_rows, at->adjoint_rows - 1, broken_trainer(trainer));
+        PLANT(at->turned_columns, at->turned_columns - 1, broken_trainer(trainer));
+        PLANT(at->value_row[1], at->value_row[0], broken_trainer(trainer));
+        PLANT(at->partial_row[0], at->value_row[0], broken_trainer(trainer));
+        PLANT(at->adjoint_row[plan->each - 1], 0, broken_trainer(trainer));
+        PLANT(replay->value, (char *)replay->value + 8, broken_trainer(trainer));
+        PLANT(replay->adjoint, replay->value, broken_trainer(trainer));
+        PLANT(replay->turned, replay->adjoint, broken_trainer(trainer));
+        PLANT(replay->scratch, replay->turned, broken_trainer(trainer));
+        PLANT(replay->scratch_numbers, replay->scratch_numbers + MG_ALIGNMENT, broken_trainer(trainer));
+        PLANT(replay->selected[0], r.shape.vocab, broken_trainer(trainer));
+        PLANT(replay->selected, line, broken_trainer(trainer));
+        PLANT(replay->gathered[0], trainer->tape->page_count * MG_PAGE, broken_trainer(trainer));
+        PLANT(replay->gathered, (mg_slot *)(void *)replay->selected, broken_trainer(trainer));
+        mg_trainer_free(trainer);
+        end(&r);
+    }
+}
+
 /* Terms that have nothing between them are listed as one run: three words for a lane, however many terms it has. */
 static void terms_of_leaves_are_one_run(void) {
     const double numbers[40] = {1, 2, 3};
@@ -226,6 +317,7 @@ int main(void) {
     RUN(no_mark_is_inside_a_statement);
     RUN(faults_in_a_tape_are_found);
     RUN(faults_in_a_program_are_found);
+    RUN(faults_in_a_trainer_are_found);
     RUN(invariants_hold_after_every_call);
     return verdict();
 }

@@ -332,6 +332,7 @@ static mg_status run(corpus *c, mg_trainer *trainer, size_t batch_size, size_t f
     mg_status status = mg_trainer_run(trainer, c->tokens, c->starts, DOCUMENTS, batch_size, c->rates + from, steps,
                                       losses + from, &done);
     CHECK(done <= steps && (done == steps) == (status == MG_OK));
+    CHECK(broken_trainer(trainer) == NULL);
     return status;
 }
 
