@@ -169,15 +169,9 @@ void mg_search_end(mg_tape *tape) {
 mg_status mg_sweep(mg_tape *tape, mg_id result) {
     MG_INSIDE(tape);
     mg_slot slot;
-    mg_status status = mg_enter(tape);
-    if (status != MG_OK) {
-        return status;
-    }
-    if (!mg_find(tape, result, &slot)) {
-        return MG_STALE;
-    }
+    MG_TRY(mg_find_now(tape, result, 1, &slot));
     mg_search_begin(tape);
-    status = mg_search(tape, slot);
+    const mg_status status = mg_search(tape, slot);
     mg_search_end(tape);
     if (status == MG_OK) {
         tape->adjoint[slot] = 1;

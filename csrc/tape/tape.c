@@ -128,11 +128,8 @@ static bool is_there(const mg_tape *tape, mg_run run) {
 mg_status mg_tape_now(mg_tape *tape, mg_mark *mark, mg_id *last, size_t *sizes, uint64_t *threads, size_t room,
                       size_t *count) {
     MG_INSIDE(tape);
-    const mg_status status = mg_enter(tape);
     *count = 0;
-    if (status != MG_OK) {
-        return status;
-    }
+    MG_TRY(mg_enter(tape));
     *mark = position(tape);
     for (size_t v = 0; v < tape->visitor_count; v++) {
         mg_run run = tape->visitors[v].last;
@@ -173,10 +170,7 @@ static bool inside_statement(const mg_tape *tape, mg_slot slot) {
 mg_status mg_tape_rewind(mg_tape *tape, mg_mark mark) {
     MG_INSIDE(tape);
     uint32_t inside;
-    mg_status status = mg_enter(tape);
-    if (status != MG_OK) {
-        return status;
-    }
+    MG_TRY(mg_enter(tape));
     if (mg_look_up(tape, mark / MG_PAGE, &inside) && mark % MG_PAGE < tape->pages[inside].used &&
         inside_statement(tape, (mg_slot)(inside * MG_PAGE + mark % MG_PAGE))) {
         return MG_SHAPE; /* no mark that the tape gave */
@@ -242,10 +236,7 @@ static bool mark_visitors(mg_tape *tape) {
 static mg_status collect(mg_tape *tape, const mg_id *roots, const size_t *sizes, size_t count, mg_mark since,
                          bool visitors) {
     mg_slot slot;
-    mg_status status = mg_enter(tape);
-    if (status != MG_OK) {
-        return status;
-    }
+    MG_TRY(mg_enter(tape));
     bool marked = !tape->open || mg_mark_needed(tape, (mg_slot)(tape->current * MG_PAGE), tape->pages[tape->current].used);
     marked = marked && mark_since(tape, since) && (!visitors || mark_visitors(tape));
     for (size_t r = 0; marked && r < count; r++) {
@@ -301,6 +292,11 @@ mg_memory mg_tape_memory(mg_tape *tape) {
     return (mg_memory){.slots = slots, .capacity = tape->capacity, .bytes = tape->bytes};
 }
 
+mg_status mg_find_now(mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
+    MG_TRY(mg_enter(tape));
+    return mg_find_lanes(tape, first, n, slot);
+}
+
 bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot) {
     mg_status status = mg_enter(tape);
     if (status == MG_OK && !mg_find(tape, lane, slot)) {
@@ -326,57 +322,37 @@ double mg_adjoint(mg_tape *tape, mg_id lane) {
     return mg_find_for_reading(tape, lane, &slot) ? tape->adjoint[slot] : NAN;
 }
 
-/* The slot of a run that may be read or written now. */
-static mg_status find_for_access(mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
-    mg_status status = mg_enter(tape);
-    if (status != MG_OK) {
-        return status;
-    }
-    if (!mg_find_run(tape, first, n, slot)) {
-        return mg_find(tape, first, slot) ? MG_SHAPE : MG_STALE;
-    }
-    return MG_OK;
-}
-
 mg_status mg_read_values(mg_tape *tape, mg_id first, size_t n, double *out) {
     MG_INSIDE(tape);
     mg_slot slot;
-    mg_status status = find_for_access(tape, first, n, &slot);
-    if (status == MG_OK) {
-        memcpy(out, tape->value + slot, n * sizeof *out);
-    }
-    return status;
+    MG_TRY(mg_find_now(tape, first, n, &slot));
+    memcpy(out, tape->value + slot, n * sizeof *out);
+    return MG_OK;
 }
 
 mg_status mg_read_adjoints(mg_tape *tape, mg_id first, size_t n, double *out) {
     MG_INSIDE(tape);
     mg_slot slot;
-    mg_status status = find_for_access(tape, first, n, &slot);
-    if (status == MG_OK) {
-        memcpy(out, tape->adjoint + slot, n * sizeof *out);
-    }
-    return status;
+    MG_TRY(mg_find_now(tape, first, n, &slot));
+    memcpy(out, tape->adjoint + slot, n * sizeof *out);
+    return MG_OK;
 }
 
 mg_status mg_write_values(mg_tape *tape, mg_id first, size_t n, const double *in) {
     MG_INSIDE(tape);
     mg_slot slot;
-    mg_status status = find_for_access(tape, first, n, &slot);
-    if (status == MG_OK) {
-        mg_touch(tape, slot, n);
-        memcpy(tape->value + slot, in, n * sizeof *in);
-    }
-    return status;
+    MG_TRY(mg_find_now(tape, first, n, &slot));
+    mg_touch(tape, slot, n);
+    memcpy(tape->value + slot, in, n * sizeof *in);
+    return MG_OK;
 }
 
 mg_status mg_write_adjoints(mg_tape *tape, mg_id first, size_t n, const double *in) {
     MG_INSIDE(tape);
     mg_slot slot;
-    mg_status status = find_for_access(tape, first, n, &slot);
-    if (status == MG_OK) {
-        memcpy(tape->adjoint + slot, in, n * sizeof *in);
-    }
-    return status;
+    MG_TRY(mg_find_now(tape, first, n, &slot));
+    memcpy(tape->adjoint + slot, in, n * sizeof *in);
+    return MG_OK;
 }
 
 mg_status mg_set_value(mg_tape *tape, mg_id lane, double value) {
@@ -392,19 +368,15 @@ mg_status mg_set_adjoint(mg_tape *tape, mg_id lane, double adjoint) {
 mg_status mg_clear_adjoints(mg_tape *tape, mg_id first, size_t n) {
     MG_INSIDE(tape);
     mg_slot slot;
-    mg_status status = find_for_access(tape, first, n, &slot);
-    if (status == MG_OK) {
-        memset(tape->adjoint + slot, 0, n * sizeof *tape->adjoint);
-    }
-    return status;
+    MG_TRY(mg_find_now(tape, first, n, &slot));
+    memset(tape->adjoint + slot, 0, n * sizeof *tape->adjoint);
+    return MG_OK;
 }
 
 mg_status mg_tape_record_quietly(mg_tape *tape, bool quiet) {
     MG_INSIDE(tape);
-    mg_status status = mg_enter(tape);
-    if (status == MG_OK) {
-        mg_turn_page(tape);
-        tape->quiet = quiet;
-    }
-    return status;
+    MG_TRY(mg_enter(tape));
+    mg_turn_page(tape);
+    tape->quiet = quiet;
+    return MG_OK;
 }

@@ -131,6 +131,8 @@ bool mg_find(const mg_tape *tape, mg_id id, mg_slot *slot);
 bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot);
 /* The same, or why not: MG_SHAPE where the first is there, but not all in a row. */
 mg_status mg_find_lanes(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot);
+/* The same for a caller who may not use the tape just now. */
+mg_status mg_find_now(mg_tape *tape, mg_id first, size_t n, mg_slot *slot);
 /* For readers: true also while an earlier failure has not been taken; leaves a status when the id is refused. */
 bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot);
 mg_id mg_id_of(const mg_tape *tape, mg_slot slot);
