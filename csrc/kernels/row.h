@@ -107,7 +107,7 @@ static const mg_kernels NAME(row) = {
 #undef PART
 #undef FEW
 #undef SURE_SQUARE
-#undef SURE_ROOT
+#undef SIZE_OF_BITS
 #undef VECTOR
 #undef LOAD
 #undef PICK

@@ -26,17 +26,28 @@ FOR_ROW static inline __attribute__((always_inline)) BITS NAME(decayed)(REAL bet
     return product >= 0x1p-422 ? bits - 600 * first_normal : whole_bits - unit;
 }
 
-/* Is any of BLOCK numbers of `x` or of `y` below 2^-900, and not 0? */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(any_faded)(const REAL *restrict x, const REAL *restrict y) {
+/* The order of sizes as integers: a number's bits without its sign, less 1, so that 0 is the largest. */
+#define SIZE_OF_BITS(bits) (BITS)((((uint64_t)(bits)) << 1) + INT64_MAX)
+
+/* Of BLOCK numbers in each of three arrays: the least size, in that order, and whether one is 2 or more. */
+typedef struct {
+    BITS least;
+    bool large;
+} NAME(range);
+
+FOR_ROW static inline __attribute__((always_inline)) NAME(range)
+    NAME(range_of)(const REAL *restrict x, const REAL *restrict y, const REAL *restrict z) {
     typedef uint64_t __attribute__((may_alias)) bits_in_place;
-    const bits_in_place *a = (const bits_in_place *)x, *b = (const bits_in_place *)y;
+    const bits_in_place *a = (const bits_in_place *)x, *b = (const bits_in_place *)y, *c = (const bits_in_place *)z;
     BITS least = INT64_MAX;
-    for (size_t i = 0; i < BLOCK; i++) { /* without its sign, less 1, in the order of unsigned numbers: 0 is the largest */
-        const BITS first = (BITS)((a[i] << 1) + INT64_MAX), second = (BITS)((b[i] << 1) + INT64_MAX);
-        const BITS less = first < second ? first : second;
-        least = less < least ? less : least;
+    uint64_t any = 0;
+    for (size_t i = 0; i < BLOCK; i++) {
+        const BITS first = SIZE_OF_BITS(a[i]), second = SIZE_OF_BITS(b[i]), third = SIZE_OF_BITS(c[i]);
+        const BITS less = first < second ? first : second, least_here = less < third ? less : third;
+        least = least_here < least ? least_here : least;
+        any |= a[i] | b[i] | c[i];
     }
-    return least < INT64_MIN + 2 * FADED - 1;
+    return (NAME(range)){least, (any & 0x4000000000000000) != 0}; /* the highest bit of an exponent */
 }
 
 /* A parameter that gets no gradient any more has moments that fade, and then stay below the normal numbers for ever. Where
@@ -102,9 +113,94 @@ FOR_ROW static inline __attribute__((always_inline)) REAL NAME(quotient)(REAL x,
 }
 #endif
 
-/* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. First as if no square and no root
-   needed pow, and no quotient a division; then again where one does, which is rare. `corrected`, a constant: are the moments
-   divided? After some hundred steps both corrections are 1. */
+#if EXACT && POW_IS_NEAR
+/* The next float after a normal x > 0 in the direction of `rest`; x itself where that is 0. */
+FOR_ROW static inline __attribute__((always_inline)) REAL NAME(beside)(REAL x, REAL rest) {
+    BITS bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits += (rest > 0 ? (BITS)1 : (BITS)0) - (rest < 0 ? (BITS)1 : (BITS)0);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Negative where pow(x, 2) may be another float than `square`, the nearest to x * x, given what half a unit in the last place
+   at 1 is, less the margin. The power of two is that of the float below, whose units are the smaller. 0 is sure. */
+FOR_ROW static inline __attribute__((always_inline)) BITS NAME(square_doubt)(REAL x, REAL square, REAL limit) {
+    const REAL spare = limit * NAME(power_of_two)(NAME(beside)(square, (REAL)-1)) - fabs(__builtin_fma(x, x, -square));
+    BITS bits;
+    memcpy(&bits, &spare, sizeof bits);
+    return bits;
+}
+
+/* The same of pow(x, 0.5) and `root`; the true root is root + rest / (2 * root). */
+FOR_ROW static inline __attribute__((always_inline)) BITS NAME(root_doubt)(REAL x, REAL root, REAL limit) {
+    const REAL below = root * (1 - 0x1p-53), rest = fabs(__builtin_fma(-root, root, x));
+    const REAL spare = limit * NAME(power_of_two)(below) * root - rest;
+    BITS bits;
+    memcpy(&bits, &spare, sizeof bits);
+    return bits;
+}
+
+/* Parameters whose square or root pow might not give as it was computed: it gives that, or the next float on the other side of
+   the true result. Mostly v, and then the parameter, are the same number with the one as with the other. For those that are
+   not, pow is called, one after the other, so that the processor overlaps the calls. */
+FOR_ROW static inline __attribute__((always_inline)) void
+    NAME(settle)(size_t count, uint16_t *list, const REAL *restrict old_data, const REAL *restrict old_v,
+                 REAL *restrict data, const REAL *restrict grad, const REAL *restrict m, REAL *restrict v,
+                 const NAME(adam_numbers) *numbers, const bool corrected) {
+    const NAME(adam_numbers) by = *numbers;
+    REAL g[PART], moment[PART], second[PART], parameter[PART];
+    BITS differs[PART];
+    for (size_t k = 0; k < count; k++) {
+        g[k] = grad[list[k]];
+        moment[k] = m[list[k]];
+        second[k] = old_v[list[k]];
+        parameter[k] = old_data[list[k]];
+    }
+    for (size_t k = 0; k < count; k++) {
+        const REAL square = g[k] * g[k], other_square = NAME(beside)(square, __builtin_fma(g[k], g[k], -square));
+        const REAL now = by.beta2 * second[k] + by.rest2 * square, other = by.beta2 * second[k] + by.rest2 * other_square;
+        const REAL v_hat = corrected ? now / by.correction2 : now, root = SQRT(v_hat);
+        const REAL other_root = NAME(beside)(root, __builtin_fma(-root, root, v_hat));
+        const REAL share = by.learning_rate * (corrected ? moment[k] / by.correction1 : moment[k]);
+        const REAL one = parameter[k] - share / (root + by.epsilon);
+        const bool same = (now == other) & (one == parameter[k] - share / (other_root + by.epsilon));
+        const bool exact = ((square >= (REAL)0x1p-900) | (g[k] == 0)) & ((v_hat >= (REAL)0x1p-900) | (v_hat == 0));
+        differs[k] = (same & exact) ? (BITS)0 : (BITS)1; /* the rest is exact only far above the smallest numbers */
+        second[k] = now;
+        parameter[k] = one;
+    }
+    size_t left = 0;
+    for (size_t k = 0; k < count; k++) {
+        v[list[k]] = second[k];
+        data[list[k]] = parameter[k];
+        list[left] = list[k];
+        left += differs[k] != 0;
+    }
+    for (size_t k = 0; k < left; k++) {
+        v[list[k]] = by.beta2 * old_v[list[k]] + by.rest2 * POW(grad[list[k]], 2);
+    }
+    for (size_t k = 0; k < left; k++) {
+        const size_t i = list[k];
+        data[i] = old_data[i] - by.learning_rate * (m[i] / by.correction1) / (POW(v[i] / by.correction2, (REAL)0.5) + by.epsilon);
+    }
+}
+
+/* Is it a number that takes no others out of the range in which all is judged? */
+static inline bool NAME(share)(REAL x) { return x >= (REAL)0x1p-60 && x <= 1; }
+
+/* Are BLOCK numbers of each array below 2^400? */
+FOR_ROW static __attribute__((noinline)) bool NAME(none_vast)(const REAL *x, const REAL *y, const REAL *z) {
+    bool below = true;
+    for (size_t i = 0; i < BLOCK; i++) {
+        below &= (fabs(x[i]) < 0x1p400) & (fabs(y[i]) < 0x1p400) & (fabs(z[i]) < 0x1p400);
+    }
+    return below;
+}
+#endif
+
+/* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. `corrected`, a constant: are the
+   moments divided? After some hundred steps both corrections are 1. */
 FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t n, REAL *restrict data,
                                                                           REAL *restrict grad, REAL *restrict m,
                                                                           REAL *restrict v,
@@ -112,67 +208,71 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
                                                                           const bool corrected) {
     const NAME(adam_numbers) by = *numbers;
 #if EXACT
+    BITS m_later[PART], v_later[PART];
+    bool fades[PART / BLOCK];
+#if POW_IS_NEAR
     const REAL near1 = 1 / by.correction1, far1 = __builtin_fma(-by.correction1, near1, 1) * near1;
     const REAL near2 = 1 / by.correction2, far2 = __builtin_fma(-by.correction2, near2, 1) * near2;
-    const bool usual = (by.correction1 >= 0x1p-60) & (by.correction1 <= 1);
-    const double near = root_margin();
-    const uint64_t none = 0;
-    REAL square[PART], root[PART];
-    BITS m_later[PART], v_later[PART];
-    bool fades[PART / BLOCK], fits[PART / BLOCK];
+    const bool usual = NAME(share)(by.correction1) && NAME(share)(by.correction2) &&
+                       (by.beta1 == 0 || NAME(share)(by.beta1)) && (by.beta2 == 0 || NAME(share)(by.beta2));
+    REAL old_data[PART], old_v[PART];
+    uint64_t doubtful[PART / BLOCK];
     uint16_t list[PART + 4];
     size_t count = 0;
-    NAME(squares_of)(n, grad, square);
+#endif
     for (size_t from = 0; from < n; from += BLOCK) {
-        uint64_t unsure = 0;
-        BITS misfits = 0;
-        fades[from / BLOCK] =
-            NAME(any_faded)(m + from, v + from) && NAME(set_faded_aside)(data + from, grad + from, m + from, v + from,
-                                                                         numbers, m_later + from, v_later + from);
+        NAME(range) range = NAME(range_of)(grad + from, m + from, v + from);
+        fades[from / BLOCK] = range.least < SIZE_OF_BITS(FADED) &&
+                              NAME(set_faded_aside)(data + from, grad + from, m + from, v + from, numbers, m_later + from,
+                                                    v_later + from);
+#if POW_IS_NEAR
+        if (fades[from / BLOCK]) {
+            range = NAME(range_of)(grad + from, m + from, v + from);
+        }
+        const bool ordinary = range.least >= SIZE_OF_BITS(BITS_OF_SMALLEST) && !range.large;
+        const bool known = usual && range.least >= SIZE_OF_BITS(BITS_OF_LEAST) &&
+                           (!range.large || NAME(none_vast)(grad + from, m + from, v + from));
+        const REAL square_limit = (0.5 - (ordinary ? square_margin() : WIDE)) * 0x1p-52;
+        const REAL root_limit = (1 - 2 * (ordinary ? root_margin() : WIDE_ROOT)) * 0x1p-52;
+        BITS unsure = known ? (BITS)0 : (BITS)-1;
+        for (size_t i = from; i < from + BLOCK; i++) {
+            const REAL g = grad[i], old = data[i], second = v[i], square = g * g;
+            const REAL m_next = by.beta1 * m[i] + by.rest1 * g, v_next = by.beta2 * second + by.rest2 * square;
+            const REAL v_hat = corrected ? NAME(quotient)(v_next, by.correction2, near2, far2) : v_next;
+            const REAL m_hat = corrected ? copysign(NAME(quotient)(m_next, by.correction1, near1, far1), m_next) : m_next;
+            const REAL root = SQRT(v_hat);
+            unsure |= (NAME(square_doubt)(g, square, square_limit) | NAME(root_doubt)(v_hat, root, root_limit)) >> 63 &
+                      (BITS)lane_bit[i - from];
+            old_data[i] = old;
+            old_v[i] = second;
+            data[i] = old - by.learning_rate * m_hat / (root + by.epsilon);
+            v[i] = v_next; /* last, so that the next block's numbers, in the same lines of the cache, are not waited for */
+            m[i] = m_next;
+        }
+        doubtful[from / BLOCK] = (uint64_t)unsure;
+#else
         for (size_t i = from; i < from + BLOCK; i++) {
             m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
-            v[i] = by.beta2 * v[i] + by.rest2 * square[i];
-            const REAL v_hat = corrected ? NAME(quotient)(v[i], by.correction2, near2, far2) : v[i];
-            root[i] = SQRT(v_hat);
-            unsure |= SURE_ROOT(v_hat, root[i], near, false) ? none : lane_bit[i - from]; /* also if v is too small */
-            if (corrected) {
-                const REAL size = m[i] < 0 ? -m[i] : m[i];
-                BITS bits;
-                memcpy(&bits, m + i, sizeof bits);
-                misfits |= (((size >= 0x1p-900) & (size <= 0x1p900)) | (bits == 0)) ? (BITS)0 : (BITS)1;
-            }
+            v[i] = by.beta2 * v[i] + by.rest2 * POW(grad[i], 2);
+            const REAL m_hat = corrected ? m[i] / by.correction1 : m[i], v_hat = corrected ? v[i] / by.correction2 : v[i];
+            data[i] -= by.learning_rate * m_hat / (POW(v_hat, (REAL)0.5) + by.epsilon);
         }
-        if (__builtin_popcountll(unsure) > FEW) { /* small numbers: moments that fade away */
-            unsure = 0;
-            for (size_t i = from; i < from + BLOCK; i++) {
-                const REAL v_hat = corrected ? v[i] / by.correction2 : v[i];
-                root[i] = SQRT(v_hat);
-                unsure |= SURE_ROOT(v_hat, root[i], near, true) ? none : lane_bit[i - from];
-            }
-        }
-        fits[from / BLOCK] = usual && misfits == 0;
-        count = NAME(listed)(unsure, from, list, count);
+#endif
     }
-    for (size_t k = 0; k < count; k++) {
-        root[list[k]] = POW(corrected ? v[list[k]] / by.correction2 : v[list[k]], (REAL)0.5);
-    }
+#if POW_IS_NEAR
     for (size_t from = 0; from < n; from += BLOCK) {
-        if (corrected && !fits[from / BLOCK]) {
-            for (size_t i = from; i < from + BLOCK; i++) {
-                data[i] -= by.learning_rate * (m[i] / by.correction1) / (root[i] + by.epsilon);
-                grad[i] = by.zero;
-            }
-        } else {
-            for (size_t i = from; i < from + BLOCK; i++) {
-                const REAL m_hat = corrected ? NAME(quotient)(m[i], by.correction1, near1, far1) : m[i];
-                data[i] -= by.learning_rate * m_hat / (root[i] + by.epsilon);
-                grad[i] = by.zero;
-            }
-        }
+        count = NAME(listed)(doubtful[from / BLOCK], from, list, count);
+    }
+    NAME(settle)(count, list, old_data, old_v, data, grad, m, v, numbers, corrected);
+#endif
+    for (size_t from = 0; from < n; from += BLOCK) {
         if (fades[from / BLOCK]) {
             NAME(put_back)(m + from, m_later + from);
             NAME(put_back)(v + from, v_later + from);
         }
+    }
+    for (size_t i = 0; i < n; i++) {
+        grad[i] = by.zero;
     }
 #else
     const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
@@ -251,7 +351,7 @@ FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_,
             memcpy(rest[a], of[a], count * sizeof(REAL));
             of[a] = rest[a];
         }
-        const bool fades = NAME(any_faded)(of[2], none) &&
+        const bool fades = NAME(range_of)(of[2], none, none).least < SIZE_OF_BITS(FADED) &&
                            NAME(set_faded_aside)(of[0], of[1], of[2], none, &numbers, later, unused);
         NAME(momentum_of)(BLOCK, of[0], of[1], of[2], step);
         if (fades) {

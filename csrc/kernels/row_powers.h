@@ -43,19 +43,9 @@ FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(doub
            (x == 0);
 }
 
-/* Is s = sqrt(x) surely what pow(x, 0.5) is? The true root is s + residual / (2 * s). */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_root)(double x, double s, double near, bool wide) {
-    const double scale = wide && x < SMALLEST ? 0x1p450 : 1, a = x * (scale * scale), root = s * scale;
-    const double margin = wide && x < SMALLEST ? WIDE : near, power = NAME(power_of_two)(root);
-    const double limit = (1 - 2 * margin) * 0x1p-52;
-    const bool fits = wide ? x <= LARGEST : (x >= SMALLEST) & (x <= LARGEST);
-    return (fits & (fabs(__builtin_fma(-root, root, a)) < limit * power * root) & (root != power)) | (x == 0);
-}
 #define SURE_SQUARE(x, y, near, wide) NAME(sure_square)(x, y, near, wide)
-#define SURE_ROOT(x, s, near, wide) NAME(sure_root)(x, s, near, wide)
 #else /* pow decides always, or never */
 #define SURE_SQUARE(x, y, near, wide) ((void)(near), false)
-#define SURE_ROOT(x, s, near, wide) ((void)(near), false)
 #endif
 
 /* x ** -1 and x ** -2 at all positions; 0 where there is none */
