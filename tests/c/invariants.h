@@ -1,4 +1,4 @@
-/* invariants.h: walks a whole tape, program, plan or trainer, and asserts what the headers of the core state as invariants.
+/* invariants.h: walks a whole tape, program, plan or trainer, and asserts what the core's headers state as invariants.
  *
  * Each function returns NULL, or the first statement that does not hold. They read the core's own structures, and
  * change nothing; call them between calls of the core, from any thread while no other uses the tape. They cost as much
@@ -475,7 +475,8 @@ static inline const char *broken_texts(const mg_replay *replay) {
          "the first text is the longest");
     MUST(replay->start[0] == 0 && replay->line[0] == 0, "columns and lines begin at 0");
     for (size_t d = 0; d < replay->texts; d++) {
-        MUST(replay->length[d] > 0 && (d == 0 || replay->length[d] <= replay->length[d - 1]), "texts come longest first");
+        MUST(replay->length[d] > 0 && (d == 0 || replay->length[d] <= replay->length[d - 1]),
+             "texts come longest first");
         MUST(replay->line[d + 1] == replay->line[d] + replay->length[d], "a text has a line a position");
     }
     for (size_t t = 0; t < replay->positions; t++) {
@@ -545,7 +546,8 @@ static inline const char *broken_batch(const mg_batch *batch) {
         MUST(text->replay >= batch->replay && text->replay < batch->replay + batch->groups &&
                  text->text < text->replay->texts, "a document is a text of a group");
         for (size_t e = 0; e < d; e++) {
-            MUST(batch->text[e].replay != text->replay || batch->text[e].text != text->text, "a document is a text alone");
+            MUST(batch->text[e].replay != text->replay || batch->text[e].text != text->text,
+                 "a document is a text of its own");
         }
     }
     return NULL;

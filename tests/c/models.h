@@ -138,7 +138,7 @@ static inline mg_id logarithm_of(const recording *r, mg_id surprisal) {
 
 static inline bool is_planned(const mg_program *program) { return mg_program_why_not_planned(program) == NULL; }
 
-static inline mg_status bind_and_plan(const recording *r, mg_program *program) {
+static inline mg_status bind_tokens(const recording *r, mg_program *program) {
     const size_t e = r->shape.embd, vocab = r->shape.vocab;
     mg_status status = MG_OK;
     for (size_t t = 0; status == MG_OK && t < r->shape.positions; t++) {
@@ -148,6 +148,11 @@ static inline mg_status bind_and_plan(const recording *r, mg_program *program) {
             status = mg_program_bind(program, t + 1, logarithm, 0, 0, r->probabilities[t], 1, vocab);
         }
     }
+    return status;
+}
+
+static inline mg_status bind_and_plan(const recording *r, mg_program *program) {
+    const mg_status status = bind_tokens(r, program);
     return status == MG_OK ? mg_program_plan(program) : status;
 }
 

@@ -1,5 +1,6 @@
 /* test_calls.c: random calls with wild arguments, after each of which all invariants hold; and faults that are planted
- * in tapes, programs and trainers, each of which is found. fuzz_calls.c makes the same calls of bytes that a fuzzer chooses.
+ * in tapes, programs and trainers, each of which is found. fuzz_calls.c makes the same calls of bytes that a fuzzer
+ * chooses.
  */
 #include "calls.h"
 #include "check.h"
