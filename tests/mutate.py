@@ -203,7 +203,7 @@ class Bench:
         self.work = work
         self.stages = stages
         self.environment = {**os.environ, "MICROGPT_TEST_SMALL": "1", "PYTHONPATH": str(work)}
-        self.environment["MICROGPT_KERNELS"] = "avx2"
+        self.environment |= {"MICROGPT_TEST_FIRST": "1", "MICROGPT_KERNELS": "avx2"}
         self.environment["ASAN_OPTIONS"] = f"allocator_may_return_null=1:hard_rss_limit_mb={MEMORY >> 20}"
         self.kills: dict[str, Counter[str]] = {}
         self.took: dict[str, float] = {}
@@ -371,8 +371,8 @@ def chosen(arguments: argparse.Namespace) -> list[Mutant]:
     sampled = []
     for group in by_function.values():
         rng.shuffle(group)
-        sampled += group[: arguments.per_function or len(group)]
-    return sampled
+        sampled += enumerate(group[: arguments.per_function or len(group)])
+    return [mutant for _, mutant in sorted(sampled, key=lambda item: item[0])]  # one of each function first
 
 
 def known_equivalents() -> dict[str, str]:

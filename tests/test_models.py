@@ -174,6 +174,22 @@ def test_replays_have_the_bits_of_recording(name, length):
                 matrix.data = [x + rng.gauss(0, 0.01) for x in matrix.data]
 
 
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_sweep_after_a_replay(name):
+    """A plan leaves in the tape what an ordinary backward() needs: numbers, and partials of every lane."""
+    function, rng = PLANNED[name], random.Random(4)
+    with Tape():
+        w = Parameters()
+        program = record(lambda *tokens: function(w, tokens), *(Index(0) for _ in range(7)))
+        tokens = [rng.randrange(VOCAB) for _ in range(7)]
+        expected = anew(function, w, tokens)
+        for matrix in w.matrices.values():
+            matrix.zero_grad()
+        found = program(*tokens)
+        program.result.backward()
+        assert all_bits([found, *(g for m in w.matrices.values() for g in m.grad)]) == expected
+
+
 @pytest.mark.parametrize("name", [*PLANNED, *REPLAYED, "but the last"])
 def test_training_any_function_of_tokens(name):
     """One recording for all lengths, in the core, has the losses and parameters of recording every document anew."""

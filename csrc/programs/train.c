@@ -24,7 +24,7 @@ static size_t inputs_of(const mg_trainer *trainer, const mg_tokens *all, size_t 
 
 /* Have all documents from number `first` on a loss, and tokens that the program can read? */
 static bool in_range(const mg_trainer *trainer, const mg_tokens *all, size_t first, size_t count) {
-    for (size_t d = 0; d < count; d++) {
+    for (size_t d = 0; d < count && d < all->documents; d++) { /* then they come again */
         const size_t document = (first + d) % all->documents, inputs = inputs_of(trainer, all, document);
         if (trainer->losses[inputs] == 0 ||
             !mg_program_in_range(trainer->program, all->tokens + all->starts[document], inputs)) {
@@ -38,9 +38,9 @@ static bool in_range(const mg_trainer *trainer, const mg_tokens *all, size_t fir
 static mg_status learn_plainly(mg_trainer *trainer, const mg_tokens *all, size_t document, bool reverse, double *loss) {
     mg_program *program = trainer->program;
     const size_t count = inputs_of(trainer, all, document), positions = trainer->losses[count];
-    if (mg_trains_fast(trainer)) {
+    if (mg_trains_fast(trainer)) { /* it has no other way than its plan */
         *loss = (double)NAN;
-        return MG_NOT_FINITE;
+        return trainer->batch->groups == 0 ? MG_NO_MEMORY : MG_NOT_FINITE;
     }
     memcpy(trainer->values, all->tokens + all->starts[document], count * sizeof *trainer->values);
     memset(trainer->values + count, 0, (trainer->inputs - count) * sizeof *trainer->values);

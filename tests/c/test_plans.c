@@ -581,6 +581,37 @@ static void a_trainer_survives_no_memory(void) {
     }
 }
 
+/* A step of documents side by side for which there is no room is taken otherwise, with the same bits, or not at all. */
+static void a_batch_survives_no_memory(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    for (int i = 0; i < 4; i++) {
+        const bool fast = i % 2;
+        const size_t threads = 1 + (size_t)i / 2;
+        double expected[STEPS], losses[STEPS];
+        corpus *same = make_corpus(shape, 80);
+        mg_trainer *other = trainer_of(same, fast);
+        CHECK(run(same, other, 19, 0, 2, expected) == MG_OK);
+        uint64_t k = 1;
+        for (bool complete = false; !complete && k < 40; k++) {
+            corpus *c = make_corpus(shape, 80);
+            mg_trainer *trainer = trainer_of(c, fast);
+            CHECK(mg_trainer_use_threads(trainer, threads) == MG_OK);
+            mg_tape_fail_allocation(c->model.tape, k);
+            const mg_status status = run(c, trainer, 19, 0, 1, losses);
+            complete = c->model.tape->fail_in > 0;
+            mg_tape_fail_allocation(c->model.tape, 0);
+            CHECK(status == MG_OK || (status == MG_NO_MEMORY && !complete));
+            CHECK(run(c, trainer, 19, status == MG_OK, 1 + (status != MG_OK), losses) == MG_OK);
+            CHECK(same_numbers(losses, expected, 2) && same_parameters(&c->model, &same->model));
+            mg_trainer_free(trainer);
+            free_corpus(c);
+        }
+        CHECK(k > 3);
+        mg_trainer_free(other);
+        free_corpus(same);
+    }
+}
+
 /* One step as several processes take it, all of which are this one: `ranks` runs of documents, slices of `width`. */
 static mg_status step_in_parts(corpus *c, mg_trainer *trainer, bool fast, size_t batch_size, size_t ranks,
                                size_t width, size_t step, double *losses) {
@@ -859,6 +890,7 @@ int main(void) {
     RUN(what_is_no_trainer_is_refused);
     RUN(the_fast_mode_is_near);
     RUN(a_trainer_survives_no_memory);
+    RUN(a_batch_survives_no_memory);
     RUN(a_step_in_parts_is_a_step);
     RUN(a_failing_part_changes_nothing);
     RUN(samplers_are_recordings);
