@@ -7,7 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from microgpt.tape import ffi, lib
+from microgpt.core import ffi, lib
 
 # What the kernels can use, in the names of /proc/cpuinfo; AArch64 calls its vectors asimd.
 USED = ("sse2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512vl", "avx512bw", "asimd", "sve")

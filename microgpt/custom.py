@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from .core import NONE, check, ffi, lib
 from .errors import ShapeError, TapeError
-from .tape import NONE, Handle, Tape, check, ffi, lib
+from .handles import Handle
+from .tape import Tape
 
 
 class Node(Protocol):

@@ -25,9 +25,9 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .config import Config
+from .core import check, error_of, ffi, lib
 from .errors import DistributedError
 from .optimizers import OptimizerState, learning_rate_at
-from .tape import check, error_of, ffi, lib
 from .vector import Lanes
 
 MOST_BYTES = 1 << 26  # of gradients that a rank holds at a time, and of what it is sent; a larger batch goes in rounds

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .tape import Handle, Tape, lib
+from .core import lib
+from .handles import Handle
+from .tape import Tape
 
 if TYPE_CHECKING:
     from .value import Number, Value

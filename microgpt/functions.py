@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 
 from .arguments import require
+from .core import lib
 from .errors import ShapeError
-from .tape import lib
 from .value import Value
 from .vector import Matrix, Vector, View, expect, record_largest, record_map, record_sum
 

@@ -17,7 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .tape import Handle, Tape, check, ffi, handles_of, lib
+from .core import check, ffi, lib
+from .handles import Handle, handles_of
+from .tape import Tape
 from .value import Value
 from .vector import Index, Matrix
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from .arguments import integer, require
 from .config import Config
+from .core import check, ffi, lib
 from .errors import ConfigError, ShapeError
-from .tape import Tape, check, ffi, lib
+from .tape import Tape
 from .vector import Lanes
 
 KINDS: dict[str, int] = {"adam": lib.MG_ADAM, "adamw": lib.MG_ADAMW, "sgd": lib.MG_SGD}

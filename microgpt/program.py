@@ -18,9 +18,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, Union, cast, overload
 
 from .arguments import integer
+from .core import check, ffi, lib
 from .errors import FrozenBranchWarning, ShapeError
+from .handles import Handle
 from .listing import listing
-from .tape import Handle, Tape, check, ffi, lib, tape_for
+from .tape import Tape, tape_for
 from .value import Number, Value
 from .vector import Index, Selector, Vector
 
@@ -121,7 +123,7 @@ class Program(Generic[Result, Inputs]):
 
     @property
     def _tape(self) -> Tape:
-        """The result's: a reference of its own would be one that is not a handle's, see Tape._register."""
+        """The tape of the result."""
         tape: Tape = cast(Any, self.result)._tape
         return tape
 

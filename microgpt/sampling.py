@@ -11,10 +11,10 @@ from itertools import accumulate
 from typing import Any
 
 from .arguments import integer, require
+from .core import check, ffi, lib
 from .errors import ConfigError, DataError, DivergedError, MicrogptError
 from .model import GPT, SPANS
 from .program import Program, record, record_with
-from .tape import check, ffi, lib
 from .tokenizer import Tokenizer
 from .vector import Index, Vector
 

@@ -1,4 +1,4 @@
-"""The tape: where values are recorded. The only module that imports the compiled core.
+"""The tape: where values are recorded.
 
 A tape is a list of recorded operations in C (see csrc/microgpt.h). There is a default tape, which `Value(3.0)` uses in
 every thread; `with Tape():` makes another one the default inside the block. A tape belongs to one thread at a time; the
@@ -11,79 +11,22 @@ and calls `rewind`.
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
 import threading
-import warnings
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import errors
 from .arguments import require
-
-try:
-    from ._core import ffi as ffi  # for the modules that record on a tape
-    from ._core import lib as lib
-except ImportError as error:
-    _why = "the C core of microgpt is not built for this Python; in a checkout, run: pip install ."
-    if error.name == "_cffi_backend":
-        _why = "the C core of microgpt needs the package cffi; run: pip install cffi"
-    if sys.argv[:1] == ["-m"]:  # `python -m microgpt`, which is about to begin: one line for whoever typed it
-        raise SystemExit(f"microgpt: {_why}") from None
-    raise ImportError(_why) from None
+from .core import NONE, check, ffi, lib
+from .handles import Handle, Registry, all_handles, on_tape, threads_inside, witness
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import TracebackType
 
-if (_wanted := os.environ.get("MICROGPT_KERNELS")) and ffi.string(lib.mg_kernels_name()).decode() != _wanted:
-    warnings.warn(
-        f"MICROGPT_KERNELS is {_wanted!r}, which this processor has no kernels of: "
-        f"it computes with {ffi.string(lib.mg_kernels_name()).decode()}",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-
-NONE: int = lib.MG_NONE
 COLLECT_FROM = 1 << 18  # slots; a smaller tape (11 MB) is not worth a collection
-
-_EXCEPTIONS: dict[int, type[BaseException]] = {
-    lib.MG_NO_MEMORY: MemoryError,
-    lib.MG_STALE: errors.StaleValueError,
-    lib.MG_WRONG_THREAD: errors.WrongThreadError,
-    lib.MG_CLOSED: errors.ClosedTapeError,
-    lib.MG_BUSY: errors.BusyTapeError,
-    lib.MG_SHAPE: errors.ShapeError,
-    lib.MG_OPERATION: errors.TapeError,
-    lib.MG_OVERWRITTEN: errors.OverwrittenError,
-    lib.MG_NOT_REPLAYABLE: errors.NotReplayableError,
-    lib.MG_NOT_FINITE: ArithmeticError,
-    lib.MG_DOMAIN: ValueError,
-    lib.MG_RANGE: OverflowError,
-    lib.MG_POWER_RANGE: OverflowError,
-    lib.MG_POWER_ZERO: ZeroDivisionError,
-    lib.MG_POWER_COMPLEX: ValueError,
-    lib.MG_DIVISION: ZeroDivisionError,
-    lib.MG_INTERRUPTED: KeyboardInterrupt,
-}
-
-
-def check(status: int) -> None:
-    """Raise the exception that belongs to a status of the core, if it is not MG_OK."""
-    if status != lib.MG_OK:
-        raise _EXCEPTIONS[status](ffi.string(lib.mg_status_text(status)).decode())
-
-
-def error_of(status: int) -> Exception | None:
-    """The exception that belongs to a status; None for MG_OK."""
-    try:
-        check(status)
-    except (ArithmeticError, ValueError, MemoryError, errors.MicrogptError) as error:
-        return error
-    return None
+ALWAYS = -1  # every id is above it
 
 
 class Memory(NamedTuple):
@@ -93,23 +36,6 @@ class Memory(NamedTuple):
     slots: int
     capacity: int
     bytes: int
-
-
-class Handle:
-    """What keeps lanes alive: `_size` lanes of a tape, from the id `_node` on. Base of Value, Vector and Matrix.
-
-    A tape finds the handles that exist by asking Python's garbage collector for instances of this class. `_tape` is set
-    last, so that a handle with a tape is complete.
-    """
-
-    __slots__ = ("__weakref__", "_node", "_tape")
-
-    _node: int
-    _size: int = 1
-    _tape: Tape
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} lives on its tape and cannot be copied or pickled: keep its data")
 
 
 class Tape:
@@ -124,21 +50,21 @@ class Tape:
         "__weakref__",
         "_additions",
         "_collect_at",
-        "_handles",
         "_labels",
         "_limit",
+        "_look_at",
         "_operations",
         "_pointer",
         "_recorder",
         "_recording",
-        "_seen",
-        "_spans",
+        "_values",
     )
 
     _pointer: Any
     """The core's tape, for the modules that record on it."""
     _limit: int
-    """An id above it calls for attention: it is NONE, the id of nothing, or it is time to collect."""
+    """An id above it calls for attention: it is NONE, the id of nothing, or its Value is to be noted down (then all are
+    above it), or it is time to collect."""
     _labels: dict[int, str]
     """The labels of Values, by id."""
     _operations: dict[int, str]
@@ -153,16 +79,14 @@ class Tape:
         if tape == ffi.NULL:
             raise MemoryError("no memory for a tape")
         self._pointer = ffi.gc(tape, lib.mg_tape_free)
-        self._limit = lib.mg_tape_mark(tape) + COLLECT_FROM
+        self._limit, self._look_at = ALWAYS, lib.mg_tape_mark(tape) + COLLECT_FROM
+        self._values = Registry()
         self._labels = {}
         self._operations = {}
         self._additions = None
         self._recorder = None
         self._recording = threading.RLock()  # one thread records a function at a time
         self._collect_at = COLLECT_FROM
-        self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
-        self._spans: weakref.WeakSet[Handle] = weakref.WeakSet()
-        self._seen = 0
 
     def __repr__(self) -> str:
         try:
@@ -222,17 +146,20 @@ class Tape:
     # ---- for value.py and vector.py
 
     def _attend(self, node: int, other: object = None, size: int = 1) -> None:
-        """Raise the error that the core left behind if there is no node; else collect if it is time to.
+        """Raise the error that the core left behind if there is no node; else collect if it is time to. A new Value is
+        to be noted down after this.
 
         `other` is the second operand, if there is one: a handle that may be of another tape, or a number. `size` lanes
         have been recorded from `node` on, and have no handle yet.
         """
         if node == NONE:
             self._raise_status(other)
-        if self.memory().slots >= self._collect_at:
-            self._collect([node], [size])
-            self._collect_at = max(COLLECT_FROM, 2 * self.memory().slots)
-        self._limit = node + max(self._collect_at - self.memory().slots, COLLECT_FROM // 4)
+        if node > self._look_at:
+            if self.memory().slots >= self._collect_at:
+                self._collect([node], [size])
+                self._collect_at = max(COLLECT_FROM, 2 * self.memory().slots)
+            self._look_at = node + max(self._collect_at - self.memory().slots, COLLECT_FROM // 4)
+        self._limit = ALWAYS if self._values.take_turn(node) else self._look_at
 
     def _raise_status(self, other: object = None) -> None:
         """Raise the error that the core left behind, if any, and clear it."""
@@ -242,39 +169,14 @@ class Tape:
         check(status)
 
     def _find(self, node: int, lane: bool) -> Handle | None:
-        """The handle of one lane, if there is one, so that a lane never has two.
-
-        The handles that operations returned are looked for once, when the first is asked for; a lane of a
-        vector (`lane`) has none but those that `enlist` told of.
-        """
-        handle = self._handles.get(node)
-        if handle is None and not lane and node >= self._seen:
-            self._register()
-            handle = self._handles.get(node)
-        return handle
-
-    def _register(self) -> None:
-        """Get to know all handles that operations have returned, `_handles` of one lane and `_spans` of several.
-
-        Operations are not to pay for this, so the handles are looked for among the objects of Python's garbage
-        collector, the youngest first. Every handle refers to its tape: where nothing else does, the references say
-        how many there are, and a program of a million other objects need not be gone through.
-        """
-        handles, now = sys.getrefcount(self) - _references_of_a_search - (self in _everybodys), self.mark()
-        for generation in (0, 1, None):
-            for handle in _handles(generation):
-                if getattr(handle, "_tape", None) is self:
-                    if type(handle)._size == 1:  # a Value
-                        self._handles.setdefault(handle._node, handle)
-                    else:
-                        self._spans.add(handle)
-            if len(self._handles) + len(self._spans) == handles:
-                break
-        self._seen = now
-
-    def _enlist(self, handle: Handle) -> None:
-        """Let `find` know a handle on a lane that was recorded earlier."""
-        self._handles[handle._node] = handle
+        """The Value of a lane, if there is one, so that a lane never has two. Those of a vector's lanes (`lane`) are
+        all known."""
+        value = self._values.find(node, lane)
+        if value is None and not lane and not self._values.knows(node):
+            self._limit = ALWAYS
+            self._values.search(self)
+            value = self._values.find(node, lane)
+        return value
 
     def _read(self, node: int, size: int, adjoints: bool = False) -> list[float]:
         """The data, or the gradients, of `size` lanes from `node`."""
@@ -290,10 +192,10 @@ class Tape:
 
     def _collect(self, roots: list[int], sizes: list[int]) -> None:
         since, unseen = self._now()  # other threads may record while the handles are looked for
-        handles = _handles()
-        if _witness not in handles:
+        handles = all_handles()
+        if witness not in handles:
             return
-        mine = [handle for handle in handles if getattr(handle, "_tape", None) is self]
+        mine = on_tape(handles, self)
         roots += [handle._node for handle in mine]
         sizes += [handle._size for handle in mine]
         roots += [node for node, _ in unseen]
@@ -313,7 +215,7 @@ class Tape:
             if count[0] <= room:
                 break
             room = count[0]
-        inside = _threads_inside() if count[0] else []
+        inside = threads_inside() if count[0] else []
         return mark[0], [(last[k], sizes[k]) for k in range(count[0]) if threads[k] in inside]
 
     def _holds(self, node: int) -> bool:
@@ -323,46 +225,6 @@ class Tape:
         return False
 
 
-def handles_of(tape: Tape) -> list[Handle]:
-    """All handles that there are on the tape."""
-    return [handle for handle in _handles() if getattr(handle, "_tape", None) is tape]
-
-
-def _handles(generation: int | None = None) -> list[Handle]:
-    """All handles that Python's garbage collector knows of, or those of one of its generations."""
-    kinds = set(_with_subclasses(Handle))
-    return [item for item in gc.get_objects(generation) if type(item) in kinds]
-
-
-class _Probe(Tape):
-    """Tells how many references to a tape there are while it looks for handles, but for those of handles."""
-
-    __slots__ = ("found",)
-
-    def _register(self) -> None:
-        self.found = sys.getrefcount(self) - 1
-
-
-def _probe() -> int:
-    handle = Handle()
-    handle._tape = _Probe()
-
-    def value_at(tape: Tape) -> Handle | None:  # as value.py's does
-        return tape._find(0, False)
-
-    value_at(handle._tape)
-    found: int = handle._tape.found
-    return found
-
-
-_references_of_a_search = _probe()
-
-
-def _with_subclasses(kind: type[Handle]) -> list[type[Handle]]:
-    return [kind, *(below for subclass in kind.__subclasses__() for below in _with_subclasses(subclass))]
-
-
-_witness = Handle()  # gc.freeze() hides every object; while it hides this one, it may hide others
 _entered: ContextVar[tuple[Tape, ...]] = ContextVar("_entered", default=())  # the blocks that are open, innermost last
 
 
@@ -389,18 +251,6 @@ def tape_for(tape: Tape | None) -> Tape:
         return default_tape()
     require("the tape", tape, Tape)
     return tape
-
-
-def _threads_inside() -> list[int]:
-    """The other threads that are in a function of this package, and may have recorded what has no handle yet."""
-    package, found = __name__.partition(".")[0], []
-    for thread, frame in sys._current_frames().items():
-        inside: FrameType | None = frame if thread != threading.get_ident() else None
-        while inside is not None and str(inside.f_globals.get("__name__")).partition(".")[0] != package:
-            inside = inside.f_back
-        if inside is not None:
-            found.append(thread)
-    return found
 
 
 @contextmanager

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, Protocol
 
 from .arguments import described, integer, require
 from .config import Config
+from .core import check, error_of, ffi, lib
 from .distributed import Communicator, Distributed, Recorded, distribute
 from .errors import ConfigError, DataError, DivergedError, MicrogptError, ShapeError
 from .model import GPT, SPANS
 from .optimizers import Optimizer, OptimizerState, fitting_learning_rate, learning_rate_at, settings_of
 from .program import record
-from .tape import check, error_of, ffi, lib
 from .value import Value
 from .vector import Index, Lanes
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, Union, cast
 
+from .core import check, ffi, lib
 from .custom import Operands, contribute, record_custom, set_backward
 from .elementary import Functions
 from .errors import ShapeError
-from .tape import Handle, Tape, check, default_tape, ffi, lib
+from .handles import Handle
+from .tape import Tape, default_tape
 
 _Made = TypeVar("_Made")
 Number = Union[int, float, SupportsFloat, SupportsIndex]
@@ -39,7 +41,7 @@ class _ValueType(type):
         tape = default_tape()  # as `_record` does, without the call
         node = lib.mg_leaf(tape._pointer, arguments[0])
         if node > tape._limit:
-            tape._attend(node)
+            return _attended(tape, node)  # type: ignore[return-value]
         out._node = node
         out._tape = tape
         return out  # type: ignore[return-value]
@@ -78,10 +80,13 @@ def _record(
     else:
         tape = default_tape()
         node = lib.mg_leaf(tape._pointer, data)
-    if node > tape._limit:
+    attended = node > tape._limit
+    if attended:
         tape._attend(node)
     out._node = node
     out._tape = tape
+    if attended:
+        tape._values.add(out)
     if label:
         out.label = label
     if _op and children and lib.mg_lane_operation(tape._pointer, node) != lib.MG_CUSTOM:
@@ -113,6 +118,7 @@ class Value(Functions, Handle, metaclass=_ValueType):
     WrongThreadError in another thread than the tape's.
     """
 
+    _is_value = True
     __slots__ = ("__dict__",)  # attributes of one's own, as hand-written optimizers set them; made when one is
 
     if TYPE_CHECKING:  # what _ValueType.__call__ takes
@@ -183,7 +189,7 @@ class Value(Functions, Handle, metaclass=_ValueType):
             except TypeError:
                 return NotImplemented
         if node > tape._limit:
-            tape._attend(node, other)
+            return _attended(tape, node, other)
         out = _bare()
         out._node = node
         out._tape = tape
@@ -199,7 +205,7 @@ class Value(Functions, Handle, metaclass=_ValueType):
             except TypeError:
                 return NotImplemented
         if node > tape._limit:
-            tape._attend(node, other)
+            return _attended(tape, node, other)
         out = _bare()
         out._node = node
         out._tape = tape
@@ -275,7 +281,7 @@ class Value(Functions, Handle, metaclass=_ValueType):
         """The handle of an operation on this, and on `other` if there is one."""
         tape = self._tape
         if node > tape._limit:
-            tape._attend(node, other)
+            return _attended(tape, node, other)
         out = _bare()
         out._node = node
         out._tape = tape
@@ -436,6 +442,16 @@ class Value(Functions, Handle, metaclass=_ValueType):
 _bare: Callable[[], Value] = type.__call__.__get__(Value)  # a handle without a lane yet
 
 
+def _attended(tape: Tape, node: int, other: object = None) -> Value:
+    """The Value of a new lane that calls for its tape's attention."""
+    tape._attend(node, other)
+    out = _bare()
+    out._node = node
+    out._tape = tape
+    tape._values.add(out)
+    return out
+
+
 def value_at(tape: Tape, node: int, lane: bool = False) -> Value:
     """The Value of a lane that has been recorded: always the same object while there is one."""
     handle = tape._find(node, lane)
@@ -443,7 +459,7 @@ def value_at(tape: Tape, node: int, lane: bool = False) -> Value:
         handle = _bare()
         handle._node = node
         handle._tape = tape
-        tape._enlist(handle)
+        tape._values.add(handle)
     return cast(Value, handle)
 
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from .arguments import described, integer, numbers_of, place_of, rows_of
+from .core import NONE, check, ffi, lib
 from .errors import ShapeError, TapeError
-from .tape import NONE, Handle, Tape, check, ffi, lib, tape_for
+from .handles import Handle
+from .tape import Tape, tape_for
 from .value import Number, Value, value_at
 
 _new = object.__new__
@@ -382,6 +384,7 @@ class SelectedValue(Value):
     """A lane that an Index selects: what is computed from it belongs to whatever lane the index selects."""
 
     __slots__ = ("_selector",)
+    _is_value = False
 
     _selector: Selector
 

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgpt import Matrix, Model, load, train
+from microgpt.core import lib
 from microgpt.distributed import deal, loss_of
-from microgpt.tape import lib
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 SMALL = ["--n-embd", "8", "--n-head", "2", "--block-size", "12", "--samples", "2", "--std", "0.3", "--data", "docs.txt"]

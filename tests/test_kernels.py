@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from microgpt import Matrix
-from microgpt.tape import check, ffi, lib
+from microgpt.core import check, ffi, lib
 
 from .bits import all_bits
 from .rows import in_every_row, printed_in_row

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from microgpt import Tape
-from microgpt.tape import NONE, check, ffi, lib
+from microgpt.core import NONE, check, ffi, lib
 
 from .bits import bits
 from .oracle import exp2, real

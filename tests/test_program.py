@@ -34,9 +34,9 @@ from microgpt import (
     softmax,
     train,
 )
+from microgpt.core import lib
 from microgpt.functions import surprisal
 from microgpt.program import MOST_INDICES
-from microgpt.tape import lib
 
 from . import oracle
 from .bits import all_bits

@@ -25,9 +25,9 @@ from microgpt import (
     softmax,
     surprisal,
 )
+from microgpt.core import check, ffi, lib
 from microgpt.program import record_with
 from microgpt.sampling import _Core
-from microgpt.tape import check, ffi, lib
 from microgpt.vector import Index
 
 from .bits import all_bits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import copy
 import gc
 import random
 import threading
@@ -13,8 +14,21 @@ from pathlib import Path
 import pytest
 
 import microgpt
-from microgpt import GPT, Config, Matrix, Tape, Value, Vector, default_tape, initial_parameters, linear, rmsnorm
-from microgpt.tape import lib
+from microgpt import (
+    GPT,
+    Config,
+    Index,
+    Matrix,
+    Tape,
+    Value,
+    Vector,
+    default_tape,
+    initial_parameters,
+    linear,
+    record,
+    rmsnorm,
+)
+from microgpt.core import lib
 
 from .bits import all_bits
 
@@ -381,8 +395,9 @@ def test_one_tape_entered_by_two_threads():
     assert found == [True, True]
 
 
-def searches(monkeypatch, function):
-    """What the function returns, and the generations of objects that it looked through."""
+@pytest.fixture
+def searches(monkeypatch):
+    """How often all objects of Python have been looked through."""
     looked = []
 
     def get_objects(generation=None):
@@ -390,45 +405,121 @@ def searches(monkeypatch, function):
         return objects(generation)
 
     objects = gc.get_objects
-    with monkeypatch.context() as patch:
-        patch.setattr(gc, "get_objects", get_objects)
-        return function(), looked
+    monkeypatch.setattr(gc, "get_objects", get_objects)
+    return looked
 
 
-def test_children_of_a_fresh_value_are_not_looked_for_everywhere(monkeypatch):
-    """Once the old handles are known, those that came since are found among the young objects, however many others
-    there are: every handle is accounted for."""
-    monkeypatch.setattr(microgpt.tape, "_everybodys", [])  # a default tape that nothing else holds
-    a, b = Value(2.0), Vector([1.0, 2.0])
-    gc.collect()
-    (a * 3)._children  # noqa: B018 - the old ones are known from here on
-    for _ in range(3):
-        c = a * 3 + b[1]  # a * 3 has no handle any more, and 3 never had one
-        children, looked = searches(monkeypatch, lambda: c._children)
-        assert looked in ([0], [0, 1])
-        assert (children[0].data, children[1]) == (6.0, b[1])
-        assert children[0]._children[0] is a
-    kept = [a * k for k in range(2000)]
-    gc.collect()  # they are old now
-    d = kept[5] + kept[1999]
-    children, looked = searches(monkeypatch, lambda: d._children)
-    assert (looked, children) == ([0, 1, None], (kept[5], kept[1999]))
-    assert searches(monkeypatch, lambda: d._children) == (children, [])
+def test_children_of_the_first_values_are_not_searched_for(searches):
+    """A tape knows the first that it makes, whoever holds it, however old they are."""
+    with Tape() as tape:
+        a, v = Value(2.0), Vector([1.0, 2.0])
+        holders = [tape] * 3
+        for _ in range(3):
+            gc.collect()
+            c = a * 3 + v[1]  # a * 3 has no handle any more, and 3 never had one
+            assert (c._children[0].data, c._children[1]) == (6.0, v[1])
+            assert c._children[0]._children[0] is a
+            assert c._children[0] is c._children[0]
+        assert (len(holders), searches) == (3, [])
 
 
-def test_whoever_holds_a_tape_is_not_taken_for_a_handle(monkeypatch):
-    """Then the search goes through everything, and finds what there is."""
+def test_one_search_is_enough_for_long(searches):
+    """The Values that nobody noted down are searched for, once; those that come after that are known."""
     with Tape() as tape:
         a = Value(2.0)
-        old = a * 5
+        kept = [a * k for k in range(5000)]
+        gc.collect()  # they are old now
+        c = kept[5] + kept[4999]
+        assert c._children[0] is kept[5]
+        assert c._children[1] is kept[4999]
+        assert searches == [None]
+        assert c._children[0]._children[0] is a
+        for k in range(5000):
+            d = kept[k] * 2 + a
+            assert d._children[1] is a
+            kept[k] = d
         gc.collect()
-        b = old + a
-        holders = [tape] * 3
-        children, looked = searches(monkeypatch, lambda: b._children)
-        assert (children, looked) == ((old, a), [0, 1, None])
-        gc.collect()
-        older = a * 7
-        del holders
-        c = older + old
-        gc.collect()
-        assert c._children == (older, old)
+        for k in range(1, 5000):
+            assert (kept[k] - kept[k - 1])._children[0] is kept[k]
+        assert searches == [None]
+        assert isinstance(tape, Tape)
+
+
+def test_who_asks_seldom_is_answered_by_a_search_again(searches):
+    """And ever more seldom, if there is much in between."""
+    with Tape():
+        a, asked = Value(2.0), 0
+        for _ in range(12):
+            kept = [a * 1.5 for _ in range(20_000)]
+            c = kept[7] + a
+            assert c._children[0] is kept[7]
+            assert c._children[1] is a
+            asked += 1
+        assert 1 <= len(searches) < asked / 2
+
+
+def test_operators_do_not_note_down_what_nobody_asks_for(searches):
+    """Values that are gone leave nothing behind, known or not."""
+    with Tape() as tape:
+        a = Value(2.0)
+        for k in range(1000):
+            a = a * 1.0 + k
+        known = len(tape._values)
+        assert known <= 2
+        kept = [a + k for k in range(1000)]
+        assert len(tape._values) == known
+        kept[0]._children  # noqa: B018
+        assert len(tape._values) >= 1000
+        del kept
+        assert len(tape._values) <= known + 1
+    assert searches == [None]
+
+
+def test_reading_lanes_asks_for_no_values(searches):
+    """They are all known anyway: operators need not go on to note Values down."""
+    with Tape() as tape:
+        v, kept = Vector([1.0, 2.0]), []
+        for _ in range(1000):
+            kept.append(v[0] * v[1])
+        assert len(tape._values) < 500
+    assert searches == []
+
+
+def test_every_way_to_make_a_value_is_known(searches):
+    """Leaves, constants, subclasses, functions, custom operations, copies, lanes."""
+
+    class Named(Value):
+        def __init__(self, data, name):
+            super().__init__(data)
+            self.name = name
+
+    for unknown in (0, 3000):
+        searches.clear()
+        with Tape():
+            spent = [Value(0.0) for _ in range(unknown)]
+            a, b = Value(0.5), Value(0.25, label="b")
+            made = [a, b, Named(1.0, "n"), a + b, a * 2, 2 + a, a.exp(), a**2, 2**a, a**b, a.max(b), a.min(0.1)]
+            made += [a.detach(), abs(a), -a, a - b, a / b, 1 / a, a.gelu(), Value(1.0, (a, b), (1, 2)), copy.copy(a)]
+            made += [Vector([1.0, 2.0])[1], Vector([1.0, 2.0]).sum(), Value(3.0, (a,), "op")]
+            gc.collect()
+            for v in made:
+                assert (v + 1)._children[0] is v
+                assert (1 * v)._children[0] is v
+            assert len(searches) == (unknown > 0)
+            assert len(spent) == unknown
+
+
+def test_a_selected_lane_is_not_taken_for_the_lane():
+    """What an Index selects is a handle of its own, which means nothing once the recording is over."""
+    with Tape():
+        v, kept = Vector([1.0, 2.0, 3.0]), []
+
+        def f(i):
+            kept.append(v[i])
+            return kept[0] * 2
+
+        record(f, Index(1))
+        a = [Value(2.0) for _ in range(3000)]
+        assert (a[2999] * 3)._children[0] is a[2999]  # by a search
+        assert type(v[1]) is Value
+        assert (v[1] + 1).data == 3.0

@@ -28,7 +28,8 @@ from microgpt import (
     softmax,
     train,
 )
-from microgpt.tape import COLLECT_FROM, lib
+from microgpt.core import lib
+from microgpt.tape import COLLECT_FROM
 
 from .bits import all_bits, bits
 

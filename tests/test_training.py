@@ -25,9 +25,9 @@ from microgpt import (
     parameters_sha256,
     train,
 )
+from microgpt.core import ffi, lib
 from microgpt.errors import ShapeError
 from microgpt.optimizers import learning_rate_at, settings_of
-from microgpt.tape import ffi, lib
 
 from . import program
 from .bits import all_bits, bits

@@ -1,0 +1,131 @@
+"""Handles: the Python objects that keep lanes of a tape alive; how they are found. And a tape's register of Values."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import weakref
+from itertools import compress
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from .tape import Tape
+
+FIRST = 256  # Values of a tape that are noted down without having been asked for
+ASKED = 1 << 14  # and how many are since one was last asked for; twice as many after each search
+CLEAR_FROM = 1 << 10  # the first time that those which are gone are thrown out
+EVERY = 1 << 64  # greater than any id
+
+
+class Handle:
+    """What keeps lanes alive: `_size` lanes of a tape, from the id `_node` on. Base of Value, Vector and Matrix.
+
+    A tape finds the handles that exist by asking Python's garbage collector for instances of this class. `_tape` is set
+    last, so that a handle with a tape is complete.
+    """
+
+    __slots__ = ("__weakref__", "_node", "_tape")
+
+    _node: int
+    _size: int = 1
+    _tape: Tape
+    _is_value: bool = False
+    """Is it the one Value of its lane?"""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} lives on its tape and cannot be copied or pickled: keep its data")
+
+
+class Registry:
+    """The Values of a tape by their lanes, so that a lane never has two.
+
+    Operators are not to pay for it, and few programs ask. So Values are noted down only for a while: the first of a
+    tape, and many more whenever somebody asks. When one is asked for that may exist without having been noted down, all
+    are searched for, among all objects of Python.
+    """
+
+    __slots__ = ("_clear_at", "_complete", "_known", "_left", "_window")
+
+    def __init__(self) -> None:
+        self._known: dict[int, weakref.ref[Handle]] = {}  # by id; also of Values that are gone, for a while
+        self._clear_at = CLEAR_FROM
+        self._left = FIRST  # so many are still to be noted down
+        self._window = ASKED
+        self._complete = EVERY  # all Values on lanes below this id are known
+
+    def __len__(self) -> int:
+        return sum(known() is not None for known in list(self._known.values()))
+
+    def add(self, value: Handle) -> None:
+        """Note a Value down."""
+        self._known[value._node] = weakref.ref(value)
+        if len(self._known) >= self._clear_at:
+            for node, known in list(self._known.items()):
+                if known() is None and self._known.get(node) is known:
+                    self._known.pop(node, None)
+            self._clear_at = CLEAR_FROM + 2 * len(self._known)
+
+    def take_turn(self, node: int) -> bool:
+        """The Value of a new lane is about to be noted down. Is the next one to be, too?"""
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._complete = node + 1
+        return self._left > 0
+
+    def find(self, node: int, lane: bool) -> Handle | None:
+        """The Value of a lane, if it is known. Who asks, but for a lane of a vector, may ask for others soon."""
+        if self._left and not lane:
+            self._left = self._window
+        known = self._known.get(node)
+        return None if known is None else known()
+
+    def knows(self, node: int) -> bool:
+        """Is a Value of this lane known if there is one?"""
+        return node < self._complete
+
+    def search(self, tape: Tape) -> None:
+        """Note down all Values of the tape that there are; and those that will be made, for a while."""
+        self._left, self._complete = self._window, EVERY
+        self._window *= 2
+        for handle in handles_of(tape):
+            if type(handle)._is_value and self.find(handle._node, True) is None:
+                self.add(handle)
+
+
+def handles_of(tape: Tape) -> list[Handle]:
+    """All handles that there are on the tape."""
+    return on_tape(all_handles(), tape)
+
+
+def on_tape(handles: list[Handle], tape: Tape) -> list[Handle]:
+    """Those on the tape, among handles that may still be in the making."""
+    return [handle for handle in handles if getattr(handle, "_tape", None) is tape]
+
+
+def all_handles() -> list[Handle]:
+    """All handles that Python's garbage collector knows of; `witness` among them, but after gc.freeze()."""
+    kinds, objects = set(_with_subclasses(Handle)), gc.get_objects()
+    return list(compress(objects, map(kinds.__contains__, map(type, objects))))
+
+
+def _with_subclasses(kind: type[Handle]) -> list[type[Handle]]:
+    return [kind, *(below for subclass in kind.__subclasses__() for below in _with_subclasses(subclass))]
+
+
+witness = Handle()  # gc.freeze() hides every object; while it hides this one, it may hide others
+
+
+def threads_inside() -> list[int]:
+    """The other threads that are in a function of this package, and may have recorded what has no handle yet."""
+    package, found = __name__.partition(".")[0], []
+    for thread, frame in sys._current_frames().items():
+        inside: FrameType | None = frame if thread != threading.get_ident() else None
+        while inside is not None and str(inside.f_globals.get("__name__")).partition(".")[0] != package:
+            inside = inside.f_back
+        if inside is not None:
+            found.append(thread)
+    return found
