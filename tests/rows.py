@@ -35,7 +35,7 @@ def printed_in_row(row: str, function: Callable[[], None]) -> str:
     """What a function of a test's module prints, in a new process that is told to take this row of kernels. It must end
     well in any case; then the test is skipped where the processor has no such row."""
     code = (
-        "from microgpt.tape import ffi, lib; print(ffi.string(lib.mg_kernels_name()).decode()); "
+        "from microgpt.core import ffi, lib; print(ffi.string(lib.mg_kernels_name()).decode()); "
         f"from {function.__module__} import {function.__name__}; {function.__name__}()"
     )
     environment = {**os.environ, "MICROGPT_KERNELS": row}
