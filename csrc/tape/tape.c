@@ -20,6 +20,7 @@ mg_tape *mg_tape_new(void) {
         tape->ident = (uint64_t)(uintptr_t)pthread_self();
         tape->leaves_only = (mg_this_thread() & MG_NO_GRAD) != 0;
         atomic_init(&tape->user, mg_this_thread());
+        atomic_init(&tape->calls, 0);
         atomic_init(&tape->follows, false);
         atomic_init(&tape->holders, 1);
         atomic_init(&tape->bytes, sizeof *tape);

@@ -75,6 +75,7 @@ struct mg_tape {
 
     uint64_t number;        /* no other tape has or had it */
     _Atomic(uint64_t) user; /* the key of the thread that it belongs to, and MG_IN_CALL */
+    _Atomic(uint64_t) calls; /* that have ended, so that who waits knows one from the next */
     _Atomic(bool) follows;  /* the calling thread, once no other is inside a call */
     uint64_t ident;         /* what pthread_self says in that thread */
     mg_visitor *visitors;
@@ -107,6 +108,8 @@ static inline bool mg_begin_call(mg_tape *tape, uint64_t patience) {
 static inline void mg_end_call(mg_tape *const *tape) {
     if (*tape != NULL) {
         const uint64_t user = atomic_load_explicit(&(*tape)->user, memory_order_relaxed);
+        const uint64_t calls = atomic_load_explicit(&(*tape)->calls, memory_order_relaxed);
+        atomic_store_explicit(&(*tape)->calls, calls + 1, memory_order_relaxed); /* nobody else writes it now */
         atomic_store_explicit(&(*tape)->user, user & ~MG_IN_CALL, memory_order_release);
     }
 }

@@ -124,7 +124,8 @@ static uint64_t nanoseconds(void) {
 
 bool mg_take_over(mg_tape *tape, uint64_t patience) {
     const uint64_t self = mg_this_thread();
-    uint64_t seen = 0, since = 0;
+    const uint64_t begun = nanoseconds(), most = patience < UINT64_MAX / 100 ? 100 * patience : UINT64_MAX;
+    uint64_t seen = 0, calls = 0, since = begun;
     for (unsigned round = 0;; round++) {
         uint64_t user = atomic_load_explicit(&tape->user, memory_order_relaxed);
         const bool mine = same_thread(user, self);
@@ -138,10 +139,13 @@ bool mg_take_over(mg_tape *tape, uint64_t patience) {
             }
             continue;
         }
-        if (user != seen) { /* somebody else's turn: patience begins anew */
+        const uint64_t now = nanoseconds(), ended = atomic_load_explicit(&tape->calls, memory_order_relaxed);
+        if (user != seen || ended != calls) { /* another call: patience begins anew */
             seen = user;
-            since = nanoseconds();
-        } else if (nanoseconds() - since > patience) {
+            calls = ended;
+            since = now;
+        }
+        if (now - since > patience || now - begun > most) {
             return false;
         }
         if (round < 64) {

@@ -1053,6 +1053,33 @@ static void a_tape_is_not_adopted_during_a_sweep(void) {
     mg_tape_free(s.tape);
 }
 
+static void *sweep_again_and_again(void *argument) {
+    shared *s = argument;
+    const int sweeps = small_run() ? 20 : 1000;
+    for (int i = 0; i < sweeps && mg_sweep(s->tape, s->good) == MG_OK; i++) {
+        atomic_store(&s->sweeping, 1);
+    }
+    return NULL;
+}
+
+/* Patience is for one call: many short ones, one after the other, are no reason to give up. */
+static void who_waits_for_many_calls_is_not_refused(void) {
+    shared s = {.tape = mg_tape_new()};
+    CHECK(mg_tape_follow(s.tape, true) == MG_OK);
+    const mg_id a = mg_leaf(s.tape, 1);
+    s.good = a;
+    for (int i = 0; i < 20000; i++) {
+        s.good = mg_add(s.tape, s.good, a);
+    }
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, sweep_again_and_again, &s) == 0);
+    while (!atomic_load(&s.sweeping)) {
+    }
+    CHECK(mg_leaf(s.tape, 2) != MG_NONE);
+    pthread_join(thread, NULL);
+    mg_tape_free(s.tape);
+}
+
 /* ---- writing what a span statement needs ------------------------------------------------------------------------ */
 
 /* A span statement that needs its operands' numbers in the sweep notices that one was written. `write` is the lane that
@@ -1198,6 +1225,7 @@ int main(void) {
     RUN(collections_since_a_mark);
     RUN(without_gradients_results_are_leaves);
     RUN(a_tape_is_not_adopted_during_a_sweep);
+    RUN(who_waits_for_many_calls_is_not_refused);
     RUN(span_statements_notice_overwritten_operands);
     RUN(other_statements_keep_their_partials);
     RUN(writes_before_recording_do_no_harm);
