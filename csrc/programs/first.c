@@ -46,10 +46,6 @@ static bool reach(const firsts *f, size_t number, bool all) {
     return first;
 }
 
-static bool gets(const mg_plan *plan, const mg_source *x) {
-    return x->derives && x->from != MG_FROM_LEAVES && x->from != MG_FROM_CONSTANT && (x->parts > 0 || x->step < plan->each);
-}
-
 static bool same_rows(const mg_source *x, const mg_source *y) {
     return x->from == y->from && x->offset == y->offset && x->group == y->group && x->lane == y->lane && x->term == y->term &&
            x->whole == y->whole;
@@ -70,11 +66,11 @@ static void spread(const mg_step *step, const mg_source *x, size_t *lanes, size_
 
 static void reach_operands(const firsts *f, mg_step *step) {
     mg_source *x = step->operand;
-    const bool both = step->factors == 2 && gets(f->plan, &x[0]) && gets(f->plan, &x[1]) && x[0].step == x[1].step;
+    const bool both = step->factors == 2 && mg_adds_to_rows(f->plan, &x[0]) && mg_adds_to_rows(f->plan, &x[1]) && x[0].step == x[1].step;
     const bool apart = both && (!same_rows(&x[0], &x[1]) || x[0].from == MG_FROM_PAST);
     for (size_t n = 0; n < step->factors; n++) {
         size_t lanes, terms;
-        if (gets(f->plan, &x[n])) {
+        if (mg_adds_to_rows(f->plan, &x[n])) {
             spread(step, &x[n], &lanes, &terms);
             const bool all = !apart && x[n].from != MG_FROM_SELECTED && reaches_all(f, step, &x[n], lanes, terms);
             x[n].first = reach(f, x[n].step, all);
@@ -86,7 +82,7 @@ static void reach_fan(const firsts *f, const mg_fan *fan) {
     mg_step *step = &f->plan->step[fan->first];
     mg_source *x = &step->operand[1 - step->weights];
     const bool any = fan->to > fan->from && x->term == 1;
-    if (!gets(f->plan, x)) {
+    if (!mg_adds_to_rows(f->plan, x)) {
         return;
     }
     for (size_t p = 0; p < x->parts; p++) {

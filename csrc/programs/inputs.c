@@ -126,11 +126,9 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
     }
     MG_TRY(may_select(program, &binding));
     MG_TRY(know_input(program, input));
-    mg_binding *added = mg_append(&program->blocks, &program->bindings, &program->binding_count, sizeof *added);
-    if (added == NULL) {
+    if (!MG_PUSH(&program->blocks, program->bindings, program->binding_count, binding)) {
         return MG_NO_MEMORY;
     }
-    *added = binding;
     tape->bound++;
     return MG_OK;
 }

@@ -69,19 +69,18 @@ void *mg_allot(mg_blocks *blocks, size_t n, size_t size) {
     return block;
 }
 
-void *mg_append(mg_blocks *blocks, void *array, size_t *count, size_t size) {
+bool mg_push(mg_blocks *blocks, void *array, size_t *count, const void *item, size_t size) {
     void *block;
-    memcpy(&block, array, sizeof block);
+    memcpy(&block, array, sizeof block); /* a pointer to items of whatever type */
     if (block == NULL || *count * size == header_of(block)->bytes) {
         block = mg_resize(blocks, block, (*count == 0 ? 8 : 2 * *count) * size);
         if (block == NULL) {
-            return NULL;
+            return false;
         }
         memcpy(array, &block, sizeof block);
     }
-    void *item = (char *)block + (*count)++ * size;
-    memset(item, 0, size);
-    return item;
+    memcpy((char *)block + (*count)++ * size, item, size);
+    return true;
 }
 
 void mg_free_blocks(mg_blocks blocks) {

@@ -15,8 +15,10 @@ typedef struct {
 
 /* n items of `size` bytes, all 0. */
 void *mg_allot(mg_blocks *blocks, size_t n, size_t size);
-/* A new item of `size` bytes, all 0, at the end of a growing array of `*count`; `array` is the address of the pointer to it. */
-void *mg_append(mg_blocks *blocks, void *array, size_t *count, size_t size);
+/* Puts an item at the end of a growing array of `count`; false without memory. */
+#define MG_PUSH(blocks, array, count, ...) \
+    mg_push(blocks, &(array), &(count), 1 ? &(__VA_ARGS__) : (array), sizeof *(array))
+bool mg_push(mg_blocks *blocks, void *array, size_t *count, const void *item, size_t size);
 /* The block, or none, with another size; what it held stays. NULL leaves it as it was. */
 void *mg_resize(mg_blocks *blocks, void *block, size_t bytes);
 /* The block, or none, if it has so many bytes; otherwise another, and what it held is lost. */

@@ -3,6 +3,7 @@
 
 #include "programs/inputs.h"
 #include "programs/plain.h"
+#include "tape/statements.h"
 
 void mg_plan_free(mg_plan *plan) {
     if (plan != NULL) {
@@ -22,6 +23,39 @@ void mg_plan_bindings(const mg_plan *plan, size_t *binding) {
             binding[gather->slots + input->position * gather->parts + input->part] = input->binding;
         }
     }
+}
+
+mg_slot mg_lane_of_step(const mg_program *program, const mg_plan *plan, size_t step, size_t position, size_t lane) {
+    if (step >= plan->each) {
+        const mg_gather *gather = &plan->gather[plan->step[step].gather];
+        const mg_slot *slots = plan->gathered + gather->slots + position * gather->parts;
+        return slots[lane / gather->block] + (mg_slot)(lane % gather->block);
+    }
+    return mg_first_lane(program->tape, mg_step_head(program, plan, step, position)) + (mg_slot)lane;
+}
+
+mg_slot mg_source_slot(const mg_program *program, const mg_plan *plan, const mg_step *step, size_t f, size_t position,
+                       size_t g, size_t i, size_t c) {
+    const mg_source *x = &step->operand[f];
+    switch (x->from) {
+    case MG_FROM_LEAVES:
+    case MG_FROM_CONSTANT: return x->leaves + (mg_slot)(g * x->group + i * x->lane + c * x->term);
+    case MG_FROM_SELECTED:
+        return mg_lane_of_step(program, plan, x->step, position,
+                               plan->selected[x->select * plan->positions + position]);
+    case MG_FROM_PAST: {
+        const size_t at = x->past == MG_BY_LANE ? i : c, rest = x->past == MG_BY_LANE ? c * x->term : i * x->lane;
+        return mg_lane_of_step(program, plan, x->step, at, x->offset + g * x->group + rest);
+    }
+    default: break;
+    }
+    if (x->parts > 0) {
+        const mg_part *part = &plan->part[x->part + c / x->block];
+        return mg_lane_of_step(program, plan, part->step, position,
+                               part->offset + g * x->group + i * x->lane + c % x->block);
+    }
+    const size_t inner = i * x->lane + c * x->term, outer = x->offset + g * x->group;
+    return mg_lane_of_step(program, plan, x->step, position, x->whole ? outer * (position + 1) + inner : outer + inner);
 }
 
 /* ---- one selection after the other ------------------------------------------------------------------------------ */

@@ -8,7 +8,7 @@
  *     lane 0        |  x0  | x0 | x0 | x0 | x0 |    |    |    |    one row; beyond the text's end nothing counts
  *     lane 1        |  x1  | x1 | x1 | x1 | x1 |    |    |    |
  *
- * roll.c finds the steps, or says why there are none; schedule.c finds the order in which the reverse takes them, from
+ * roll.c finds the steps, or says why there are none, and traits.c what follows from their operands; schedule.c finds the order in which the reverse takes them, from
  * the sweep's own list; proof.c proves that every accumulator then gets what the sweep gives it, in the same order;
  * replay.c has the workspace, and the kernels (row_plan.h) compute.
  *
@@ -186,10 +186,12 @@ void mg_plan_free(mg_plan *plan);
 /* What selects a part of a gather at a position, or MG_NOWHERE: binding[plan->gathered_count]. */
 void mg_plan_bindings(const mg_plan *plan, size_t *binding);
 
-/* roll.c, schedule.c, proof.c: false, and why; or *why_not is NULL, for want of memory. */
+/* roll.c, schedule.c, proof.c: false, and why; or *why_not stays NULL, for want of memory. */
 bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not);
 bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not);
 bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not);
+/* traits.c: what follows from the operands of all steps. */
+void mg_find_traits(mg_plan *plan);
 /* first.c: which additions are the first, in the order of the plan as it is: of sources, parts and steps. */
 void mg_find_first(mg_tape *tape, mg_plan *plan);
 
@@ -257,6 +259,14 @@ static inline size_t *mg_selected(const mg_replay *replay, size_t select) {
 /* Rows of a step in texts of so many positions, where it is not uniform. */
 static inline size_t mg_rows_of(const mg_step *step, size_t positions) {
     return step->groups * (step->causal ? positions : step->width);
+}
+/* Does an operand read leaves, the same at all positions or others at each? */
+static inline bool mg_is_leaves(const mg_plan *plan, const mg_source *x) {
+    return x->from == MG_FROM_LEAVES || (x->from == MG_FROM_ROWS && x->parts == 0 && x->step >= plan->each);
+}
+/* Does the reverse add to rows through it? */
+static inline bool mg_adds_to_rows(const mg_plan *plan, const mg_source *x) {
+    return x->derives && x->from != MG_FROM_CONSTANT && !mg_is_leaves(plan, x);
 }
 /* How far from its first the last lane is that an operand reads. */
 static inline size_t mg_reach(const mg_step *step, const mg_source *x) {

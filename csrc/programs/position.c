@@ -55,15 +55,11 @@ static bool lay_out(mg_position *position) {
 }
 
 /* Leaves that are copied, rows of columns: where to. */
-static double *copy_of(mg_position *position, mg_copied what) {
-    mg_copied *copy = mg_append(position->blocks, &position->copy, &position->copy_count, sizeof *copy);
-    if (copy == NULL) {
-        return NULL;
-    }
-    what.padded = what.rows > 1 ? mg_padded(what.columns) : what.columns;
-    what.to = take(position, what.rows * what.padded);
-    *copy = what;
-    return what.to;
+static double *copy_of(mg_position *position, mg_copied copy) {
+    copy.padded = copy.rows > 1 ? mg_padded(copy.columns) : copy.columns;
+    copy.to = take(position, copy.rows * copy.padded);
+    MG_PUSH(position->blocks, position->copy, position->copy_count, copy);
+    return copy.to;
 }
 
 static void read_rows(const mg_sample_step *from, const mg_source *x, mg_sample_operand *operand) {

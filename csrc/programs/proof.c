@@ -9,9 +9,7 @@
  * select, in both: whatever rows it does select, the sequence of each is a part of an equal one. A shorter text has
  * those parts that belong to its positions. Where an input selects a lane, the caller proves one lane after the other.
  */
-#include "programs/plain.h"
-#include "programs/plan.h"
-#include "tape/sweep.h"
+#include "programs/descent.h"
 
 #include <string.h>
 
@@ -62,45 +60,35 @@ static void add_to(proof *p, const mg_step *step, size_t f, size_t t, size_t c, 
 
 /* ---- down the sweep's list -------------------------------------------------------------------------------------- */
 
-static void sweep_terms(proof *p, const mg_step *step, size_t t, mg_slot head, mg_slot slot, size_t begin, size_t end) {
+static void sweep_terms(proof *p, const mg_descent *d) {
     const mg_tape *tape = p->program->tape;
-    const uint64_t g = p->hash[slot];
+    const mg_step *step = &p->plan->step[d->step];
+    const uint64_t g = p->hash[d->slot];
     if (step->operation < MG_LANE) {
         for (size_t f = 0; f < step->factors; f++) {
-            const mg_slot *operand = tape->operand[slot];
-            add_to(p, step, f, t, 0, operand[f], product(partial_of(step, slot, f, 0), g));
+            const mg_slot target = tape->operand[d->slot][f];
+            add_to(p, step, f, d->position, 0, target, product(partial_of(step, d->slot, f, 0), g));
         }
         return;
     }
-    const mg_slot lane = slot - mg_first_lane(tape, head);
-    const mg_statement *s = mg_statement_of(tape, head);
-    const size_t group = lane / s->width, i = lane % s->width;
-    for (size_t c = end; c-- > begin;) {
+    const mg_slot lane = d->slot - mg_first_lane(tape, d->head), width = mg_statement_of(tape, d->head)->width;
+    const size_t group = lane / width, i = lane % width;
+    for (size_t c = d->end; c-- > d->begin;) {
         mg_slot operand[2] = {0, 0};
         for (size_t f = 0; f < step->factors; f++) {
-            operand[f] = mg_operand_at(tape, head, f, group, i, c);
+            operand[f] = mg_operand_at(tape, d->head, f, group, i, c);
         }
         for (size_t f = 0; f < step->factors; f++) {
-            add_to(p, step, f, t, c, operand[f], product(partial_of(step, slot, f, operand[1 - f]), g));
+            const uint64_t what = product(partial_of(step, d->slot, f, operand[1 - f]), g);
+            add_to(p, step, f, d->position, c, operand[f], what);
         }
     }
 }
 
 static void go_down_the_list(proof *p) {
-    const mg_program *program = p->program;
-    const size_t each = p->plan->each, all = each * p->plan->positions;
-    size_t k = all;
-    for (size_t i = program->order.count; i-- > 0;) {
-        const mg_slot slot = program->order.item[i] & ~MG_RUN;
-        const bool run = program->order.item[i] & MG_RUN;
-        i -= run ? 2 : 0;
-        if (k >= all || slot < program->statements.item[k] || slot >= program->ends.item[k]) {
-            k = mg_program_statement(program, slot);
-        }
-        if (k < all) {
-            sweep_terms(p, &p->plan->step[k % each], k / each, program->statements.item[k], slot,
-                        run ? program->order.item[i] : 0, run ? program->order.item[i + 1] : 1);
-        }
+    mg_descent d = mg_descent_of(p->program, p->plan);
+    while (mg_descend(&d)) {
+        sweep_terms(p, &d);
     }
 }
 
@@ -108,10 +96,6 @@ static void go_down_the_list(proof *p) {
 
 /* Adds what a lane gives to the operands that are rows, or to operand `only` where that is leaves. */
 #define ROWS MG_NOWHERE
-static bool is_leaves(const mg_plan *plan, const mg_source *x) {
-    return x->from == MG_FROM_LEAVES || (x->from == MG_FROM_ROWS && x->parts == 0 && x->step >= plan->each);
-}
-
 static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t begin, size_t end, size_t only) {
     mg_plan *plan = p->plan;
     const mg_step *step = &plan->step[k];
@@ -128,7 +112,7 @@ static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t 
         }
         for (size_t f = 0; f < step->factors; f++) {
             const mg_source *x = &step->operand[f];
-            if (x->derives && (is_leaves(plan, x) ? only == f : only == ROWS)) {
+            if (x->derives && (mg_is_leaves(plan, x) ? only == f : only == ROWS)) {
                 add_to(p, step, f, t, c, operand[f], product(partial_of(step, slot, f, operand[1 - f]), adjoint));
             }
         }

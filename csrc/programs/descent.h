@@ -1,0 +1,52 @@
+/* descent.h: down the sweep's list of a program, with the step and the position that each entry is of. */
+#ifndef MG_DESCENT_H
+#define MG_DESCENT_H
+
+#include "programs/plain.h"
+#include "programs/plan.h"
+#include "tape/sweep.h"
+
+typedef struct {
+    const mg_program *program;
+    const mg_plan *plan;
+    size_t left;      /* words of the list */
+    size_t statement; /* of the entry */
+    /* the entry: a lane, and some of its terms */
+    size_t step, position;
+    mg_slot head, slot;
+    size_t begin, end;
+} mg_descent;
+
+static inline mg_descent mg_descent_of(const mg_program *program, const mg_plan *plan) {
+    return (mg_descent){.program = program, .plan = plan, .left = program->order.count, .statement = MG_NOWHERE};
+}
+
+/* Goes on to the next entry that is of a step; false when there is none. */
+static inline bool mg_descend(mg_descent *d) {
+    const mg_program *program = d->program;
+    const uint32_t *item = program->order.item;
+    const size_t all = d->plan->each * d->plan->positions;
+    while (d->left > 0) {
+        const uint32_t word = item[--d->left];
+        d->slot = word & ~MG_RUN;
+        d->begin = 0;
+        d->end = 1;
+        if (word & MG_RUN) {
+            d->end = item[--d->left];
+            d->begin = item[--d->left];
+        }
+        if (d->statement >= all || d->slot < program->statements.item[d->statement] ||
+            d->slot >= program->ends.item[d->statement]) {
+            d->statement = mg_program_statement(program, d->slot);
+        }
+        if (d->statement < all) {
+            d->step = d->statement % d->plan->each;
+            d->position = d->statement / d->plan->each;
+            d->head = program->statements.item[d->statement];
+            return true;
+        }
+    }
+    return false;
+}
+
+#endif

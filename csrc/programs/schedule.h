@@ -1,0 +1,27 @@
+/* schedule.h: the order of the reverse while it is being found. */
+#ifndef MG_SCHEDULE_H
+#define MG_SCHEDULE_H
+
+#include "programs/plan.h"
+
+#define MG_NO_STEP UINT32_MAX
+
+typedef struct {
+    const mg_program *program;
+    mg_plan *plan;
+    const char **why_not; /* stays NULL where there is no memory */
+    mg_blocks scratch;
+    size_t steps;
+    uint32_t *last;      /* [slots]: which step added to it last, going down the sweep */
+    uint8_t *before;     /* [steps][steps]: does the row's step come before the column's? */
+    uint32_t *first;     /* [steps]: when the sweep came to it first, at the last position */
+    uint32_t *component; /* [steps]: steps that must be taken in turn have one number */
+    uint32_t *fan;       /* [steps]: the fan that it is of, or MG_NO_STEP */
+} mg_scheduling;
+
+/* fans.c: makes fans of all steps that are sums of products with leaves, and finds the order of their lanes. */
+bool mg_order_fans(mg_scheduling *s);
+/* regions.c: the order of additions to leaves. */
+bool mg_order_leaves(mg_scheduling *s);
+
+#endif
