@@ -368,7 +368,7 @@ def chosen(arguments: argparse.Namespace) -> list[Mutant]:
     for mutant in mutants:
         by_function.setdefault((mutant.path, mutant.function), []).append(mutant)
     rng = random.Random(arguments.seed)
-    sampled = []
+    sampled: list[tuple[int, Mutant]] = []
     for group in by_function.values():
         rng.shuffle(group)
         sampled += enumerate(group[: arguments.per_function or len(group)])
