@@ -1278,11 +1278,8 @@ int main(void) {
     RUN(collections_since_a_mark);
     RUN(without_gradients_results_are_leaves);
     RUN(a_tape_is_not_adopted_during_a_sweep);
-<<<<<<< HEAD
     RUN(who_waits_for_many_calls_is_not_refused);
-=======
     RUN(no_thread_comes_into_the_middle_of_a_call);
->>>>>>> d8fc1ae (Tell a thread that comes into the middle of another's call by what it reads)
     RUN(span_statements_notice_overwritten_operands);
     RUN(other_statements_keep_their_partials);
     RUN(writes_before_recording_do_no_harm);
