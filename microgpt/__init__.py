@@ -36,6 +36,7 @@ from .errors import (
     WrongThreadError,
 )
 from .functions import attention, gelu, layernorm, linear, mean, relu, relu_squared, rmsnorm, silu, softmax, surprisal
+from .index import Index
 from .model import GPT, SCALARS, SPANS
 from .optimizers import Adam, Optimizer, OptimizerState, learning_rate_at
 from .parameters import initial_parameters, parameter_count, parameters_sha256
@@ -46,7 +47,7 @@ from .tape import Tape, default_tape, no_grad
 from .tokenizer import Tokenizer
 from .training import Model, Step, Trainable, Training, train
 from .value import Value
-from .vector import Index, Matrix, Vector
+from .vector import Matrix, Vector
 
 __version__ = "0.1.0"
 

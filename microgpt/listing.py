@@ -19,9 +19,10 @@ from typing import Any
 
 from .core import check, ffi, lib
 from .handles import Handle, handles_of
+from .index import Index
 from .tape import Tape
 from .value import Value
-from .vector import Index, Matrix
+from .vector import Matrix
 
 
 @dataclass(slots=True)

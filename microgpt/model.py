@@ -13,9 +13,10 @@ from . import functions, scalar
 from .arguments import described, require
 from .config import Config
 from .errors import ConfigError, DataError
+from .index import Index
 from .parameters import StateDict, matrices_of
 from .value import Value
-from .vector import Index, Matrix, Vector
+from .vector import Matrix, Vector
 
 if TYPE_CHECKING:
     import typing_extensions

@@ -21,10 +21,11 @@ from .arguments import integer
 from .core import check, ffi, lib
 from .errors import FrozenBranchWarning, ShapeError
 from .handles import Handle
+from .index import Index, Selector
 from .listing import listing
 from .tape import Tape, tape_for
 from .value import Number, Value
-from .vector import Index, Selector, Vector
+from .vector import Vector
 
 MOST_INDICES: int = lib.MG_MOST_INPUTS
 

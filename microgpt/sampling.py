@@ -13,10 +13,11 @@ from typing import Any
 from .arguments import integer, require
 from .core import check, ffi, lib
 from .errors import ConfigError, DataError, DivergedError, MicrogptError
+from .index import Index
 from .model import GPT, SPANS
 from .program import Program, record, record_with
 from .tokenizer import Tokenizer
-from .vector import Index, Vector
+from .vector import Vector
 
 BLOCK_SECONDS = 0.02  # a call of the core cannot be interrupted
 MOST_TOKENS = 1 << 20  # that a call may draw

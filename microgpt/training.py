@@ -16,11 +16,12 @@ from .config import Config
 from .core import check, error_of, ffi, lib
 from .distributed import Communicator, Distributed, Recorded, distribute
 from .errors import ConfigError, DataError, DivergedError, MicrogptError, ShapeError
+from .index import Index
 from .model import GPT, SPANS
 from .optimizers import Optimizer, OptimizerState, fitting_learning_rate, learning_rate_at, settings_of
 from .program import record
 from .value import Value
-from .vector import Index, Lanes
+from .vector import Lanes
 
 
 class Step(NamedTuple):

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, Union, cast
 
 from .core import check, ffi, lib
-from .custom import Operands, contribute, record_custom, set_backward
+from .custom import record_custom
 from .elementary import Functions
 from .errors import ShapeError
+from .graph import Graph
 from .handles import Handle
 from .tape import Tape, default_tape
 
@@ -104,7 +105,7 @@ class _Initialized(Handle):
         _record(cast(Value, self), *arguments, **options)
 
 
-class Value(Functions, Handle, metaclass=_ValueType):
+class Value(Functions, Graph, Handle, metaclass=_ValueType):
     """A number and its gradient, on a tape.
 
     Value(data) is a leaf. Value(data, children, local_grads) is the result of an operation of one's own: `backward()`
@@ -139,11 +140,12 @@ class Value(Functions, Handle, metaclass=_ValueType):
     @property
     def data(self) -> float:
         """The number, computed when the value was made; may be set."""
-        if self._tape._recorder is not None:
-            self._tape._recorder.notice_reading()
-        data: float = _value(self._tape._pointer, self._node)
+        tape = self._tape
+        if tape._recorder is not None:
+            tape._recorder.notice_reading()
+        data: float = _value(tape._pointer, self._node)
         if data != data:  # a NaN of its own, or a refusal
-            self._tape._raise_status()
+            tape._raise_status()
         return data
 
     @data.setter
@@ -354,89 +356,11 @@ class Value(Functions, Handle, metaclass=_ValueType):
             self._tape._raise_status()
         return data
 
-    # ---- looking at the graph
-
-    @property
-    def _children(self) -> tuple[Value, ...]:
-        """The operands, in order: the course's name."""
-        return tuple(value_at(self._tape, node) for node in self._operands()[0])
-
-    @property
-    def _local_grads(self) -> tuple[float, ...]:
-        """The derivative of this value with respect to each operand: the course's name."""
-        return tuple(self._operands()[1])
-
-    @property
-    def _prev(self) -> frozenset[Value]:
-        """The operands as a set, which is walked in their order: micrograd's name."""
-        return Operands(self._children)
-
-    @property
-    def _backward(self) -> Callable[[], None]:
-        """Adds to the gradients of the operands what this gradient passes on to them: micrograd's name.
-
-        May be set, of a Value that was made with its children, to a function that does so for an operation of one's
-        own. It is called at once, with a gradient of 1, to see what it adds; the gradients stay what they were.
-        """
-        children, partials = self._children, self._local_grads
-        return lambda: contribute(self, children, partials)
-
-    @_backward.setter
-    def _backward(self, function: Callable[[], object]) -> None:
-        set_backward(self, self._operands()[0], function)
-
-    def _operation(self) -> int:
-        """The core's number of what made this value; MG_LEAF, which is 0, and MG_CONSTANT have made nothing."""
-        operation: int = lib.mg_lane_operation(self._tape._pointer, self._node)
-        if operation < 0:
-            self._tape._raise_status()
-        return 0 if operation == lib.MG_CONSTANT else operation
-
-    @property
-    def _op(self) -> str:
-        """What made this value, for drawing; empty for a leaf: micrograd's name. May be set."""
-        if name := self._tape._operations.get(self._node):
-            return name
-        pointer, operation = self._tape._pointer, self._operation()
-        name = ffi.string(lib.mg_operation_name(operation)).decode()
-        if operation in (_POW, _EXPONENT):
-            k: float = lib.mg_lane_constant(pointer, self._node)
-            constant = str(int(k)) if k.is_integer() and abs(k) < 1e15 else repr(k)
-            return name + constant if operation == _POW else constant + name
-        return name
-
-    @_op.setter
-    def _op(self, name: str) -> None:
-        self._tape._operations[self._node] = name
-
-    @property
-    def label(self) -> str:
-        """A name for drawing; empty unless set."""
-        return self._tape._labels.get(self._node, "")
-
-    @label.setter
-    def label(self, label: str) -> None:
-        self._tape._labels[self._node] = label
+    def _value_at(self, node: int) -> Value:
+        return value_at(self._tape, node)
 
     def __repr__(self) -> str:
         return f"Value(data={self.data}, grad={self.grad})"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """For notebooks: the number, and what it was computed from, as `draw` shows it."""
-        from .drawing import draw  # only notebooks come here, and drawing imports this
-
-        return {**draw(self, nodes=25)._repr_mimebundle_(), "text/plain": repr(self)}
-
-    def _operands(self) -> tuple[list[int], list[float]]:
-        """The ids of the operands, and the partials with respect to them."""
-        pointer = self._tape._pointer
-        count: int = lib.mg_lane_operand_count(pointer, self._node)
-        if not count:
-            self._tape._raise_status()
-            return [], []
-        operands, partials = ffi.new("mg_id[]", count), ffi.new("double[]", count)
-        check(lib.mg_lane_operands(pointer, self._node, operands, partials))
-        return ffi.unpack(operands, count), ffi.unpack(partials, count)
 
 
 _bare: Callable[[], Value] = type.__call__.__get__(Value)  # a handle without a lane yet

@@ -7,53 +7,18 @@ bit for bit. Every lane can be had as a Value: `x[3].grad`. functions.py has the
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from .arguments import described, integer, numbers_of, place_of, rows_of
 from .core import NONE, check, ffi, lib
 from .errors import ShapeError, TapeError
 from .handles import Handle
+from .index import Index, Selector, recorder_of, selected
 from .tape import Tape, tape_for
 from .value import Number, Value, value_at
 
 _new = object.__new__
-
-
-class Index:
-    """An integer input of a recorded function: `w[index]` is a row of a Matrix, `x[index]` a lane of a Vector.
-
-    A program selects another row or lane when it is given another integer. Outside a function that is being recorded
-    there is nothing to select for: TapeError.
-    """
-
-    __slots__ = ("value",)
-
-    value: int
-    """The integer of now."""
-
-    def __init__(self, value: int) -> None:
-        self.value = integer("the value of an Index", value)
-
-    def __repr__(self) -> str:
-        return f"Index({self.value})"
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """How an index selects: `size` lanes from lane index.value * size of the table on, for 0 <= index.value < count;
-    of these, what lies from `offset` on."""
-
-    index: Index
-    table: Handle
-    size: int
-    count: int
-    offset: int = 0
-
-    def moved(self, by: int) -> Selector:
-        return replace(self, offset=self.offset + by) if by else self
 
 
 class Lanes(Handle):
@@ -117,7 +82,7 @@ class Vector(Lanes):
             lane = place_of("lane", index.value, self._size, self)
             if self._selector is not None:
                 raise TapeError("an Index selects a lane of a row that no other Index selects")
-            return _selected(self, lane, Selector(index, self, 1, self._size))
+            return selected(self._tape, self._node + lane, Selector(index, self, 1, self._size))
         if isinstance(index, slice):
             start, stop, step = index.indices(self._size)
             if step != 1 or stop <= start:
@@ -128,7 +93,7 @@ class Vector(Lanes):
         if type(index) is not int or not 0 <= index < self._size:
             index = place_of("lane", index, self._size, self)
         if self._selector is not None:
-            return _selected(self, index, self._selector.moved(index))
+            return selected(self._tape, self._node + index, self._selector.moved(index))
         return value_at(self._tape, self._node + index, lane=True)
 
     def __iter__(self) -> Iterator[Value]:
@@ -380,56 +345,6 @@ def expect(function: str, kind: type[Lanes], *operands: object) -> None:
 # ---- handles
 
 
-class SelectedValue(Value):
-    """A lane that an Index selects: what is computed from it belongs to whatever lane the index selects."""
-
-    __slots__ = ("_selector",)
-    _is_value = False
-
-    _selector: Selector
-
-    def _note(self, out: Value, operand: int) -> Value:
-        if isinstance(out, Value):
-            recorder_of(self._tape).select(out._node, operand, 0, self._selector)
-        return out
-
-    def _used(self, out: Value, operand: int) -> None:
-        self._note(out, operand)
-
-    def _result(self, node: int, other: Handle | None = None) -> Value:
-        return self._note(super()._result(node, other), 0)
-
-    def __add__(self, other: Value | Number) -> Value:
-        return self._both(super().__add__(other), other)
-
-    def __mul__(self, other: Value | Number) -> Value:
-        return self._both(super().__mul__(other), other)
-
-    def _both(self, out: Value, other: Value | Number) -> Value:
-        if isinstance(other, SelectedValue):  # Python asks the first of two of a class only
-            other._note(out, 1)
-        return self._note(out, 0)
-
-    def __radd__(self, other: Value | Number) -> Value:
-        if isinstance(other, Value):
-            return self._note(Value.__add__(other, self), 1)
-        return self + other
-
-    def __rmul__(self, other: Value | Number) -> Value:
-        if isinstance(other, Value):
-            return self._note(Value.__mul__(other, self), 1)
-        return self * other
-
-
-def _selected(x: Vector, index: int, selector: Selector) -> SelectedValue:
-    recorder_of(x._tape)
-    lane: SelectedValue = _new(SelectedValue)
-    lane._node = x._node + index
-    lane._selector = selector
-    lane._tape = x._tape
-    return lane
-
-
 def _leaves(lanes: Lanes, tape: Tape, numbers: list[float]) -> None:
     """Record the leaves of a new Vector or Matrix."""
     data = ffi.new("double[]", numbers)
@@ -451,13 +366,6 @@ def view(tape: Tape, node: int, size: int) -> Vector:
     vector._selector = None
     vector._tape = tape
     return vector
-
-
-def recorder_of(tape: Tape) -> Any:
-    """What takes note of indices while a function is being recorded."""
-    if tape._recorder is None or tape._recorder.thread != threading.get_ident():
-        raise TapeError("an Index means something only inside a function that is being recorded")
-    return tape._recorder
 
 
 def _fitting(numbers: Iterable[float], size: int) -> list[float]:

@@ -28,7 +28,7 @@ from microgpt import (
 from microgpt.core import check, ffi, lib
 from microgpt.program import record_with
 from microgpt.sampling import _Core
-from microgpt.vector import Index
+from microgpt.index import Index
 
 from .bits import all_bits
 from .rows import in_every_row, printed_in_row

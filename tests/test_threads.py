@@ -203,7 +203,7 @@ def test_real_overlap_is_refused():
 
 def test_an_operation_keeps_the_interpreters_lock():
     """It takes less time than to give the lock up: another thread that is ready to run does not, in the midst of it."""
-    a, b, turns, done = Value(2.0), Value(3.0), [], threading.Event()
+    turns, done = [], threading.Event()
 
     def work(i):
         if i == 1:
@@ -213,11 +213,13 @@ def test_an_operation_keeps_the_interpreters_lock():
             return None
         while not turns:
             time.sleep(1e-3)
-        before = len(turns)
-        for _ in range(20_000):
-            c = a * b + 1.0
-            c.data = a.data + c.grad
-        found = len(turns) - before
+        with Tape():  # of its own, which is not about to collect
+            a, b = Value(2.0), Value(3.0)
+            before = len(turns)
+            for _ in range(20_000):
+                c = a * b + 1.0
+                c.data = a.data + c.grad
+            found = len(turns) - before
         done.set()
         return found
 
