@@ -26,9 +26,9 @@ from microgpt import (
     surprisal,
 )
 from microgpt.core import check, ffi, lib
+from microgpt.index import Index
 from microgpt.program import record_with
 from microgpt.sampling import _Core
-from microgpt.index import Index
 
 from .bits import all_bits
 from .rows import in_every_row, printed_in_row
