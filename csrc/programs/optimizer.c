@@ -2,6 +2,7 @@
 #include "programs/optimizer.h"
 
 #include "kernels/float_mode.h"
+#include "programs/memory.h"
 #include "tape/operations.h"
 
 #include <math.h>
@@ -115,37 +116,27 @@ mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer,
 
 /* ---- steps on leaves -------------------------------------------------------------------------------------------- */
 
-/* Can all the runs be used now, and do they fit buffers of so many numbers? Sets `*status` when not. */
-static bool runs_are_there(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, size_t parameters,
-                           mg_status *status) {
-    mg_slot slot;
+/* Can all the runs be used now, and do they fit buffers of so many numbers? */
+static mg_status check_runs(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, size_t parameters) {
     size_t rest = parameters;
-    *status = mg_enter(tape);
-    for (size_t r = 0; *status == MG_OK && r < count; r++) {
-        if (!mg_find_run(tape, first[r], sizes[r], &slot)) {
-            *status = mg_find(tape, first[r], &slot) ? MG_SHAPE : MG_STALE;
-        } else if (sizes[r] > rest) {
-            *status = MG_SHAPE;
-        } else {
-            rest -= sizes[r];
+    MG_TRY(mg_enter(tape));
+    for (size_t r = 0; r < count; rest -= sizes[r++]) {
+        mg_slot slot;
+        MG_TRY(mg_find_lanes(tape, first[r], sizes[r], &slot));
+        if (sizes[r] > rest) {
+            return MG_SHAPE;
         }
     }
-    if (*status == MG_OK && rest > 0) {
-        *status = MG_SHAPE;
-    }
-    return *status == MG_OK;
+    return rest == 0 ? MG_OK : MG_SHAPE;
 }
 
 mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
                            size_t parameters) {
     MG_INSIDE(tape);
-    mg_slot slot;
-    mg_status status;
-    if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
-        return status;
-    }
+    MG_TRY(check_runs(tape, first, sizes, count, parameters));
     for (size_t r = 0; r < count; sum += sizes[r++]) {
-        mg_find_run(tape, first[r], sizes[r], &slot);
+        mg_slot slot;
+        mg_find(tape, first[r], &slot);
         mg_kernels_chosen()->add_gradients(sizes[r], tape->adjoint + slot, sum);
     }
     return MG_OK;
@@ -154,13 +145,10 @@ mg_status mg_gradients_add(mg_tape *tape, const mg_id *first, const size_t *size
 mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *sum,
                             size_t parameters, double share) {
     MG_INSIDE(tape);
-    mg_slot slot;
-    mg_status status;
-    if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
-        return status;
-    }
+    MG_TRY(check_runs(tape, first, sizes, count, parameters));
     for (size_t r = 0; r < count; sum += sizes[r++]) {
-        mg_find_run(tape, first[r], sizes[r], &slot);
+        mg_slot slot;
+        mg_find(tape, first[r], &slot);
         mg_kernels_chosen()->mean_gradients(sizes[r], tape->adjoint + slot, sum, share);
     }
     return MG_OK;
@@ -169,26 +157,24 @@ mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *siz
 mg_status mg_optimizer_step(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
                             size_t parameters, const mg_optimizer *optimizer, uint64_t step, double learning_rate) {
     MG_INSIDE(tape);
-    mg_status status;
-    if (!runs_are_there(tape, first, sizes, count, parameters, &status)) {
-        return status;
-    }
+    MG_TRY(check_runs(tape, first, sizes, count, parameters));
     if (!mg_optimizer_is_known(optimizer)) {
         return MG_OPERATION;
     }
-    mg_parameters *run = mg_reallocate(tape, NULL, 0, count * sizeof *run + 1);
+    mg_blocks scratch = {.tape = tape};
+    mg_parameters *run = mg_allot(&scratch, count, sizeof *run);
     if (run == NULL) {
         return MG_NO_MEMORY;
     }
     for (size_t r = 0, done = 0; r < count; done += sizes[r++]) {
         mg_slot slot;
-        mg_find_run(tape, first[r], sizes[r], &slot);
+        mg_find(tape, first[r], &slot);
         run[r] = (mg_parameters){sizes[r], tape->value + slot, tape->adjoint + slot, m + done, v + done};
     }
-    status = mg_take_step(mg_kernels_chosen(), optimizer, step, learning_rate, run, count, NULL);
+    const mg_status status = mg_take_step(mg_kernels_chosen(), optimizer, step, learning_rate, run, count, NULL);
     for (size_t r = 0; status == MG_OK && r < count; r++) {
         mg_touch(tape, (mg_slot)((double *)run[r].data - tape->value), sizes[r]);
     }
-    mg_reallocate(tape, run, count * sizeof *run + 1, 0);
+    mg_free_blocks(scratch);
     return status;
 }

@@ -8,9 +8,9 @@
  *     lane 0        |  x0  | x0 | x0 | x0 | x0 |    |    |    |    one row; beyond the text's end nothing counts
  *     lane 1        |  x1  | x1 | x1 | x1 | x1 |    |    |    |
  *
- * roll.c finds the steps, or says why there are none, and traits.c what follows from their operands; schedule.c finds the order in which the reverse takes them, from
- * the sweep's own list; proof.c proves that every accumulator then gets what the sweep gives it, in the same order;
- * replay.c has the workspace, and the kernels (row_plan.h) compute.
+ * roll.c finds the steps, or says why there are none, and traits.c what follows from their operands; schedule.c finds
+ * the order in which the reverse takes them, from the sweep's own list; proof.c proves that every accumulator then gets
+ * what the sweep gives it, in the same order; replay.c has the workspace, and the kernels (row_plan.h) compute.
  *
  * One plan serves texts of every length: the order for fewer positions is the beginning of the order for all.
  *

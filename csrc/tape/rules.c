@@ -116,31 +116,26 @@ static mg_status exponential_constant(double a, double k, mg_outcome *out) {
 /* The rules of one operand take no notice of b. */
 #define UNARY(name) static mg_status name(double a, double b __attribute__((unused)), mg_outcome *out)
 
-UNARY(logarithm) {
-    double value;
-    MG_TRY(mg_log(a, &value));
-    *out = (mg_outcome){value, 1 / a, 0};
-    return MG_OK;
-}
+/* A rule that is two expressions: the value y of an operand that is allowed, and the partial. */
+#define RULE(name, allowed, value, partial)     \
+    UNARY(name) {                               \
+        if (!(allowed)) {                       \
+            return MG_DOMAIN;                   \
+        }                                       \
+        const double y = (value);               \
+        *out = (mg_outcome){y, (partial), 0};   \
+        return MG_OK;                           \
+    }
 
-UNARY(exponential) {
-    double value;
-    MG_TRY(mg_exp(a, &value));
-    *out = (mg_outcome){value, value, 0};
-    return MG_OK;
-}
-
-UNARY(relu) {
-    *out = a > 0 ? (mg_outcome){a, 1, 0} : (mg_outcome){0, 0, 0};
-    return MG_OK;
-}
-
-UNARY(hyperbolic_tangent) {
-    double t = tanh(a), square;
-    MG_TRY(mg_pow(t, 2, &square));
-    *out = (mg_outcome){t, 1 - square, 0};
-    return MG_OK;
-}
+/* The same where both may overflow. */
+#define STEEP_RULE(name, value, partial)        \
+    UNARY(name) {                               \
+        double y, da;                           \
+        MG_TRY(in_range(a, (value), &y));       \
+        MG_TRY(in_range(a, (partial), &da));    \
+        *out = (mg_outcome){y, da, 0};          \
+        return MG_OK;                           \
+    }
 
 /* Computed so that it never overflows. */
 static double sigmoid_of(double a) {
@@ -148,9 +143,29 @@ static double sigmoid_of(double a) {
     return a >= 0 ? 1 / (1 + e) : e / (1 + e);
 }
 
-UNARY(sigmoid) {
-    double s = sigmoid_of(a);
-    *out = (mg_outcome){s, s * (1 - s), 0};
+RULE(relu, true, a > 0 ? a : 0, a > 0)
+RULE(absolute, true, fabs(a), (double)((a > 0) - (a < 0)))
+RULE(sigmoid, true, sigmoid_of(a), y * (1 - y))
+RULE(softplus, true, (0 > a ? 0 : a) + log1p(exp(-fabs(a))), sigmoid_of(a))
+RULE(error_function, true, erf(a), TWO_BY_ROOT_PI * exp(-a * a))
+RULE(arc_tangent, true, atan(a), 1 / (1 + a * a))
+RULE(sine, !isinf(a), sin(a), cos(a))
+RULE(cosine, !isinf(a), cos(a), -sin(a))
+RULE(tangent, !isinf(a), tan(a), 1 + y * y)
+RULE(logarithm, !(a <= 0), log(a), 1 / a)
+RULE(binary_logarithm, !(a <= 0), log2(a), 1 / (a * LOG_2))
+RULE(decimal_logarithm, !(a <= 0), log10(a), 1 / (a * LOG_10))
+RULE(logarithm_of_1_plus, !(a <= -1), log1p(a), 1 / (1 + a))
+STEEP_RULE(exponential, exp(a), y)
+STEEP_RULE(power_of_2, exp2(a), y * LOG_2)
+STEEP_RULE(exponential_minus_1, expm1(a), exp(a))
+STEEP_RULE(hyperbolic_sine, sinh(a), cosh(a))
+STEEP_RULE(hyperbolic_cosine, cosh(a), sinh(a))
+
+UNARY(hyperbolic_tangent) {
+    double t = tanh(a), square;
+    MG_TRY(mg_pow(t, 2, &square));
+    *out = (mg_outcome){t, 1 - square, 0};
     return MG_OK;
 }
 
@@ -161,47 +176,6 @@ UNARY(square_root) {
     double s = sqrt(a), da;
     MG_TRY(divide(0.5, s, &da));
     *out = (mg_outcome){s, da, 0};
-    return MG_OK;
-}
-
-UNARY(sine) {
-    if (isinf(a)) {
-        return MG_DOMAIN;
-    }
-    *out = (mg_outcome){sin(a), cos(a), 0};
-    return MG_OK;
-}
-
-UNARY(cosine) {
-    if (isinf(a)) {
-        return MG_DOMAIN;
-    }
-    *out = (mg_outcome){cos(a), -sin(a), 0};
-    return MG_OK;
-}
-
-UNARY(tangent) {
-    if (isinf(a)) {
-        return MG_DOMAIN;
-    }
-    double t = tan(a);
-    *out = (mg_outcome){t, 1 + t * t, 0};
-    return MG_OK;
-}
-
-UNARY(hyperbolic_sine) {
-    double value, da;
-    MG_TRY(in_range(a, sinh(a), &value));
-    MG_TRY(in_range(a, cosh(a), &da));
-    *out = (mg_outcome){value, da, 0};
-    return MG_OK;
-}
-
-UNARY(hyperbolic_cosine) {
-    double value, da;
-    MG_TRY(in_range(a, cosh(a), &value));
-    MG_TRY(in_range(a, sinh(a), &da));
-    *out = (mg_outcome){value, da, 0};
     return MG_OK;
 }
 
@@ -224,65 +198,6 @@ UNARY(arc_cosine) {
     double da;
     MG_TRY(arc_partial(a, &da));
     *out = (mg_outcome){acos(a), -da, 0};
-    return MG_OK;
-}
-
-UNARY(arc_tangent) {
-    *out = (mg_outcome){atan(a), 1 / (1 + a * a), 0};
-    return MG_OK;
-}
-
-UNARY(binary_logarithm) {
-    if (a <= 0) {
-        return MG_DOMAIN;
-    }
-    *out = (mg_outcome){log2(a), 1 / (a * LOG_2), 0};
-    return MG_OK;
-}
-
-UNARY(decimal_logarithm) {
-    if (a <= 0) {
-        return MG_DOMAIN;
-    }
-    *out = (mg_outcome){log10(a), 1 / (a * LOG_10), 0};
-    return MG_OK;
-}
-
-UNARY(logarithm_of_1_plus) {
-    if (a <= -1) {
-        return MG_DOMAIN;
-    }
-    *out = (mg_outcome){log1p(a), 1 / (1 + a), 0};
-    return MG_OK;
-}
-
-UNARY(exponential_minus_1) {
-    double value, da;
-    MG_TRY(in_range(a, expm1(a), &value));
-    MG_TRY(mg_exp(a, &da));
-    *out = (mg_outcome){value, da, 0};
-    return MG_OK;
-}
-
-UNARY(power_of_2) {
-    double value;
-    MG_TRY(in_range(a, exp2(a), &value));
-    *out = (mg_outcome){value, value * LOG_2, 0};
-    return MG_OK;
-}
-
-UNARY(error_function) {
-    *out = (mg_outcome){erf(a), TWO_BY_ROOT_PI * exp(-a * a), 0};
-    return MG_OK;
-}
-
-UNARY(softplus) {
-    *out = (mg_outcome){(0 > a ? 0 : a) + log1p(exp(-fabs(a))), sigmoid_of(a), 0};
-    return MG_OK;
-}
-
-UNARY(absolute) {
-    *out = (mg_outcome){fabs(a), (double)((a > 0) - (a < 0)), 0};
     return MG_OK;
 }
 
