@@ -155,7 +155,9 @@ FOR_ROW static bool NAME(dots_of_many)(const NAME(work) *w, size_t f) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, w->step->operand[1 - f].term, w->step->operand[f].term);
         for (size_t u = 0; u < w->positions; u++) {
             REAL *out = w->value + (g * w->width + u) * w->padded;
-            memset(out, 0, w->start[u] * sizeof *out);
+            if (!w->skips) {
+                memset(out, 0, w->start[u] * sizeof *out);
+            }
             for (size_t t = u; t < w->positions; t++) {
                 for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
                     const REAL *x = p.here + w->start[t] + j, *past = p.there + w->start[u] + j;
@@ -230,7 +232,7 @@ FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, 1, w->step->operand[f].lane);
         for (size_t u = 0; p.to_here != NULL && u < w->positions; u++) {
-            if (p.first_here) {
+            if (p.first_here && !w->skips) {
                 memset(p.to_here + u * p.next_here, 0, w->start[u] * sizeof *p.to_here);
             }
             for (size_t t = u; t < w->positions; t++) {

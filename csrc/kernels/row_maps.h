@@ -78,6 +78,7 @@ FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size
     const mg_step *step = w->step;
     for (size_t r = 0; r < size->groups * size->width; r++) {
         const size_t g = r / size->width, i = r % size->width, from = step->causal && !step->uniform ? w->start[i] : 0;
+        const size_t begin = NAME(first_of)(size->begin, i);
         REAL *out = w->value + r * w->padded, *partial = w->partial + r * step->partials * w->padded;
         const REAL *row[2] = {x[0].row + g * x[0].group + i * x[0].lane, NULL};
         const size_t move[2] = {x[0].move, x[1].move};
@@ -89,7 +90,7 @@ FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size
             memset(partial, 0, step->partials * w->padded * sizeof *partial);
             ordinary = NAME(rule_row)(w, from, row, move, out, partial);
         } else if (step->operation == MG_EXP) {
-            ordinary = NAME(exp_row)(w->padded, from, w->computed, row[0], out);
+            ordinary = NAME(exp_row)(w->padded - begin, from - begin, w->computed - begin, row[0] + begin, out + begin);
         } else if (step->operation == MG_LOG) {
             ordinary = NAME(log_row)(w, from, row[0], out, partial);
         } else {
@@ -105,21 +106,36 @@ FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size
 /* out = an expression of a and b, which are vectors */
 #define EACH_LANE(expression)                                                                       \
     for (size_t g = 0; g < size.groups; g++) {                                                      \
-        for (size_t i = 0; i < size.width; i++) {                                                   \
+        for (size_t i = 0; i < size.width; i++, out += size.length) {                               \
             const REAL *left = x[0].row + g * x[0].group + i * x[0].lane;                           \
             const REAL *right = x[1].row + g * x[1].group + i * x[1].lane;                          \
-            for (size_t t = 0; t < size.length; t += WIDTH, out += WIDTH) {                         \
+            for (size_t t = NAME(first_of)(size.begin, i); t < size.length; t += WIDTH) {           \
                 const VECTOR a = LOAD(left + t * x[0].move), b = LOAD(right + t * x[1].move);       \
                 (void)b;                                                                            \
-                STORE(out, expression);                                                             \
+                STORE(out + t, expression);                                                         \
             }                                                                                       \
         }                                                                                           \
     }
 
+/* Squares, in place where the operand is no rows. An overflow is an error in Python. */
+FOR_ROW static bool NAME(square_rows)(const NAME(work) *w, const NAME(extent) *size, const NAME(rows) *x) {
+    bool finite = true;
+    for (size_t r = 0; r < size->groups * size->width; r++) {
+        const size_t g = r / size->width, i = r % size->width, begin = NAME(first_of)(size->begin, i);
+        REAL *out = w->value + r * size->length;
+        const REAL *row = x->row + g * x->group + i * x->lane;
+        for (size_t t = begin; x->move == 0 && t < size->length; t++) {
+            out[t] = *row;
+        }
+        NAME(squares)(size->length - begin, x->move == 0 ? out + begin : row + begin, out + begin);
+        finite = finite && NAME(all_finite)(size->length - begin, out + begin);
+    }
+    return finite;
+}
+
 FOR_ROW static bool NAME(map)(const NAME(work) *w) {
     const mg_step *step = w->step;
-    NAME(extent) size = {step->groups, step->uniform ? 1 : w->width, w->padded};
-    const size_t numbers = size.groups * size.width * size.length;
+    NAME(extent) size = {step->groups, step->uniform ? 1 : w->width, w->padded, NAME(begin)(w, step->causal && !step->uniform)};
     NAME(rows) x[2] = {NAME(operand_of)(w, 0), {NULL, 0, 0, 0}};
     x[1] = step->factors == 2 ? NAME(operand_of)(w, 1) : x[0];
     const bool square = step->operation == MG_POW && step->constant == 2;
@@ -135,12 +151,7 @@ FOR_ROW static bool NAME(map)(const NAME(work) *w) {
     } else if (step->operation == MG_RELU) {
         EACH_LANE((VECTOR)((NAME(bits))a & (a > 0)))
     } else if (square) {
-        const bool joined = size.length == numbers && x[0].move == 1;
-        if (!joined) {
-            EACH_LANE(a)
-        }
-        NAME(squares)(numbers, joined ? x[0].row : w->value, w->value);
-        ordinary = NAME(all_finite)(numbers, w->value); /* an overflow is an error in Python */
+        ordinary = NAME(square_rows)(w, &size, &x[0]);
     } else {
         ordinary = NAME(map_rows)(w, &size, x);
     }
@@ -182,12 +193,16 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAM
         for (size_t n = size.groups; n-- > 0;) {
             REAL *sum = to->row + n * to->group;
             const REAL *adjoint = g->row + n * g->group, *factor = x->row + n * x->group;
+            size_t lanes = size.begin == NULL ? size.width : 0;
             for (size_t t = 0; t < size.length; t += WIDTH) {
                 VECTOR total = zero;
                 if (!first) {
                     total = LOAD(sum + t);
                 }
-                for (size_t i = size.width; i-- > 0;) {
+                while (lanes < size.width && size.begin[lanes] <= t) {
+                    lanes++;
+                }
+                for (size_t i = lanes; i-- > 0;) {
                     total = NAME(plus)(kind, total, LOAD(factor + i * x->lane + t * x->move),
                                        LOAD(adjoint + i * g->lane + t));
                 }
@@ -201,7 +216,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAM
         for (size_t i = size.width; i-- > 0;) {
             REAL *sum = to->row + n * to->group + i * to->lane;
             const REAL *adjoint = g->row + n * g->group + i * g->lane, *factor = x->row + n * x->group + i * x->lane;
-            for (size_t t = 0; t < size.length; t += WIDTH) {
+            for (size_t t = NAME(first_of)(size.begin, i); t < size.length; t += WIDTH) {
                 VECTOR total = zero;
                 if (!first) {
                     total = LOAD(sum + t);
@@ -267,7 +282,7 @@ FOR_ROW static NAME(rows) NAME(target_of)(const NAME(work) *w, const mg_source *
 /* Lanes down, the operands of each in order; one operand after the other where they are of different steps. */
 FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
     const mg_step *step = w->step;
-    const NAME(extent) size = {step->groups, w->width, w->padded}, one = {1, 1, w->padded};
+    const NAME(extent) size = {step->groups, w->width, w->padded, NAME(begin)(w, step->causal)};
     const NAME(rows) g = {w->adjoint, w->width * w->padded, w->padded, 1};
     NAME(rows) x[2], to[2];
     NAME(kind) kind[2];
@@ -288,6 +303,7 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
                 const size_t n = r / w->width, i = r % w->width;
                 const NAME(rows) g1 = NAME(lane_of)(&g, n, i), x1 = NAME(lane_of)(&x[f], n, i);
                 const NAME(rows) to1 = NAME(lane_of)(&to[f], n, i);
+                const NAME(extent) one = {1, 1, w->padded, size.begin == NULL ? NULL : size.begin + i};
                 NAME(add_of_kind)(kind[f], step->operand[f].first, one, &g1, &x1, &to1);
             }
         }

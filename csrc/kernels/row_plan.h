@@ -41,12 +41,13 @@ FOR_ROW static void NAME(gather)(const NAME(work) *w) {
 /* False when that left ordinary numbers, or Python would raise: then the statements are computed one by one. */
 FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
     const mg_plan *plan = replay->plan;
+    NAME(work) w = NAME(work_on)(replay);
     for (size_t k = plan->each; k < plan->step_count; k++) {
-        const NAME(work) w = NAME(work_of)(replay, k);
+        NAME(take)(&w, k);
         NAME(gather)(&w);
     }
     for (size_t k = 0; k < plan->each; k++) {
-        const NAME(work) w = NAME(work_of)(replay, k);
+        NAME(take)(&w, k);
         const bool ordinary = w.step->operation == MG_SUM       ? NAME(sum_forward)(&w)
                               : w.step->operation == MG_LARGEST ? NAME(largest_of)(&w)
                                                                 : NAME(map)(&w);
@@ -62,9 +63,10 @@ FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
 FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     const mg_plan *plan = replay->plan;
     REAL *losses = NAME(adjoints_of)(replay, plan->loss);
+    NAME(work) w = NAME(work_on)(replay);
     for (size_t k = 0; k < plan->each; k++) {
-        const NAME(work) w = NAME(work_of)(replay, k);
-        if (w.step->derives && w.step->clear) {
+        if (plan->step[k].derives && plan->step[k].clear) {
+            NAME(take)(&w, k);
             memset(w.adjoint, 0, w.step->groups * w.width * w.padded * sizeof *w.adjoint);
         }
     }
@@ -81,7 +83,7 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
             }
             continue;
         }
-        const NAME(work) w = NAME(work_of)(replay, number);
+        NAME(take)(&w, number);
         if (w.step->operation == MG_SUM) {
             NAME(sum_reverse)(&w);
         } else {

@@ -2,8 +2,8 @@
  * steps and sources are.
  *
  * Rows are `padded` numbers long. At the places beyond `computed` every adjoint is 0 and every value finite, and where a
- * text has no position every adjoint is 0; where a sum runs over the positions so far, lanes that lie ahead of a position
- * are 0 there, and get 0.
+ * text has no position every adjoint is 0. Lanes of a causal step that lie ahead of a position: of one text, where a sum runs
+ * over the positions so far, they are 0 there, and get 0; of texts side by side nobody looks at them, if the plan says so.
  */
 
 /* A step at work. */
@@ -14,6 +14,7 @@ typedef struct {
     size_t number, positions, padded, computed;
     const size_t *start;
     size_t width, terms; /* the numbers of rows, of this text */
+    bool skips;          /* lane u of a causal step begins at column start[u], a whole number of chunks */
     REAL *value, *partial; /* its rows */
     REAL *adjoint;
 } NAME(work);
@@ -26,24 +27,34 @@ FOR_ROW static REAL *NAME(adjoints_of)(const mg_replay *replay, size_t step) {
     return (REAL *)replay->adjoint + replay->adjoint_row[step] * replay->padded;
 }
 
+/* Goes to another step of the same replay. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(take)(NAME(work) *w, size_t number) {
+    const mg_step *step = &w->plan->step[number];
+    w->step = step;
+    w->number = number;
+    w->width = step->causal ? w->positions : step->width;
+    w->terms = step->causal_terms ? w->positions : step->terms;
+    w->value = NAME(values_of)(w->replay, number);
+    w->partial = (REAL *)w->replay->value + w->replay->partial_row[number] * w->padded;
+    w->adjoint = NAME(adjoints_of)(w->replay, number);
+}
+
+FOR_ROW static inline __attribute__((always_inline)) NAME(work) NAME(work_on)(const mg_replay *replay) {
+    NAME(work) w;
+    w.replay = replay;
+    w.plan = replay->plan;
+    w.positions = replay->positions;
+    w.padded = replay->padded;
+    w.computed = replay->computed;
+    w.start = replay->start;
+    w.skips = replay->texts > 1 && replay->plan->skips_ahead && !replay->plan->check_values;
+    return w;
+}
+
 FOR_ROW static NAME(work) NAME(work_of)(const mg_replay *replay, size_t number) {
-    const mg_plan *plan = replay->plan;
-    const mg_step *step = &plan->step[number];
-    return (NAME(work)){
-        .replay = replay,
-        .plan = plan,
-        .step = step,
-        .number = number,
-        .positions = replay->positions,
-        .padded = replay->padded,
-        .computed = replay->computed,
-        .start = replay->start,
-        .width = step->causal ? replay->positions : step->width,
-        .terms = step->causal_terms ? replay->positions : step->terms,
-        .value = NAME(values_of)(replay, number),
-        .partial = (REAL *)replay->value + replay->partial_row[number] * replay->padded,
-        .adjoint = NAME(adjoints_of)(replay, number),
-    };
+    NAME(work) w = NAME(work_on)(replay);
+    NAME(take)(&w, number);
+    return w;
 }
 
 FOR_ROW static REAL *NAME(leaf)(const mg_replay *replay, void *numbers, mg_slot slot) {
@@ -112,10 +123,18 @@ FOR_ROW static NAME(rows) NAME(operand_of)(const NAME(work) *w, size_t f) {
     return same ? (NAME(rows)){room, 0, 0, 0} : (NAME(rows)){room, w->width * MG_CHUNK, MG_CHUNK, 0};
 }
 
-/* Groups, rows in a group and numbers in a row of a loop over a map. */
+/* Groups, rows in a group and numbers in a row of a loop over a map, and where each of the rows begins; NULL: at 0. */
 typedef struct {
     size_t groups, width, length;
+    const size_t *begin;
 } NAME(extent);
+
+/* Where the rows of a causal step begin, or of a sum's terms; NULL: at 0. */
+FOR_ROW static inline const size_t *NAME(begin)(const NAME(work) *w, bool causal) {
+    return causal && w->skips ? w->start : NULL;
+}
+
+FOR_ROW static inline size_t NAME(first_of)(const size_t *begin, size_t i) { return begin == NULL ? 0 : begin[i]; }
 
 FOR_ROW static bool NAME(in_order)(const NAME(extent) *size, const NAME(rows) *x) {
     const bool lanes = size->width == 1 || x->lane == size->length;
@@ -126,11 +145,11 @@ FOR_ROW static bool NAME(in_order)(const NAME(extent) *size, const NAME(rows) *x
 /* One long row, where all of `count` operands stand in the order of the lanes. */
 FOR_ROW static void NAME(join_rows)(NAME(extent) *size, const NAME(rows) *const *x, size_t count) {
     for (size_t k = 0; k < count; k++) {
-        if (!NAME(in_order)(size, x[k])) {
+        if (size->begin != NULL || !NAME(in_order)(size, x[k])) {
             return;
         }
     }
-    *size = (NAME(extent)){1, 1, size->groups * size->width * size->length};
+    *size = (NAME(extent)){1, 1, size->groups * size->width * size->length, NULL};
 }
 
 /* Are n numbers, a whole number of chunks, all finite? */
@@ -168,7 +187,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(transpose_square)
 
 /* The lanes that lie ahead, of a causal step's rows. */
 FOR_ROW static void NAME(cut)(const NAME(work) *w, size_t groups, REAL *rows) {
-    for (size_t g = 0; g < groups; g++) {
+    for (size_t g = 0; g < groups && !w->skips; g++) {
         for (size_t u = 1; u < w->positions; u++) {
             memset(rows + (g * w->positions + u) * w->padded, 0, w->start[u] * sizeof *rows);
         }

@@ -8,9 +8,14 @@ FOR_ROW static bool NAME(sum_of_rows)(const NAME(work) *w) {
         const size_t g = r / w->width, i = r % w->width;
         const REAL *a = NAME(value_row)(w, x, g, i, 0), *b = w->step->factors == 2 ? NAME(value_row)(w, y, g, i, 0) : a;
         const size_t to_a = x->term * w->padded, to_b = y->term * w->padded;
+        const size_t *begin = NAME(begin)(w, w->step->causal_terms);
+        size_t terms = begin == NULL ? w->terms : 0;
         for (size_t t = 0; t < w->padded; t += WIDTH) {
             VECTOR sum = {0};
-            for (size_t c = 0; c < w->terms; c++) {
+            while (terms < w->terms && begin[terms] <= t) {
+                terms++;
+            }
+            for (size_t c = 0; c < terms; c++) {
                 if (w->step->factors == 2) {
                     sum = FUSED(sum, LOAD(a + c * to_a + t), LOAD(b + c * to_b + t));
                 } else {
@@ -39,7 +44,9 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
             const size_t at_x = c * x->term * w->padded, at_y = c * y->term * w->padded;
             REAL *x_adjoint = to_x ? adjoints[0] + at_x : NULL, *y_adjoint = to_y ? adjoints[1] + at_y : NULL;
             const REAL *a = values[0] + at_x, *b = two ? values[1] + at_y : a;
-            for (size_t t = 0; t < w->padded; t += WIDTH) {
+            const size_t lane = NAME(first_of)(NAME(begin)(w, w->step->causal), i);
+            const size_t term = NAME(first_of)(NAME(begin)(w, w->step->causal_terms), c);
+            for (size_t t = lane > term ? lane : term; t < w->padded; t += WIDTH) {
                 const VECTOR gt = LOAD(adjoint + t);
                 if (to_x) {
                     VECTOR sum = NAME(held)(x_adjoint + t, x->first);

@@ -159,6 +159,7 @@ struct mg_plan {
     size_t positions, each; /* losses, and statements of one position */
     bool mean;
     bool check_values;      /* some lane has no derivative at some position: its values must be finite */
+    bool skips_ahead;       /* no step reads lanes that lie ahead of a position, where texts are side by side */
     size_t loss;            /* the step whose lane 0 is the loss */
     size_t step_count, gather_count, select_count, part_count, run_count, exception_count, fan_count, action_count,
         event_count, region_count, input_count, gathered_count, selected_count;

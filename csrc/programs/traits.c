@@ -86,11 +86,14 @@ static bool drops_what_lies_ahead(const mg_plan *plan, size_t k) {
     return true;
 }
 
-/* Sums over the positions so far run over all of the text: the lanes that lie ahead must be 0, and get nothing. */
+/* Sums over the positions so far run over all of the text: the lanes that lie ahead must be 0, and get nothing. Texts side by
+   side have whole chunks at each position, and what lies ahead is left out, unless products with leaves run over it. */
 static void find_cuts(mg_plan *plan) {
+    plan->skips_ahead = true;
     for (size_t k = 0; k < plan->each; k++) {
         mg_step *step = &plan->step[k];
         step->cut = step->causal && step->operation == MG_EXP;
+        plan->skips_ahead = plan->skips_ahead && (step->weights == MG_NOWHERE || !(step->causal || step->causal_terms));
     }
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
