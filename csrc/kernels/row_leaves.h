@@ -77,47 +77,25 @@ FOR_ROW static REAL *NAME(turned_lines)(const mg_replay *replay, size_t step) {
     return (REAL *)replay->turned + replay->turned_column[step] * replay->lines;
 }
 
-/* The lines of WIDTH columns from `column` on, of which the first belongs to position t of text d; NULL where there is none. */
-FOR_ROW static inline void NAME(lines_of)(const mg_replay *replay, size_t t, size_t d, REAL *lines, size_t wide, REAL **to) {
-    for (size_t j = 0; j < WIDTH; j++) {
-        const size_t text = replay->texts == 1 ? 0 : d + j, position = replay->texts == 1 ? t + j : t;
-        const bool there = text < replay->texts && position < replay->length[text];
-        to[j] = there ? lines + (replay->line[text] + position) * wide : NULL;
-    }
-}
-
-FOR_ROW static void NAME(turn_part)(const NAME(work) *w, const NAME(part) *part, REAL *lines, size_t wide) {
-    const mg_replay *replay = w->replay;
-    const REAL *rows = NAME(value_row)(w, &part->rows, 0, 0, 0);
-    const size_t stride = part->rows.term * w->padded;
-    for (size_t column = 0, t = 0; column < w->padded; column += WIDTH) {
-        REAL *to[WIDTH];
-        if (replay->texts == 1) {
-            t = column;
-        } else {
-            while (t + 1 < w->positions && w->start[t + 1] <= column) {
-                t++;
-            }
-        }
-        NAME(lines_of)(replay, t, replay->texts == 1 ? 0 : column - w->start[t], lines + part->first, wide, to);
+/* Rows, `stride` numbers apart, as lines. */
+FOR_ROW static void NAME(turn_rows)(const NAME(work) *w, const REAL *rows, size_t stride, size_t terms, REAL *lines,
+                                    size_t wide) {
+    for (size_t column = 0; column < w->padded; column += WIDTH) {
+        const size_t *line = w->replay->line_of + column;
         size_t c = 0;
-        for (; c + WIDTH <= part->terms; c += WIDTH) {
+        for (; c + WIDTH <= terms; c += WIDTH) {
             VECTOR x[WIDTH];
             for (size_t k = 0; k < WIDTH; k++) {
                 x[k] = LOAD(rows + (c + k) * stride + column);
             }
             NAME(transpose_square)(x);
             for (size_t j = 0; j < WIDTH; j++) {
-                if (to[j] != NULL) {
-                    STORE(to[j] + c, x[j]);
-                }
+                STORE(lines + line[j] * wide + c, x[j]);
             }
         }
-        for (; c < part->terms; c++) {
+        for (; c < terms; c++) {
             for (size_t j = 0; j < WIDTH; j++) {
-                if (to[j] != NULL) {
-                    to[j][c] = rows[c * stride + column + j];
-                }
+                lines[line[j] * wide + c] = rows[c * stride + column + j];
             }
         }
     }
@@ -128,21 +106,27 @@ FOR_ROW static void NAME(turn)(const NAME(work) *w) {
     REAL *lines = NAME(turned_lines)(w->replay, w->number);
     for (size_t p = 0; p < NAME(parts_of)(w); p++) {
         const NAME(part) part = NAME(part_of)(w, p);
-        NAME(turn_part)(w, &part, lines, wide);
+        NAME(turn_rows)(w, NAME(value_row)(w, &part.rows, 0, 0, 0), part.rows.term * w->padded, part.terms,
+                        lines + part.first, wide);
     }
     for (size_t n = 0; n < w->replay->lines && w->terms < wide; n++) {
         memset(lines + n * wide + w->terms, 0, (wide - w->terms) * sizeof *lines);
     }
 }
 
-/* All that is read by products whose weights get a gradient. */
+/* All that is read by products whose weights get a gradient, and adjoints that gathered leaves get. */
 FOR_ROW static void NAME(turn_all)(const mg_replay *replay) {
     const mg_plan *plan = replay->plan;
+    NAME(work) w = NAME(work_on)(replay);
     for (size_t k = 0, next = 0; k < plan->each; k++) {
         if (plan->step[k].weights != MG_NOWHERE && replay->turned_column[k] == next) {
-            const NAME(work) w = NAME(work_of)(replay, k);
+            NAME(take)(&w, k);
             NAME(turn)(&w);
             next += mg_padded(w.terms);
+        } else if (mg_adds_rows(plan, &plan->step[k])) {
+            NAME(take)(&w, k);
+            NAME(turn_rows)(&w, w.adjoint, w.padded, w.width, NAME(turned_lines)(replay, k), mg_padded(w.width));
+            next += mg_padded(w.width);
         }
     }
 }
@@ -177,10 +161,12 @@ FOR_ROW static void NAME(add_at)(const NAME(work) *w, size_t f, NAME(place) at, 
         }
         return;
     }
-    if (step->operation == MG_ADD && step->groups == 1 && x->lane == 1 && x->from == MG_FROM_ROWS) {
-        REAL *leaves = to + (NAME(leaf_at)(w, f, at, 0, 0, 0) - lowest); /* one part: a row of an embedding */
+    if (x->from == MG_FROM_ROWS && x->lane == 1 && mg_adds_rows(w->plan, step)) { /* one part: a row of an embedding */
+        const REAL *line = NAME(turned_lines)(w->replay, w->number) +
+                           (w->replay->line[at.text] + at.position) * mg_padded(width);
+        REAL *restrict leaves = to + (NAME(leaf_at)(w, f, at, 0, 0, 0) - lowest);
         for (size_t i = 0; i < width; i++) {
-            leaves[i] += w->adjoint[i * w->padded + at.column];
+            leaves[i] += line[i];
         }
         return;
     }
@@ -197,12 +183,15 @@ FOR_ROW static void NAME(add_at)(const NAME(work) *w, size_t f, NAME(place) at, 
 /* All events of a region in one text: positions down, the events of each in order. */
 FOR_ROW static void NAME(add_text)(const mg_text *text, const mg_region *region, REAL *to, mg_slot lowest) {
     const mg_replay *replay = text->replay;
+    const mg_event *event = replay->plan->event;
+    NAME(work) w = NAME(work_of)(replay, event[region->from].step);
     for (size_t t = replay->length[text->text]; t-- > 0;) {
         const NAME(place) at = {t, text->text, replay->start[t] + text->text};
         for (size_t e = region->from; e < region->to; e++) {
-            const mg_event *event = &replay->plan->event[e];
-            const NAME(work) w = NAME(work_of)(replay, event->step);
-            NAME(add_at)(&w, event->factor, at, to, lowest);
+            if (event[e].step != w.number) {
+                NAME(take)(&w, event[e].step);
+            }
+            NAME(add_at)(&w, event[e].factor, at, to, lowest);
         }
     }
 }
@@ -231,6 +220,46 @@ FOR_ROW static void NAME(move_text)(const mg_text *text, const mg_region *region
             for (size_t p = 0; p < gather->parts; p++) {
                 NAME(move_sum)(gather->block, one + (slot[p] - region->first), sum + (slot[p] - region->first));
             }
+        }
+    }
+}
+
+/* sum[i] += x[i] */
+FOR_ROW static inline void NAME(add_line)(size_t n, const REAL *x, REAL *sum) {
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        STORE(sum + i, LOAD(sum + i) + LOAD(x + i));
+    }
+    for (; i < n; i++) {
+        sum[i] += x[i];
+    }
+}
+
+/* Is it the region of one event, which adds gathered rows, each of one part? */
+FOR_ROW static bool NAME(is_gathered)(const mg_plan *plan, const mg_region *region) {
+    const mg_event *event = &plan->event[region->from];
+    const mg_source *x = &plan->step[event->step].operand[event->factor];
+    return region->to == region->from + 1 && mg_adds_rows(plan, &plan->step[event->step]) && x->from == MG_FROM_ROWS &&
+           x->lane == 1 && x->offset == 0 && plan->gather[plan->step[x->step].gather].parts == 1;
+}
+
+/* The same as add_text and, unless `sum` is NULL, move_text, of a region whose one event adds gathered rows, each a part. */
+FOR_ROW static void NAME(add_gathered)(const mg_text *text, const mg_region *region, REAL *one, REAL *sum) {
+    const mg_replay *replay = text->replay;
+    const mg_event *event = &replay->plan->event[region->from];
+    const mg_step *step = &replay->plan->step[event->step];
+    const mg_gather *gather = &replay->plan->gather[replay->plan->step[step->operand[event->factor].step].gather];
+    const size_t n = step->width, wide = mg_padded(n), text_number = text->text;
+    const REAL *lines = NAME(turned_lines)(replay, event->step) + replay->line[text_number] * wide;
+    const mg_slot *slots = mg_gathered(replay, gather, text_number); /* of its place at position 0, and on */
+    for (size_t t = replay->length[text_number]; t-- > 0;) {
+        NAME(add_line)(n, lines + t * wide, one + (slots[replay->start[t]] - region->first));
+    }
+    for (size_t t = 0; sum != NULL && t < replay->length[text_number]; t++) {
+        const size_t at = slots[replay->start[t]] - region->first;
+        NAME(add_line)(n, one + at, sum + at);
+        for (size_t i = 0; i < n; i++) {
+            one[at + i] = 0;
         }
     }
 }
@@ -368,13 +397,17 @@ FOR_ROW static void NAME(add_to_leaves)(const mg_text *texts, size_t count, size
             NAME(matrix_reverse)(texts, count, number, from, to, alone);
             continue;
         }
-        const bool mine = turn++ % parts == part;
-        if (mine && alone) {
-            NAME(add_text)(&texts[0], region, replay->leaf_adjoint, replay->lowest);
-        }
-        for (size_t d = 0; mine && !alone && d < count; d++) {
-            NAME(add_text)(&texts[d], region, room, region->first);
-            NAME(move_text)(&texts[d], region, room, NAME(leaf)(replay, replay->leaf_adjoint, region->first));
+        const bool mine = turn++ % parts == part, rows = NAME(is_gathered)(plan, region);
+        REAL *sum = NAME(leaf)(replay, replay->leaf_adjoint, region->first);
+        for (size_t d = 0; mine && d < count; d++) {
+            if (rows) {
+                NAME(add_gathered)(&texts[d], region, alone ? sum : room, alone ? NULL : sum);
+            } else {
+                NAME(add_text)(&texts[d], region, alone ? sum : room, region->first);
+            }
+            if (!rows && !alone) {
+                NAME(move_text)(&texts[d], region, room, sum);
+            }
         }
         if (!alone) {
             room += region->end - region->first;

@@ -200,12 +200,13 @@ void mg_find_first(mg_tape *tape, mg_plan *plan);
  * kernels are the fast ones. Text d has position t in column start[t] + d.
  *
  * `turned` has what sums of products with leaves read, columns as lines: line line[d] + t of the matrix that begins at
- * number turned_column[step] * lines is what the step reads at position t of text d, mg_padded(terms) numbers. */
+ * number turned_column[step] * lines is what the step reads at position t of text d, mg_padded(terms) numbers. Of a step that
+ * mg_adds_rows it has the adjoints, mg_padded(width) numbers. The last of its lines takes the places that have no text. */
 typedef struct {
     const mg_plan *plan;
     size_t texts, positions, lines;
     size_t padded, computed;     /* numbers in a row; the first so many of them mean something */
-    const size_t *start, *length, *line;
+    const size_t *start, *length, *line, *line_of; /* line_of: by place */
     const size_t *value_row, *partial_row, *adjoint_row, *turned_column;
     mg_slot *gathered;           /* by column: mg_gathered */
     size_t *selected;            /* by column: mg_selected */
@@ -234,6 +235,8 @@ void mg_replay_select(const mg_program *program, const mg_replay *replay, size_t
 size_t mg_workspace_bytes(const mg_plan *plan, size_t positions, size_t size);
 /* Numbers that additions of one text to leaves need, where there are several texts. */
 size_t mg_plan_leaves(const mg_plan *plan);
+/* Does the step add what was gathered, a leaf a lane? Then the leaves get its adjoints as they are. */
+bool mg_adds_rows(const mg_plan *plan, const mg_step *step);
 /* Does the region get the weights' additions of one sum, leaves side by side? Then those run in vectors. */
 bool mg_region_is_matrix(const mg_plan *plan, const mg_region *region);
 

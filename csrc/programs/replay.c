@@ -44,6 +44,15 @@ static bool same_columns(const mg_step *a, const mg_step *b) {
            a->terms == b->terms;
 }
 
+bool mg_adds_rows(const mg_plan *plan, const mg_step *step) {
+    bool gathered = false;
+    for (size_t f = 0; f < step->factors && f < 2; f++) {
+        const mg_source *x = &step->operand[f];
+        gathered = gathered || (x->from == MG_FROM_ROWS && x->lane == 1 && x->step >= plan->each);
+    }
+    return gathered && step->operation == MG_ADD && step->groups == 1 && !step->causal && step->derives;
+}
+
 /* Which rows every step has for texts of so many positions. */
 static bool lay_out(const mg_plan *plan, mg_workspace *at, size_t positions) {
     if (at->value_row == NULL) {
@@ -72,6 +81,9 @@ static bool lay_out(const mg_plan *plan, mg_workspace *at, size_t positions) {
             }
             at->turned_column[k] = same < k ? at->turned_column[same] : turned;
             turned += same < k ? 0 : mg_padded(step->terms);
+        } else if (mg_adds_rows(plan, step)) {
+            at->turned_column[k] = turned;
+            turned += mg_padded(step->width);
         }
     }
     at->value_rows = values;
@@ -89,14 +101,15 @@ static bool index_texts(const mg_plan *plan, mg_workspace *workspace, const size
     for (size_t t = 0; t < positions; t++) {
         columns += room_at(length, texts, t);
     }
-    const size_t sizes = positions + 1 + texts + texts + 1 + plan->select_count * columns;
+    const size_t padded = mg_padded(columns);
+    const size_t sizes = positions + 1 + texts + texts + 1 + padded + plan->select_count * columns;
     workspace->index = mg_fit(&workspace->blocks, workspace->index,
                               sizes * sizeof(size_t) + slots * columns * sizeof(mg_slot));
     if (workspace->index == NULL) {
         return false;
     }
     size_t *start = workspace->index, *lengths = start + positions + 1, *line = lengths + texts;
-    size_t *selected = line + texts + 1;
+    size_t *line_of = line + texts + 1, *selected = line_of + padded;
     mg_slot *gathered = (mg_slot *)(void *)(selected + plan->select_count * columns);
     start[0] = line[0] = 0;
     for (size_t t = 0; t < positions; t++) {
@@ -106,15 +119,22 @@ static bool index_texts(const mg_plan *plan, mg_workspace *workspace, const size
         lengths[d] = length[d];
         line[d + 1] = line[d] + length[d];
     }
-    *replay = (mg_replay){.plan = plan, .texts = texts, .positions = positions, .lines = line[texts],
-                          .padded = mg_padded(columns), .computed = columns, .start = start, .length = lengths,
-                          .line = line, .gathered = gathered, .selected = selected, .columns = columns};
+    for (size_t place = 0, t = 0; place < padded; place++) {
+        t += t + 1 < positions && place == start[t + 1];
+        const size_t d = place - start[t];
+        line_of[place] = d < texts && t < length[d] ? line[d] + t : line[texts];
+    }
+    *replay = (mg_replay){.plan = plan, .texts = texts, .positions = positions, .lines = line[texts] + 1,
+                          .padded = padded, .computed = columns, .start = start, .length = lengths,
+                          .line = line, .line_of = line_of, .gathered = gathered, .selected = selected, .columns = columns};
     for (size_t g = 0; g < plan->gather_count; g++) {
         const mg_gather *gather = &plan->gather[g];
+        mg_slot *to = mg_gathered(replay, gather, 0);
         for (size_t t = 0; t < positions; t++) {
-            for (size_t column = start[t]; column < start[t + 1]; column++) {
-                memcpy(mg_gathered(replay, gather, column), plan->gathered + gather->slots + t * gather->parts,
-                       gather->parts * sizeof *gathered);
+            const mg_slot *from = plan->gathered + gather->slots + t * gather->parts;
+            for (size_t n = (start[t + 1] - start[t]) * gather->parts, p = 0; n > 0; n--, to++) {
+                *to = from[p];
+                p = p + 1 == gather->parts ? 0 : p + 1;
             }
         }
     }
