@@ -149,24 +149,104 @@ FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(held)(const REA
     return number;
 }
 
+#define TILE 4 /* sums that run side by side: as many need not wait for each other */
+
+/* Vectors of a sum over positions: of position p, a number of each of several rows, and one that all are multiplied by. */
+typedef struct {
+    const REAL *rows, *other; /* at column 0, and at the first number of position 0 */
+    size_t row, position;     /* between rows, and between positions of `other` */
+    bool moves;               /* is `other` in the position's columns? */
+} NAME(over);
+
+/* out[k] = out[k] + the sum of rows[k] * other, positions from .. to - 1 up, or down; from 0 where `first`. `n` is a constant
+   wherever this is inlined. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(over_positions)(const size_t n, const bool down,
+                                                                                const NAME(over) *x, const size_t *start,
+                                                                                size_t from, size_t to, REAL *out,
+                                                                                size_t next, bool first) {
+    VECTOR sum[TILE];
+    for (size_t k = 0; k < n; k++) {
+        sum[k] = NAME(held)(out + k * next, first);
+    }
+    for (size_t count = to - from, p = down ? to - 1 : from; count > 0; count--, p += down ? (size_t)-1 : 1) {
+        const VECTOR other = LOAD(x->other + p * x->position + (x->moves ? start[p] : 0));
+        for (size_t k = 0; k < n; k++) {
+            sum[k] = FUSED(sum[k], LOAD(x->rows + k * x->row + start[p]), other);
+        }
+    }
+    for (size_t k = 0; k < n; k++) {
+        STORE(out + k * next, sum[k]);
+    }
+}
+
+/* The same of `rows` rows, TILE at a time. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(rows_over)(size_t rows, const bool down, NAME(over) x,
+                                                                           const size_t *start, size_t from, size_t to,
+                                                                           REAL *out, size_t next, bool first) {
+    for (; rows >= TILE; rows -= TILE, x.rows += TILE * x.row, out += TILE * next) {
+        NAME(over_positions)(TILE, down, &x, start, from, to, out, next, first);
+    }
+    for (; rows > 0; rows--, x.rows += x.row, out += next) {
+        NAME(over_positions)(1, down, &x, start, from, to, out, next, first);
+    }
+}
+
+/* out[k] = out[k] + the sum of here[c] * there[c] at position k, c up, or down, of n positions from `from` on; from 0 where
+   `first`. `n` is a constant wherever this is inlined. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(over_lanes)(const size_t n, const size_t *start, size_t from,
+                                                                           const REAL *here, ptrdiff_t next_here,
+                                                                           const REAL *there, ptrdiff_t next_there,
+                                                                           size_t lanes, REAL *out, size_t next, bool first) {
+    VECTOR sum[TILE];
+    for (size_t k = 0; k < n; k++) {
+        sum[k] = NAME(held)(out + k * next, first);
+    }
+    for (; lanes > 0; lanes--, here += next_here, there += next_there) {
+        const VECTOR other = LOAD(here);
+        for (size_t k = 0; k < n; k++) {
+            sum[k] = FUSED(sum[k], other, LOAD(there + start[from + k]));
+        }
+    }
+    for (size_t k = 0; k < n; k++) {
+        STORE(out + k * next, sum[k]);
+    }
+}
+
+/* The same of positions 0 .. `count` - 1, TILE at a time. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(positions_over)(size_t count, const size_t *start,
+                                                                               const REAL *here, ptrdiff_t next_here,
+                                                                               const REAL *there, ptrdiff_t next_there,
+                                                                               size_t lanes, REAL *out, size_t next,
+                                                                               bool first) {
+    size_t u = 0;
+    for (; u + TILE <= count; u += TILE) {
+        NAME(over_lanes)(TILE, start, u, here, next_here, there, next_there, lanes, out + u * next, next, first);
+    }
+    for (; u < count; u++) {
+        NAME(over_lanes)(1, start, u, here, next_here, there, next_there, lanes, out + u * next, next, first);
+    }
+}
+
+/* The vectors of position t. */
+#define EACH_VECTOR(t, j) for (size_t j = 0; j < w->start[(t) + 1] - w->start[t]; j += WIDTH)
+
+/* Rows of lanes that lie ahead, where somebody looks at them. */
+FOR_ROW static void NAME(clear_ahead)(const NAME(work) *w, REAL *rows, size_t next) {
+    for (size_t u = 1; u < w->positions && !w->skips; u++) {
+        memset(rows + u * next, 0, w->start[u] * sizeof *rows);
+    }
+}
+
 /* Lane u of a group is sum(x[c] * past[u][c] for c); 0 where u lies ahead. */
 FOR_ROW static bool NAME(dots_of_many)(const NAME(work) *w, size_t f) {
     for (size_t g = 0; g < w->step->groups; g++) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, w->step->operand[1 - f].term, w->step->operand[f].term);
-        for (size_t u = 0; u < w->positions; u++) {
-            REAL *out = w->value + (g * w->width + u) * w->padded;
-            if (!w->skips) {
-                memset(out, 0, w->start[u] * sizeof *out);
-            }
-            for (size_t t = u; t < w->positions; t++) {
-                for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
-                    const REAL *x = p.here + w->start[t] + j, *past = p.there + w->start[u] + j;
-                    VECTOR sum = {0};
-                    for (size_t c = 0; c < w->terms; c++) {
-                        sum = FUSED(sum, LOAD(x + c * p.next_here), LOAD(past + c * p.next_there));
-                    }
-                    STORE(out + w->start[t] + j, sum);
-                }
+        REAL *out = w->value + g * w->width * w->padded;
+        NAME(clear_ahead)(w, out, w->padded);
+        for (size_t t = 0; t < w->positions; t++) {
+            EACH_VECTOR(t, j) {
+                NAME(positions_over)(t + 1, w->start, p.here + w->start[t] + j, (ptrdiff_t)p.next_here, p.there + j,
+                                     (ptrdiff_t)p.next_there, w->terms, out + w->start[t] + j, w->padded, true);
             }
         }
     }
@@ -177,30 +257,18 @@ FOR_ROW static bool NAME(dots_of_many)(const NAME(work) *w, size_t f) {
 FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, w->step->operand[1 - f].term, w->step->operand[f].term);
-        for (size_t c = 0; p.to_here != NULL && c < w->terms; c++) {
-            for (size_t t = 0; t < w->positions; t++) {
-                for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
-                    REAL *to = p.to_here + c * p.next_here + w->start[t] + j;
-                    VECTOR sum = NAME(held)(to, p.first_here);
-                    for (size_t u = t + 1; u-- > 0;) {
-                        sum = FUSED(sum, LOAD(p.there + c * p.next_there + w->start[u] + j),
-                                    LOAD(p.g + u * w->padded + w->start[t] + j));
-                    }
-                    STORE(to, sum);
-                }
+        for (size_t t = 0; p.to_here != NULL && t < w->positions; t++) {
+            EACH_VECTOR(t, j) {
+                const NAME(over) x = {p.there + j, p.g + w->start[t] + j, p.next_there, w->padded, false};
+                NAME(rows_over)(w->terms, true, x, w->start, 0, t + 1, p.to_here + w->start[t] + j, p.next_here,
+                                p.first_here);
             }
         }
-        for (size_t c = 0; p.to_there != NULL && c < w->terms; c++) {
-            for (size_t u = 0; u < w->positions; u++) {
-                for (size_t j = 0; j < w->start[u + 1] - w->start[u]; j += WIDTH) {
-                    REAL *to = p.to_there + c * p.next_there + w->start[u] + j;
-                    VECTOR sum = NAME(held)(to, p.first_there);
-                    for (size_t t = NAME(longest)(w, j); t-- > u;) {
-                        sum = FUSED(sum, LOAD(p.here + c * p.next_here + w->start[t] + j),
-                                    LOAD(p.g + u * w->padded + w->start[t] + j));
-                    }
-                    STORE(to, sum);
-                }
+        for (size_t u = 0; p.to_there != NULL && u < w->positions; u++) {
+            EACH_VECTOR(u, j) {
+                const NAME(over) x = {p.here + j, p.g + u * w->padded + j, p.next_here, 0, true};
+                NAME(rows_over)(w->terms, true, x, w->start, u, NAME(longest)(w, j), p.to_there + w->start[u] + j,
+                                p.next_there, p.first_there);
             }
         }
     }
@@ -210,17 +278,11 @@ FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
 FOR_ROW static bool NAME(mix_of_many)(const NAME(work) *w, size_t f) {
     for (size_t g = 0; g < w->step->groups; g++) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, 1, w->step->operand[f].lane);
-        for (size_t i = 0; i < w->width; i++) {
-            REAL *out = w->value + (g * w->width + i) * w->padded;
-            for (size_t t = 0; t < w->positions; t++) {
-                for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
-                    VECTOR sum = {0};
-                    for (size_t u = 0; u <= t; u++) {
-                        sum = FUSED(sum, LOAD(p.here + u * p.next_here + w->start[t] + j),
-                                    LOAD(p.there + i * p.next_there + w->start[u] + j));
-                    }
-                    STORE(out + w->start[t] + j, sum);
-                }
+        REAL *out = w->value + g * w->width * w->padded;
+        for (size_t t = 0; t < w->positions; t++) {
+            EACH_VECTOR(t, j) {
+                const NAME(over) x = {p.there + j, p.here + w->start[t] + j, p.next_there, p.next_here, false};
+                NAME(rows_over)(w->width, false, x, w->start, 0, t + 1, out + w->start[t] + j, w->padded, true);
             }
         }
     }
@@ -231,34 +293,26 @@ FOR_ROW static bool NAME(mix_of_many)(const NAME(work) *w, size_t f) {
 FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, 1, w->step->operand[f].lane);
-        for (size_t u = 0; p.to_here != NULL && u < w->positions; u++) {
-            if (p.first_here && !w->skips) {
-                memset(p.to_here + u * p.next_here, 0, w->start[u] * sizeof *p.to_here);
-            }
-            for (size_t t = u; t < w->positions; t++) {
-                for (size_t j = 0; j < w->start[t + 1] - w->start[t]; j += WIDTH) {
-                    REAL *to = p.to_here + u * p.next_here + w->start[t] + j;
-                    VECTOR sum = NAME(held)(to, p.first_here);
-                    for (size_t i = w->width; i-- > 0;) {
-                        sum = FUSED(sum, LOAD(p.there + i * p.next_there + w->start[u] + j),
-                                    LOAD(p.g + i * w->padded + w->start[t] + j));
-                    }
-                    STORE(to, sum);
-                }
+        const size_t last = w->width - 1;
+        if (p.to_here != NULL && p.first_here) {
+            NAME(clear_ahead)(w, p.to_here, p.next_here);
+        }
+        for (size_t t = 0; p.to_here != NULL && t < w->positions; t++) {
+            EACH_VECTOR(t, j) {
+                NAME(positions_over)(t + 1, w->start, p.g + last * w->padded + w->start[t] + j, -(ptrdiff_t)w->padded,
+                                     p.there + last * p.next_there + j, -(ptrdiff_t)p.next_there, w->width,
+                                     p.to_here + w->start[t] + j, p.next_here, p.first_here);
             }
         }
-        for (size_t i = 0; p.to_there != NULL && i < w->width; i++) {
-            for (size_t u = 0; u < w->positions; u++) {
-                for (size_t j = 0; j < w->start[u + 1] - w->start[u]; j += WIDTH) {
-                    REAL *to = p.to_there + i * p.next_there + w->start[u] + j;
-                    VECTOR sum = NAME(held)(to, p.first_there);
-                    for (size_t t = NAME(longest)(w, j); t-- > u;) {
-                        sum = FUSED(sum, LOAD(p.here + u * p.next_here + w->start[t] + j),
-                                    LOAD(p.g + i * w->padded + w->start[t] + j));
-                    }
-                    STORE(to, sum);
-                }
+        for (size_t u = 0; p.to_there != NULL && u < w->positions; u++) {
+            EACH_VECTOR(u, j) {
+                const NAME(over) x = {p.g + j, p.here + u * p.next_here + j, w->padded, 0, true};
+                NAME(rows_over)(w->width, true, x, w->start, u, NAME(longest)(w, j), p.to_there + w->start[u] + j,
+                                p.next_there, p.first_there);
             }
         }
     }
 }
+
+#undef EACH_VECTOR
+#undef TILE
