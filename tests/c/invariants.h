@@ -444,6 +444,8 @@ static inline const char *broken_rows(const mg_plan *plan, const mg_workspace *a
         MUST(values <= at->value_rows && adjoints <= at->adjoint_rows, "all rows are rows of the workspace");
         MUST(step->weights == MG_NOWHERE || at->turned_column[k] + mg_padded(step->terms) <= at->turned_columns,
              "what is turned round has its columns");
+        MUST(!mg_adds_rows(plan, step) || at->turned_column[k] + mg_padded(step->width) <= at->turned_columns,
+             "and so have adjoints that are");
     }
     return NULL;
 }
@@ -461,7 +463,8 @@ static inline const char *broken_blocks(const mg_workspace *at, const mg_replay 
     MUST(scratch >= turned + at->turned_columns * replay->lines * size, "scratch comes after what is turned round");
     MUST(scratch + replay->scratch_numbers * size <= numbers + mg_bytes(at->numbers), "rows end in the workspace");
     MUST((const char *)replay->start == index && replay->length >= replay->start + replay->positions + 1 &&
-             replay->line >= replay->length + replay->texts && replay->selected >= replay->line + replay->texts + 1 &&
+             replay->line >= replay->length + replay->texts && replay->line_of >= replay->line + replay->texts + 1 &&
+             replay->selected >= replay->line_of + replay->padded &&
              gathered >= (const char *)(replay->selected + plan->select_count * replay->columns) &&
              gathered + slots * sizeof(mg_slot) <= index + mg_bytes(at->index),
          "what texts read is listed in the workspace");
@@ -487,9 +490,16 @@ static inline const char *broken_texts(const mg_replay *replay) {
         MUST(replay->start[t + 1] == replay->start[t] + (replay->texts == 1 ? 1 : mg_padded(longer)),
              "a position has a column for a text alone, or else whole chunks");
     }
-    MUST(replay->lines == replay->line[replay->texts] && replay->columns == replay->start[replay->positions] &&
+    MUST(replay->lines == replay->line[replay->texts] + 1 && replay->columns == replay->start[replay->positions] &&
              replay->computed == replay->columns && replay->padded == mg_padded(replay->columns),
          "a row has all columns, up to a whole chunk");
+    for (size_t place = 0, t = 0; place < replay->padded; place++) {
+        t += t + 1 < replay->positions && place == replay->start[t + 1];
+        const size_t d = place - replay->start[t];
+        const bool there = d < replay->texts && t < replay->length[d];
+        MUST(replay->line_of[place] == (there ? replay->line[d] + t : replay->lines - 1),
+             "a place has the line of its text and position, or the last");
+    }
     return NULL;
 }
 

@@ -258,6 +258,8 @@ static void faults_in_a_trainer_are_found(void) {
         PLANT(length[texts - 1], 0, broken_trainer(trainer));
         PLANT(length[texts - 1], length[0] + 1, broken_trainer(trainer));
         PLANT(line[1], 0, broken_trainer(trainer));
+        PLANT(line[texts + 1], 1, broken_trainer(trainer)); /* the line of the first place */
+        PLANT(line[texts + replay->padded], replay->lines, broken_trainer(trainer));
         PLANT(at->laid_out, TEXT_POSITIONS + 1, broken_trainer(trainer));
         PLANT(at->value_rows, at->value_rows - 1, broken_trainer(trainer));
         PLANT(at->adjoint_rows, at->adjoint_rows - 1, broken_trainer(trainer));
