@@ -3,6 +3,7 @@
     python tests/mutate.py csrc/programs/proof.c                          all changes of one file
     python tests/mutate.py --per-function 3 --seconds 1800 csrc/programs  three of each function, for half an hour
     python tests/mutate.py --again csrc/tape/arena.c:120                  those of one line, also if they survived
+    python tests/mutate.py --like 'finite|=> { return' csrc/kernels       those of a kind, by what names them
 
 The core is copied to a directory of its own (--work, kept, so that a run goes on where the last one stopped). For each
 change the file that it is in is compiled again, and meets the C tests, on small sizes; what survives them meets the
@@ -363,7 +364,9 @@ def chosen(arguments: argparse.Namespace) -> list[Mutant]:
         path, _, line = given.partition(":")
         inside = [ROOT / path] if (ROOT / path).is_file() else sorted((ROOT / path).rglob("*.[ch]"))
         for file in inside:
-            mutants += [m for m in mutants_of(file.relative_to(ROOT).as_posix()) if not line or m.line == int(line)]
+            found = mutants_of(file.relative_to(ROOT).as_posix())
+            mutants += [m for m in found if not line or m.line == int(line)]
+    mutants = [m for m in mutants if re.search(arguments.like, m.key)]
     by_function: dict[tuple[str, str], list[Mutant]] = {}
     for mutant in mutants:
         by_function.setdefault((mutant.path, mutant.function), []).append(mutant)
@@ -384,6 +387,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="*", help="files or folders of csrc, or FILE:LINE (default: csrc)")
     parser.add_argument("--per-function", type=int, default=0, help="so many changes of each function (default: all)")
+    parser.add_argument("--like", default="", help="only those of which this regular expression finds something")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other change after this time")
     parser.add_argument("--seed", type=int, default=0, help="which changes, where not all of a function")
     parser.add_argument(
