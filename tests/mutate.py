@@ -50,11 +50,12 @@ C_TESTS = {
         "test_plans",
         "test_interleaving",
         "test_orders",
+        "test_views",
         "test_calls",
         "test_memory",
         "test_regressions",
     ],
-    "kernels": ["test_program", "test_sweep", "test_plans"],
+    "kernels": ["test_program", "test_sweep", "test_plans", "test_views"],
 }
 PYTHON_TESTS = {
     "tape": ["test_tape", "test_value", "test_vector", "test_graphs"],

@@ -37,6 +37,7 @@ static void replay(model_shape shape, uint64_t seed, int rounds) {
         CHECK(mg_sweep(fresh.tape, fresh.loss) == MG_OK);
         CHECK(mg_program_set(program, tokens, shape.positions + 1) == MG_OK);
         CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+        CHECK(program->in_plan); /* and not statement by statement, which has the same numbers */
         same = same_recordings(&r, &fresh);
         end(&fresh);
     }
@@ -333,6 +334,9 @@ static mg_status run(corpus *c, mg_trainer *trainer, size_t batch_size, size_t f
                                       losses + from, &done);
     CHECK(done <= steps && (done == steps) == (status == MG_OK));
     CHECK(broken_trainer(trainer) == NULL);
+    for (size_t g = 0; status == MG_OK && g < trainer->batch->groups; g++) {
+        CHECK(trainer->batch->ordinary[g]); /* all of it by the plan */
+    }
     return status;
 }
 
