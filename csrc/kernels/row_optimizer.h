@@ -124,18 +124,19 @@ FOR_ROW static inline __attribute__((always_inline)) REAL NAME(beside)(REAL x, R
 }
 
 /* Negative where pow(x, 2) may be another float than `square`, the nearest to x * x, given what half a unit in the last place
-   at 1 is, less the margin. The power of two is that of the float below, whose units are the smaller. 0 is sure. */
+   at 1 is, less the margin. 0 is sure. Below a power of two units are smaller; but x * x is nearest to one only where it is
+   one, as sqrt(2) lies far enough from any float. */
 FOR_ROW static inline __attribute__((always_inline)) BITS NAME(square_doubt)(REAL x, REAL square, REAL limit) {
-    const REAL spare = limit * NAME(power_of_two)(NAME(beside)(square, (REAL)-1)) - fabs(__builtin_fma(x, x, -square));
+    const REAL spare = limit * NAME(power_of_two)(square) - fabs(__builtin_fma(x, x, -square));
     BITS bits;
     memcpy(&bits, &spare, sizeof bits);
     return bits;
 }
 
-/* The same of pow(x, 0.5) and `root`; the true root is root + rest / (2 * root). */
+/* The same of pow(x, 0.5) and `root`; the true root is root + rest / (2 * root). It is nearest to a power of two only from
+   above, or where it is one. */
 FOR_ROW static inline __attribute__((always_inline)) BITS NAME(root_doubt)(REAL x, REAL root, REAL limit) {
-    const REAL below = root * (1 - 0x1p-53), rest = fabs(__builtin_fma(-root, root, x));
-    const REAL spare = limit * NAME(power_of_two)(below) * root - rest;
+    const REAL spare = limit * NAME(power_of_two)(root) * root - fabs(__builtin_fma(-root, root, x));
     BITS bits;
     memcpy(&bits, &spare, sizeof bits);
     return bits;
