@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from microgpt import GPT, Config, ConfigError, Model, Tape, initial_parameters, parameters_sha256, train
+from microgpt import GPT, Config, ConfigError, Tape, initial_parameters, parameters_sha256, train
 
 from .bits import all_bits
 from .rows import in_every_row, printed_in_row
-from .test_models import PLANNED, Parameters
+from .test_models import PLANNED, trained_function
 
 WIDE = Config(n_embd=6, n_head=2, block_size=9, zero_output=False, std=0.5, steps=3, learning_rate=0.05)
 # Chunks that are full, begun and of one document; documents apart, as they differ much in length; waves that are full.
@@ -61,18 +61,11 @@ def test_batches_in_every_row(row, one_by_one):
 @pytest.mark.parametrize("batch_size", [3, 8, 19])
 @pytest.mark.parametrize("name", PLANNED)
 def test_batches_of_any_model(name, batch_size):
-    function, outcomes = PLANNED[name], []
-    rng = random.Random(batch_size)
+    rng, config = random.Random(batch_size), Config(steps=4, batch_size=batch_size)
     documents = [[rng.randrange(7) for _ in range(rng.randrange(2, 9))] for _ in range(23)]
-    for replay in (True, False):
-        with Tape():
-            w = Parameters()
-            function(w, documents[0])
-            config = Config(steps=4, batch_size=batch_size)
-            model = Model(lambda tokens, w=w: function(w, tokens), list(w.matrices.values()), config)
-            losses = [step.loss for step in train(model, documents, replay=replay)]
-            outcomes.append((all_bits(losses), all_bits(x for m in w.matrices.values() for x in m.data)))
-    assert outcomes[0] == outcomes[1]
+    assert trained_function(PLANNED[name], documents, config, True) == trained_function(
+        PLANNED[name], documents, config, False
+    )
 
 
 def test_a_document_that_leaves_ordinary_numbers():

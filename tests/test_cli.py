@@ -45,20 +45,6 @@ def directory(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def run(capsys):
-    """Runs main() in this process: its exit status, and what it wrote to both outputs."""
-
-    def run(*arguments):
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return run
-
-
 def command(*arguments, **options):
     """`python -m microgpt` in a process of its own."""
     return subprocess.Popen(

@@ -93,25 +93,17 @@ def prepared(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch, prepared):
-    """Runs main() in a copy of that directory, where the model's data are found as well."""
+def run(run, capsys, tmp_path, monkeypatch, prepared):
+    """The command line, in a copy of that directory, where the model's data are found as well."""
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
-
-    def run(words):
-        try:
-            status = main(words)
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
     return run
 
 
 @pytest.mark.parametrize("line", lines(WORK))
 def test_works(run, line):
-    status, out, err = run(shlex.split(f"{line} {TINY}" if line.startswith("train") else f"{TINY} {line}"))
+    status, out, err = run(*shlex.split(f"{line} {TINY}" if line.startswith("train") else f"{TINY} {line}"))
     assert status == 0, err
     assert err == "" or ("stop-after" in line and err.startswith("microgpt: stopped after step 2 of 3"))
     assert "Traceback" not in out
@@ -119,7 +111,7 @@ def test_works(run, line):
 
 @pytest.mark.parametrize("line", lines(COMMANDS))
 def test_commands_work(run, line):
-    status, out, err = run(shlex.split(line))
+    status, out, err = run(*shlex.split(line))
     assert (status, err) == (0, "")
     assert out or "--count 0" in line or "-o" in line
 
@@ -128,7 +120,7 @@ def test_commands_work(run, line):
 def test_refused(run, tmp_path, line):
     """With nothing on standard output, and nothing written."""
     before = sorted(tmp_path.rglob("*"))
-    status, out, err = run(shlex.split(line))
+    status, out, err = run(*shlex.split(line))
     assert (status, out, err.count("\n")) == (2, "", 1), err
     assert err.startswith("microgpt: ")
     assert len(err) < 400

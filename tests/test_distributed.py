@@ -250,25 +250,27 @@ def is_whole(path):
     assert run(0, "--resume", path, "--stop-after", step + 1)[0] == 0
 
 
+def ends_whole(process):
+    """It fails with one line, and leaves a whole run."""
+    _, err = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert err == ENDED
+    is_whole("run")
+
+
 @pytest.mark.parametrize("victim", [0, 1, 2])
 def test_a_rank_is_killed(mpi, victim):
     with start(3, *LONG) as process:
         saved_once(process)
         os.kill(pids(process.pid, 3)[victim], signal.SIGKILL)
-        _, err = process.communicate(timeout=300)
-    assert process.returncode != 0
-    assert err == ENDED
-    is_whole("run")
+        ends_whole(process)
 
 
 def test_the_launcher_is_ended(mpi):
     with start(2, *LONG) as process:
         saved_once(process)
         process.terminate()
-        _, err = process.communicate(timeout=300)
-    assert process.returncode != 0
-    assert err == ENDED
-    is_whole("run")
+        ends_whole(process)
 
 
 def test_interrupt(mpi):

@@ -30,7 +30,6 @@ from microgpt import (
     next_probabilities,
     save,
 )
-from microgpt.cli import main
 from microgpt.report import collect, figures, page
 from microgpt.report.collect import label, legible
 from microgpt.report.forward import AFTER, BEFORE, LAYER, Watch, heads, read_text, stage_names
@@ -59,20 +58,6 @@ def directory(tmp_path, monkeypatch):
     (tmp_path / "docs.txt").write_text("".join(f"{doc}\n" for doc in DOCS), encoding="utf-8")
     (tmp_path / "hostile.txt").write_text("".join(f"{doc}\n" for doc in HOSTILE), encoding="utf-8")
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs main() in this process: its exit status, and what it wrote to both outputs."""
-
-    def run(*arguments):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def untrained(config=SMALL, docs=DOCS, scale=1.0):

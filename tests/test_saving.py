@@ -32,7 +32,6 @@ from microgpt import (
     save,
     train,
 )
-from microgpt.cli import main
 from microgpt.safetensors import from_bytes
 
 from .bits import bits
@@ -64,20 +63,6 @@ def directory(tmp_path, monkeypatch):
     (tmp_path / "docs.txt").write_text("".join(f"{doc}\n" for doc in DOCS), encoding="utf-8")
     (tmp_path / "other.txt").write_text("ab\nba\n", encoding="utf-8")
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs main() in this process: its exit status, and what it wrote to both outputs."""
-
-    def run(*arguments):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def trained(config=SMALL, fast=False, steps=None):

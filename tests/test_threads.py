@@ -305,8 +305,9 @@ def test_recordings_do_not_mix(switching):
 
 def test_results_are_leaves():
     a, b = Value(2.0), Vector([1.0, 2.0, 3.0])
-    with no_grad():
-        outs = [
+
+    def results():
+        return [
             a * 3 + 1,
             a.tanh(),
             a**2,
@@ -317,17 +318,10 @@ def test_results_are_leaves():
             (b * 2.0)[1],
             softmax(b)[0],
         ]
-    expected = [
-        a * 3 + 1,
-        a.tanh(),
-        a**2,
-        2**a,
-        a.max(1.0),
-        Value(1.0, (a,), (2.0,)),
-        b.sum(),
-        (b * 2.0)[1],
-        softmax(b)[0],
-    ]
+
+    with no_grad():
+        outs = results()
+    expected = results()
     assert all_bits(v.data for v in outs) == all_bits(v.data for v in expected)
     assert [(v._children, v._op) for v in outs] == [((), "")] * len(outs)
     assert all(v._children for v in expected)
