@@ -66,6 +66,19 @@ static mg_id each_twice(text *r, mg_id x) {
     return record_linear(r->tape, doubled, r->weights, E, 2 * E);
 }
 
+/* Lanes that all have one of two numbers, read as if they had nothing in common, and in other groups. */
+static mg_id repeated(text *r, mg_id x) {
+    const mg_view two = {.first = x, .group = 1}, factors = lanes_from(r->weights);
+    const mg_view flat = lanes_from(mg_map(r->tape, MG_TANH, 2, 2, &two, NULL, 0));
+    return mg_map(r->tape, MG_MUL, 1, E, &flat, &factors, 0);
+}
+
+static mg_id repeated_in_other_groups(text *r, mg_id x) {
+    const mg_view two = {.first = x, .group = 1}, rows = {.first = r->weights, .group = 2, .lane = 1};
+    const mg_view columns = {.first = mg_map(r->tape, MG_TANH, 2, 2, &two, NULL, 0), .group = 1, .lane = 2};
+    return mg_map(r->tape, MG_MUL, 2, 2, &columns, &rows, 0);
+}
+
 /* One lane times all. */
 static mg_id one_and_all(text *r, mg_id x) {
     const mg_view all = lanes_from(x), one = one_lane(x + 2);
@@ -84,6 +97,35 @@ static mg_id mixed_in_strides(text *r, mg_id x) {
     return mg_sum(r->tape, 1, E, r->t + 1, &shares, &mixed);
 }
 
+/* One position that is not as the others: it reads other leaves, other lanes, in other strides, has another constant. */
+static mg_id other_leaves(text *r, mg_id x) {
+    return record_linear(r->tape, x, r->weights + (r->t == 2 ? 16 : 0), E, E);
+}
+
+static mg_id other_lanes(text *r, mg_id x) {
+    return record_linear(r->tape, x + (r->t == 2), r->weights, E, 2);
+}
+
+static mg_id other_strides(text *r, mg_id x) {
+    const mg_view terms = {.first = x, .term = r->t == 2 ? 2 : 1}, w = {.first = r->weights, .lane = 2, .term = 1};
+    return mg_sum(r->tape, 1, E, 2, &terms, &w);
+}
+
+static mg_id other_numbers(text *r, mg_id x) { return record_map(r->tape, MG_MUL, x, E, r->t == 2 ? 0.5 : 0.25); }
+
+static mg_id other_terms(text *r, mg_id x) {
+    return record_linear(r->tape, x, r->weights, E, r->t == 2 ? 2 : 3);
+}
+
+static mg_id another_function(text *r, mg_id x) { return record_map(r->tape, r->t == 2 ? MG_SIN : MG_TANH, x, E, 0); }
+
+/* What has no derivative is in no order of additions, which could tell. */
+static mg_id other_largest(text *r, mg_id x) {
+    const mg_view terms = {.first = x + (r->t == 2), .term = 1}, all = lanes_from(x);
+    const mg_view largest = one_lane(mg_largest(r->tape, 1, 2, &terms));
+    return mg_map(r->tape, MG_MUL, 1, E, &all, &largest, 0);
+}
+
 static text record_text(layer f, const double *numbers, const int32_t *tokens) {
     text r = {.tape = mg_tape_new()};
     mg_id losses[POSITIONS];
@@ -100,6 +142,13 @@ static text record_text(layer f, const double *numbers, const int32_t *tokens) {
     return r;
 }
 
+static void bind_text(const text *r, mg_program *program) {
+    for (size_t t = 0; t < POSITIONS; t++) {
+        CHECK(mg_program_bind(program, t, r->input[t], 0, 0, r->leaves, E, VOCAB) == MG_OK);
+        CHECK(mg_program_bind(program, t + 1, r->logarithm[t], 0, 0, r->probabilities[t], 1, VOCAB) == MG_OK);
+    }
+}
+
 static void check_layer(layer f, const char *name) {
     double numbers[LEAVES], expected[LEAVES], found[LEAVES];
     int32_t tokens[POSITIONS + 1] = {0};
@@ -108,10 +157,7 @@ static void check_layer(layer f, const char *name) {
     text r = record_text(f, numbers, tokens);
     mg_program *program = mg_program_new(r.tape, r.loss, 0);
     CHECK(program != NULL);
-    for (size_t t = 0; t < POSITIONS; t++) {
-        CHECK(mg_program_bind(program, t, r.input[t], 0, 0, r.leaves, E, VOCAB) == MG_OK);
-        CHECK(mg_program_bind(program, t + 1, r.logarithm[t], 0, 0, r.probabilities[t], 1, VOCAB) == MG_OK);
-    }
+    bind_text(&r, program);
     CHECK(mg_program_plan(program) == MG_OK && broken_program(program) == NULL);
     if (!CHECK(program->plan != NULL)) {
         printf("    %s: %s\n", name, mg_program_why_not_planned(program));
@@ -138,6 +184,36 @@ static void check_layer(layer f, const char *name) {
     mg_tape_free(r.tape);
 }
 
+/* Of such a text there is no plan, and no sampler; but other leaves can be gathered. */
+static void a_position_that_differs_is_noticed(void) {
+    const layer layers[] = {other_leaves, other_lanes, other_strides, other_numbers,
+                            other_terms, another_function, other_largest};
+    for (size_t n = 0; n < sizeof layers / sizeof *layers; n++) {
+        double numbers[LEAVES];
+        const int32_t tokens[POSITIONS + 1] = {0, 1, 2, 3, 4, 1};
+        uint64_t state = 3;
+        random_numbers(&state, numbers, LEAVES);
+        text r = record_text(layers[n], numbers, tokens);
+        mg_program *program = mg_program_new(r.tape, r.loss, 0);
+        bind_text(&r, program);
+        mg_sampler *sampler = mg_sampler_new(program);
+        CHECK(mg_tape_take_status(r.tape) == (n == 0 ? MG_OK : MG_OPERATION) && (sampler != NULL) == (n == 0));
+        CHECK(mg_program_plan(program) == MG_OK);
+        if (!CHECK((program->plan != NULL) == (n == 0))) {
+            printf("    layer %zu\n", n);
+        }
+        for (size_t t = 0; sampler != NULL && t < POSITIONS; t++) {
+            double expected[VOCAB], found[VOCAB];
+            CHECK(mg_sampler_probabilities(sampler, tokens, t + 1, found, VOCAB) == MG_OK);
+            CHECK(mg_read_values(r.tape, r.probabilities[t], VOCAB, expected) == MG_OK);
+            CHECK(same_numbers(found, expected, VOCAB));
+        }
+        mg_sampler_free(sampler);
+        mg_program_free(program);
+        mg_tape_free(r.tape);
+    }
+}
+
 static void odd_views_are_recordings(void) {
     const struct {
         layer f;
@@ -147,6 +223,7 @@ static void odd_views_are_recordings(void) {
                   {all_and_the_middle, "all, and the middle"},
                   {in_strides, "in strides"},           {from_two_places, "from two places"},
                   {each_twice, "each twice"},           {one_and_all, "one and all"},
+                  {other_leaves, "other leaves"},       {repeated, "repeated"},               {repeated_in_other_groups, "in other groups"},
                   {mixed_in_strides, "mixed in strides"}};
     for (size_t n = 0; n < sizeof layers / sizeof *layers; n++) {
         check_layer(layers[n].f, layers[n].name);
@@ -155,5 +232,6 @@ static void odd_views_are_recordings(void) {
 
 int main(void) {
     RUN(odd_views_are_recordings);
+    RUN(a_position_that_differs_is_noticed);
     return verdict();
 }
