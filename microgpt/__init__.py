@@ -17,6 +17,7 @@ models that stay; `draw`, for pictures of graphs; and the errors, all of them a 
 from .config import PRESETS, Config
 from .data import course_names, embedded_names, read_documents
 from .drawing import Drawing, draw
+from .engines import Trainable
 from .errors import (
     BusyTapeError,
     ClosedTapeError,
@@ -45,7 +46,7 @@ from .sampling import next_probabilities, sample
 from .saving import Saved, load, resume, save
 from .tape import Tape, default_tape, no_grad
 from .tokenizer import Tokenizer
-from .training import Model, Step, Trainable, Training, train
+from .training import Model, Step, Training, train
 from .value import Value
 from .vector import Matrix, Vector
 

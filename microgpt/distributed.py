@@ -10,20 +10,18 @@ them. So parameters and optimizer are the same bits on all ranks, and for every 
     add         in document order                    [parameters / ranks]
     all-gather  all slices, and all losses           [parameters], [documents]
     apply       the optimizer's step, everywhere
-
-Rank 0 says what comes next: it alone looks at clocks and listens to the user.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
+from .communicator import END, HELD_OUT, STEPS, Communicator, Request, hear, tell, together
 from .config import Config
 from .core import check, error_of, ffi, lib
 from .errors import DistributedError
@@ -31,72 +29,7 @@ from .optimizers import OptimizerState, learning_rate_at
 from .vector import Lanes
 
 MOST_BYTES = 1 << 26  # of gradients that a rank holds at a time, and of what it is sent; a larger batch goes in rounds
-SPIN_SECONDS = 0.002  # a rank that waits longer for rank 0 sleeps between two looks
-END, BEGIN, STEPS, HELD_OUT = range(4)  # what rank 0 may ask for
 FAILED: int = lib.MG_STATUS_COUNT  # a status besides those of the core: an exception
-
-_Made = TypeVar("_Made")
-
-
-class Request(Protocol):
-    """What has been begun (mpi4py.MPI.Request)."""
-
-    def Test(self) -> bool: ...
-
-    def Wait(self) -> Any: ...
-
-
-class Communicator(Protocol):
-    """What training needs of a communicator, as mpi4py.MPI.Comm has it."""
-
-    def Get_rank(self) -> int: ...
-
-    def Get_size(self) -> int: ...
-
-    def Ibcast(self, buf: Any, root: int = 0) -> Request: ...
-
-    def Iallgatherv(self, sendbuf: Any, recvbuf: Any) -> Request: ...
-
-    def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None: ...
-
-    def Alltoallv(self, sendbuf: Any, recvbuf: Any) -> None: ...
-
-    def bcast(self, obj: Any, root: int = 0) -> Any: ...
-
-    def allgather(self, sendobj: Any) -> list[Any]: ...
-
-
-def tell(comm: Communicator, command: int, *numbers: int) -> None:
-    """Rank 0 asks the others for something; at most two numbers go with it."""
-    comm.Ibcast(array("q", [command, *numbers, 0, 0][:3]), 0).Wait()
-
-
-def hear(comm: Communicator) -> tuple[int, int, int]:
-    """What rank 0 asks for, when it does. Who waits long leaves the processor to others."""
-    words = array("q", [END, 0, 0])
-    request = comm.Ibcast(words, 0)
-    started = time.perf_counter()
-    while not request.Test():
-        if time.perf_counter() - started > SPIN_SECONDS:
-            time.sleep(SPIN_SECONDS / 4)
-    return words[0], words[1], words[2]
-
-
-def together(comm: Communicator, make: Callable[[], _Made]) -> _Made:
-    """What every rank makes for itself. Where one fails, all raise: it the error, and the others DistributedError."""
-    made, error = None, None
-    try:
-        made = make()
-    except Exception as caught:
-        error = caught
-    texts = comm.allgather(None if error is None else str(error) or type(error).__name__)
-    if error is not None:
-        raise error
-    for rank, text in enumerate(texts):
-        if text is not None:
-            raise DistributedError(f"rank {rank}: {text}")
-    assert made is not None
-    return made
 
 
 class Recorded(NamedTuple):

@@ -24,6 +24,7 @@ from microgpt import (
 )
 from microgpt import training as training_module
 from microgpt._core import ffi, lib
+from microgpt.engines import CoreEngine
 from microgpt.functions import mean, softmax, surprisal
 
 from . import program
@@ -210,10 +211,8 @@ def test_blocks_change_nothing(block, batch_size):
 def test_a_call_takes_a_fiftieth_of_a_second(monkeypatch, seconds, expected):
     """Blocks are as long as the clock lets them be, so that an interrupt is noticed."""
     taken, clock = [], iter(range(1000))
-    run = training_module._Core.run
-    monkeypatch.setattr(
-        training_module._Core, "run", lambda core, step, steps: taken.append(steps) or run(core, step, steps)
-    )
+    run = CoreEngine.run
+    monkeypatch.setattr(CoreEngine, "run", lambda core, step, steps: taken.append(steps) or run(core, step, steps))
     monkeypatch.setattr(training_module.time, "perf_counter", lambda: next(clock) * seconds)
     config, tokenizer = replace(SMALL, steps=200 if seconds < 1 else 5), Tokenizer(WORDS)
     list(train(model_of(config, tokenizer.vocab_size), [tokenizer.encode(word) for word in WORDS], steps_per_call=None))
@@ -291,7 +290,7 @@ def test_fast_training_counts_numbers_below_the_normal_ones_as_0():
     it was, after steps and after a divergence."""
     config, tokenizer = replace(SMALL, steps=1), Tokenizer(WORDS)
     model = model_of(config, tokenizer.vocab_size)
-    core = training_module._Core(model, [tokenizer.encode(WORDS[0])], fast=True)
+    core = CoreEngine(model, [tokenizer.encode(WORDS[0])], fast=True)
     n, steps = sum(len(w.data) for w in model.state_dict.values()), ffi.new("uint64_t *")
     m, v, tiny = ffi.new("double[]", n), ffi.new("double[]", n), float.fromhex("0x1p-140")
     assert lib.mg_trainer_write_state(core._pointer, [tiny] * n, [tiny] * n, n, 1) == lib.MG_OK

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ..distributed import BEGIN, END, hear, tell
+from ..communicator import BEGIN, END, hear, tell
 from ..errors import DistributedError, MicrogptError
 from ..model import GPT
 from ..optimizers import OptimizerState

@@ -1,0 +1,249 @@
+"""What takes the steps of a training: the core, with one recording, or Python, which records every loss anew."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+from .config import Config
+from .core import check, error_of, ffi, lib
+from .distributed import Recorded
+from .errors import ConfigError
+from .index import Index
+from .model import GPT
+from .optimizers import Optimizer, OptimizerState, learning_rate_at, settings_of
+from .program import record
+from .value import Value
+from .vector import Lanes
+
+DOCUMENTS_PER_CALL = 1024  # whose losses are asked for
+
+
+class Trainable(Protocol):
+    """What can be trained: a GPT, or a Model of one's own."""
+
+    @property
+    def config(self) -> Config:
+        """Steps, batches and the optimizer; documents are cut to block_size + 1 tokens."""
+
+    @property
+    def parameters(self) -> Sequence[Lanes]:
+        """What is learned, all on one tape."""
+
+    def loss(self, tokens: Sequence[Any], /) -> Value:
+        """The loss of a document: the mean, or the sum, of a loss at each position, of which those of the first n
+        positions are the losses of a shorter document. The tokens are integers, or the integer inputs (Index) of a
+        function that is being recorded."""
+
+
+class _NotPrefixesError(Exception):
+    """The loss of a short document is not the beginning of that of a long one."""
+
+
+class Engine(Protocol):
+    """What takes the steps."""
+
+    state: OptimizerState
+
+    def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
+        """Take steps, the first of which is number `step` from 0. Their losses, the last of which may be no finite
+        number, and the error of the one that failed; in neither case a parameter changed in that step."""
+
+    def held_out_losses(self) -> Iterable[float]:
+        """The loss of each document that is held out."""
+
+    def interrupt(self) -> None:
+        """End the steps that are being taken, or the next ones, with a KeyboardInterrupt as their error."""
+
+
+class CoreEngine:
+    """Training in the core: the loss recorded once, for the longest document, and the steps taken in C."""
+
+    __slots__ = ("_config", "_count", "_done", "_fast", "_model", "_pointer", "_program", "_size", "_starts", "_tokens")
+
+    def __init__(
+        self,
+        model: Trainable,
+        documents: Sequence[Sequence[int]],
+        fast: bool = False,
+        held_out: Sequence[Sequence[int]] = (),
+        threads: int = 1,
+    ) -> None:
+        config = self._config = model.config
+        self._model, self._fast = model, fast
+        self._done = ffi.new("size_t *")
+        tokens, starts = array("i"), array("Q", [0])
+        self._count = len(documents)
+        for document in [*documents, *held_out]:
+            tokens.extend(document[: config.block_size + 1])
+            starts.append(len(tokens))
+        self._tokens, self._starts = ffi.from_buffer("int32_t[]", tokens), ffi.from_buffer("size_t[]", starts)
+        parameters = model.parameters
+        tape = parameters[0]._tape
+        # The tokens mean nothing, and so do the numbers of this recording.
+        indices = [Index(0) for _ in range(max(end - start for start, end in pairwise(starts)))]
+        self._program = record(lambda *tokens: model.loss(tokens), *indices, tape=tape, quiet=True)
+        if not self._serves(min(end - start for start, end in pairwise(starts)), len(indices)):
+            raise _NotPrefixesError
+        first, sizes = [w._node for w in parameters], [w._size for w in parameters]
+        self._size = sum(sizes)
+        settings = settings_of(config)
+        pointer = lib.mg_trainer_new(self._program._pointer, first, sizes, len(first), settings, fast)
+        if pointer == ffi.NULL:
+            if fast and (why := self._program.why_not_planned) is not None:
+                lib.mg_tape_take_status(tape._pointer)
+                raise ConfigError(f"the fast mode needs a program that can be computed by position: {why}")
+            tape._raise_status()
+        self._pointer = ffi.gc(pointer, lib.mg_trainer_free)
+        check(lib.mg_trainer_use_threads(pointer, threads))
+
+    def _serves(self, shortest: int, longest: int) -> bool:
+        """Is the loss of a shorter document the beginning of that of the longest? Looks at the shortest."""
+        program, model = self._program, self._model
+        if isinstance(model, GPT) or shortest == longest:
+            return bool(lib.mg_program_losses(program._pointer, longest))
+        tape = model.parameters[0]._tape
+        indices = [Index(0) for _ in range(shortest)]
+        short = record(lambda *tokens: model.loss(tokens), *indices, tape=tape, quiet=True)
+        losses = lib.mg_program_losses(short._pointer, shortest)
+        return bool(losses) and losses == lib.mg_program_losses(program._pointer, shortest)
+
+    def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
+        rates = [learning_rate_at(self._config, i) for i in range(step, step + steps)]
+        losses = ffi.new("double[]", steps)
+        documents = self._tokens, self._starts, self._count, self._config.batch_size
+        status = lib.mg_trainer_run(self._pointer, *documents, rates, steps, losses, self._done)
+        error = KeyboardInterrupt() if status == lib.MG_INTERRUPTED else error_of(status)
+        return ffi.unpack(losses, self._done[0] + (status == lib.MG_NOT_FINITE)), error
+
+    def held_out_losses(self) -> Iterator[float]:
+        first, last = self._count, len(self._starts) - 1
+        while first < last:  # a call cannot be interrupted
+            count = min(DOCUMENTS_PER_CALL, last - first)
+            losses = ffi.new("double[]", count)
+            check(lib.mg_trainer_losses(self._pointer, self._tokens, self._starts, first, first + count, losses))
+            yield from ffi.unpack(losses, count)
+            first += count
+
+    def interrupt(self) -> None:
+        lib.mg_trainer_interrupt(self._pointer)
+
+    @property
+    def recorded(self) -> Recorded:
+        """What ranks share."""
+        return Recorded(self._pointer, self._tokens, self._starts, self._count, self._size, self._fast)
+
+    @property
+    def state(self) -> OptimizerState:
+        m, v, steps = ffi.new("double[]", self._size), ffi.new("double[]", self._size), ffi.new("uint64_t *")
+        check(lib.mg_trainer_read_state(self._pointer, m, v, self._size, steps))
+        return OptimizerState(steps[0], array("d", m), array("d", v))
+
+    @state.setter
+    def state(self, state: OptimizerState) -> None:
+        check(lib.mg_trainer_write_state(self._pointer, list(state.m), list(state.v), len(state.m), state.steps))
+
+
+class AnewEngine:
+    """Training that records the graph again in every step."""
+
+    __slots__ = ("_documents", "_held_out", "_interrupted", "_model", "_optimizer")
+
+    def __init__(self, model: Trainable, documents: Sequence[Sequence[int]], held_out: Sequence[Sequence[int]]) -> None:
+        self._model, self._documents, self._held_out = model, documents, held_out
+        self._optimizer = Optimizer(model.config, model.parameters)
+        self._interrupted = False
+
+    def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
+        config, losses = self._model.config, []
+        for number in range(step, step + steps):
+            first = number * config.batch_size
+            batch = [self._documents[i % len(self._documents)] for i in range(first, first + config.batch_size)]
+            try:
+                losses.append(self._gradients(batch))
+                if not math.isfinite(losses[-1]):
+                    break
+                self._optimizer.update(learning_rate_at(config, number))
+            except (ArithmeticError, ValueError, KeyboardInterrupt) as error:
+                del losses[number - step :]
+                self._forget()
+                return losses, error
+        return losses, None
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def _gradients(self, batch: Sequence[Sequence[int]]) -> float:
+        """Leave the mean of the documents' gradients in the parameters, and return the mean of their losses."""
+        tape = self._model.parameters[0]._tape
+        total = 0.0
+        for tokens in batch:
+            if self._interrupted:
+                self._interrupted = False
+                raise KeyboardInterrupt
+            mark = tape.mark()
+            loss = self._model.loss(tokens)
+            total += loss.data
+            loss.backward()
+            del loss
+            tape.rewind(mark)
+            if len(batch) > 1:
+                self._optimizer.add()
+        if len(batch) > 1:
+            self._optimizer.average()
+        return total * (1 / len(batch))
+
+    def _forget(self) -> None:
+        """The gradients of a step that was not taken."""
+        if self._optimizer._added:
+            self._optimizer.average()
+        for w in self._model.parameters:
+            w.zero_grad()
+
+    def held_out_losses(self) -> Iterator[float]:
+        tape = self._model.parameters[0]._tape
+        for tokens in self._held_out:
+            mark = tape.mark()
+            loss = self._model.loss(tokens).data
+            tape.rewind(mark)
+            yield loss
+
+    @property
+    def state(self) -> OptimizerState:
+        return self._optimizer.state
+
+    @state.setter
+    def state(self, state: OptimizerState) -> None:
+        self._optimizer.state = state
+
+
+def engine_for(
+    model: Trainable,
+    documents: Sequence[Sequence[int]],
+    held_out: Sequence[Sequence[int]],
+    core: bool,
+    fast: bool,
+    threads: int,
+) -> Engine:
+    """That of a training whose arguments were checked: with `core` the core's, where the model's loss has the form."""
+    if not core:
+        return AnewEngine(model, documents, held_out)
+    try:
+        return CoreEngine(model, documents, fast, held_out, threads)
+    except _NotPrefixesError:
+        if fast:
+            raise ConfigError("the fast mode needs a loss that is the mean or the sum of a loss a position") from None
+        return AnewEngine(model, documents, held_out)
+
+
+def in_core(engine: Engine) -> CoreEngine:
+    """The engine, where it is the core's; else ConfigError."""
+    if not isinstance(engine, CoreEngine):
+        raise ConfigError(
+            "several ranks train in the core only: leave replay on, the model's operations SPANS, and let its loss be "
+            "the mean or the sum of a loss a position"
+        )
+    return engine
