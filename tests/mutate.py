@@ -119,7 +119,8 @@ class Mutant:
 def functions(source: str) -> Iterator[tuple[str, int, int]]:
     """Name, and first and last character of the body, of each function that begins in the first column."""
     for found in re.finditer(
-        r"^(?!typedef|struct|enum|union|#|/| )[^;{}=/]*?\b(NAME\((?=\w+\)\()|)(?!__attribute__|NAME\b)(\w+)\)?\([^;{}]*?\)\s*\{ *",
+        r"^(?!typedef|struct|enum|union|#|/| )[^;{}=/]*?\b(NAME\((?=\w+\)\()|)"
+        r"(?!__attribute__|NAME\b)(\w+)\)?\([^;{}]*?\)\s*\{ *",
         source,
         re.MULTILINE,
     ):
