@@ -11,13 +11,14 @@
 
 /* e ** x is 2 ** (n / 64) * e ** r, where n is an integer and |r| <= log(2) / 128, and 2 ** (n / 64) is a power of 2 and a
    number of the table. What a float holds of the result is `high`, and the rest is known to within 2^-66 of it. Of at most
-   BLOCK numbers, a whole number of chunks. Is one of them unsure? */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(exp_block)(size_t chunks, const double *restrict x,
-                                                                          double *restrict out, BITS *restrict unsure) {
+   BLOCK numbers, a whole number of chunks. Returns which are unsure, a bit for each. */
+FOR_ROW static inline __attribute__((always_inline)) uint64_t NAME(exp_block)(size_t chunks, const double *restrict x,
+                                                                              double *restrict out) {
     const size_t n = chunks * MG_CHUNK;
-    const BITS none = 0, one = 1;
+    const uint64_t none = 0;
     double rest[BLOCK], low[BLOCK], first[BLOCK], second[BLOCK];
-    BITS whole[BLOCK], any = 0;
+    BITS whole[BLOCK];
+    uint64_t unsure = 0;
     for (size_t i = 0; i < n; i++) {
         const double shifted = __builtin_fma(x[i], 0x1.71547652b82fep+6, 0x1.8p52), k = shifted - 0x1.8p52;
         const double near = __builtin_fma(-k, 0x1.62e42fef8p-7, x[i]); /* exactly */
@@ -44,25 +45,23 @@ FOR_ROW static inline __attribute__((always_inline)) bool NAME(exp_block)(size_t
         lo = (product - (sum - t)) + (__builtin_fma(t, r, -product) + lo);
         const double high = sum + lo;
         const bool sure = NAME(off_middle)(high, lo - (high - sum), EXP_MARGIN) & (fabs(x[i]) <= 700);
-        unsure[i] = (sure | (x[i] == 0)) ? none : one;
-        any |= unsure[i];
+        unsure |= (sure | (x[i] == 0)) ? none : lane_bit[i];
         uint64_t bits;
         memcpy(&bits, &high, sizeof bits);
         bits += ((uint64_t)whole[i] & ~(uint64_t)63) << 46;
         memcpy(&out[i], &bits, sizeof bits);
     }
-    return any != 0;
+    return unsure;
 }
 #undef ONE_BY_ONE
 
 /* The numbers that are unsure, by the C library; false when one is too large for a float. */
-static __attribute__((noinline)) bool NAME(exp_calls)(size_t n, const double *x, double *out, const BITS *unsure) {
+static __attribute__((noinline)) bool NAME(exp_calls)(const double *x, double *out, uint64_t unsure) {
     bool fits = true;
-    for (size_t i = 0; i < n; i++) {
-        if (unsure[i]) {
-            out[i] = exp(x[i]);
-            fits = fits && !(out[i] > DBL_MAX);
-        }
+    for (; unsure != 0; unsure &= unsure - 1) {
+        const int i = __builtin_ctzll(unsure);
+        out[i] = exp(x[i]);
+        fits = fits && !(out[i] > DBL_MAX);
     }
     return fits;
 }
@@ -75,10 +74,10 @@ FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const R
 #if EXACT && POW_IS_NEAR
     for (size_t t = 0; t < padded; t += BLOCK) {
         const size_t n = padded - t < BLOCK ? padded - t : BLOCK;
-        BITS unsure[BLOCK];
         if (t >= from && t + n <= to) {
-            if (NAME(exp_block)(n / MG_CHUNK, x + t, out + t, unsure)) {
-                fits &= NAME(exp_calls)(n, x + t, out + t, unsure);
+            const uint64_t unsure = NAME(exp_block)(n / MG_CHUNK, x + t, out + t);
+            if (unsure != 0) {
+                fits &= NAME(exp_calls)(x + t, out + t, unsure);
             }
             continue;
         }
@@ -87,8 +86,9 @@ FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const R
             const double number = x[t + i];
             argument[i] = ((t + i >= from) & (t + i < to)) ? number : 0;
         }
-        if (NAME(exp_block)(n / MG_CHUNK, argument, out + t, unsure)) {
-            fits &= NAME(exp_calls)(n, argument, out + t, unsure);
+        const uint64_t unsure = NAME(exp_block)(n / MG_CHUNK, argument, out + t);
+        if (unsure != 0) {
+            fits &= NAME(exp_calls)(argument, out + t, unsure);
         }
         for (size_t i = 0; i < n; i++) {
             const double number = out[t + i];

@@ -90,7 +90,8 @@ FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size
             memset(partial, 0, step->partials * w->padded * sizeof *partial);
             ordinary = NAME(rule_row)(w, from, row, move, out, partial);
         } else if (step->operation == MG_EXP) {
-            ordinary = NAME(exp_row)(w->padded - begin, from - begin, w->computed - begin, row[0] + begin, out + begin);
+            const size_t to = size->length > w->padded ? size->length : w->computed; /* rows joined, or one */
+            ordinary = NAME(exp_row)(size->length - begin, from - begin, to - begin, row[0] + begin, out + begin);
         } else if (step->operation == MG_LOG) {
             ordinary = NAME(log_row)(w, from, row[0], out, partial);
         } else {
@@ -141,7 +142,8 @@ FOR_ROW static bool NAME(map)(const NAME(work) *w) {
     const bool square = step->operation == MG_POW && step->constant == 2;
     bool ordinary = true;
     REAL *out = w->value;
-    if (step->operation == MG_ADD || step->operation == MG_MUL || step->operation == MG_RELU || square) {
+    if (step->operation == MG_ADD || step->operation == MG_MUL || step->operation == MG_RELU || square ||
+        (step->operation == MG_EXP && !step->causal && w->computed == w->padded)) {
         NAME(join_rows)(&size, (const NAME(rows) *const[]){&x[0], &x[1]}, 2);
     }
     if (step->operation == MG_ADD) {
