@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-#define GROUP_BYTES ((size_t)1 << 20) /* about as much as a group of several chunks may need: a cache */
+#define GROUP_BYTES ((size_t)1 << 21) /* about as much as a group of several chunks may need: a cache */
 #define CHUNK_BYTES ((size_t)8 << 20) /* as a chunk may need; more, and documents are computed one by one */
 
 mg_batch *mg_batch_new(mg_program *program, const mg_kernels *kernels) {

@@ -59,7 +59,8 @@ static bool add_gather(const mg_rolling *r, size_t k, size_t f, size_t block, si
     const size_t at = plan->gather_count;
     const mg_step step = {.operation = MG_GATHER, .groups = 1, .width = parts * block, .terms = 1, .derives = true,
                           .weights = MG_NOWHERE, .gather = at};
-    const mg_gather gather = {.parts = parts, .block = block, .slots = plan->gathered_count};
+    const mg_gather gather = {.parts = parts, .block = block, .slots = plan->gathered_count,
+                              .before = plan->gathered_count / plan->positions};
     if (!MG_PUSH(&plan->blocks, plan->gather, plan->gather_count, gather)) {
         return false;
     }

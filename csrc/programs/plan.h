@@ -88,7 +88,8 @@ typedef struct {
 /* Leaves that differ from position to position: `parts` runs of `block` at each. */
 typedef struct {
     size_t parts, block;
-    size_t slots; /* plan->gathered[slots + position * parts + part] */
+    size_t slots;  /* plan->gathered[slots + position * parts + part] */
+    size_t before; /* parts of the gathers before it: slots / plan->positions */
 } mg_gather;
 
 /* Lanes start, start - 1, ... of a sum, `count` of them. */
@@ -255,7 +256,7 @@ static inline mg_slot mg_step_head(const mg_program *program, const mg_plan *pla
 }
 /* What a gather reads in a column, part by part; what a selection reads, column by column. */
 static inline mg_slot *mg_gathered(const mg_replay *replay, const mg_gather *gather, size_t column) {
-    return replay->gathered + gather->slots / replay->plan->positions * replay->columns + column * gather->parts;
+    return replay->gathered + gather->before * replay->columns + column * gather->parts;
 }
 static inline size_t *mg_selected(const mg_replay *replay, size_t select) {
     return replay->selected + select * replay->columns;

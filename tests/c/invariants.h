@@ -282,6 +282,7 @@ static inline const char *broken_plan(const mg_program *program, const mg_plan *
     }
     for (size_t n = 0; n < plan->gather_count; n++) {
         const mg_gather *gather = &plan->gather[n];
+        MUST(gather->before * plan->positions == gather->slots, "a gather has its parts at every position");
         for (size_t i = 0; i < plan->positions * gather->parts; i++) {
             MUST(is_run(program->tape, plan->gathered[gather->slots + i], gather->block),
                  "what is gathered are slots in use");
