@@ -6,6 +6,7 @@ import gc
 import random
 import warnings
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -37,6 +38,7 @@ from microgpt import (
     surprisal,
     train,
 )
+from microgpt.functions import attention_weights, weighed
 
 from .bits import all_bits
 
@@ -102,6 +104,21 @@ def transformer(w, tokens, *, norm, activation, tied=False, positions=True, para
     return mean(losses)
 
 
+def attending(w, tokens, *, change):
+    """What each position attends to is changed before it is used, by maps over the positions so far."""
+    keys, values, losses = [], [], []
+    for token, target in pairwise(tokens):
+        x = w("wte", VOCAB, EMBD)[token]
+        before = rmsnorm(x)
+        q = linear(before, w("wq", EMBD, EMBD))
+        keys.append(linear(before, w("wk", EMBD, EMBD)))
+        values.append(linear(before, w("wv", EMBD, EMBD)))
+        weights = attention_weights(q, keys, 2)
+        x = linear(weighed(change(weights, w), values, 2), w("wo", EMBD, EMBD)) + x
+        losses.append(loss_of(linear(x, w("lm_head", VOCAB, EMBD)), target))
+    return mean(losses)
+
+
 def rms(w, name, x):
     return rmsnorm(x)
 
@@ -141,6 +158,16 @@ PLANNED = {
         w, t, norm=layer, activation=Vector.sigmoid, parallel=True, tied=True
     ),
 }
+ATTENDING = {
+    "squares": lambda a, w: a**2,
+    "cubes": lambda a, w: a**3,
+    "logarithms": lambda a, w: (a + 1).log(),
+    "exponentials, tanh": lambda a, w: a.exp().tanh(),
+    "relu of less": lambda a, w: relu(a - 0.3),
+    "twice, and leaves": lambda a, w: a * a * w("scale", 1, 1)[0][0] + w("shift", 1, 1)[0][0],
+}
+for title, change in ATTENDING.items():
+    PLANNED[title] = partial(attending, change=change)
 REPLAYED = {"recurrent": recurrent, "a sum": summed}
 
 
