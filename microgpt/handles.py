@@ -6,7 +6,6 @@ import gc
 import sys
 import threading
 import weakref
-from itertools import compress
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 FIRST = 256  # Values of a tape that are noted down without having been asked for
 ASKED = 1 << 14  # and how many are since one was last asked for; twice as many after each search
 CLEAR_FROM = 1 << 10  # the first time that those which are gone are thrown out
-EVERY = 1 << 64  # greater than any id
+EVERY, ALWAYS = 1 << 64, -1  # greater than any id; less than any
 
 
 class Handle:
@@ -47,34 +46,46 @@ class Registry:
     are searched for, among all objects of Python.
     """
 
-    __slots__ = ("_clear_at", "_complete", "_known", "_left", "_window")
+    __slots__ = ("_clear_at", "_complete", "_known", "_left", "_lock", "_unsure", "_window")
 
     def __init__(self) -> None:
         self._known: dict[int, weakref.ref[Handle]] = {}  # by id; also of Values that are gone, for a while
         self._clear_at = CLEAR_FROM
         self._left = FIRST  # so many are still to be noted down
         self._window = ASKED
-        self._complete = EVERY  # all Values on lanes below this id are known
+        self._lock = threading.RLock()  # whether Values are noted down does not change in the middle of a change
+        self._complete = EVERY  # all Values on lanes below this id are known,
+        self._unsure: set[int] = set()  # but perhaps those on these: other threads were about to make them
 
     def __len__(self) -> int:
-        return sum(known() is not None for known in list(self._known.values()))
+        return sum(known() is not None for known in self._known.copy().values())
 
     def add(self, value: Handle) -> None:
         """Note a Value down."""
         self._known[value._node] = weakref.ref(value)
         if len(self._known) >= self._clear_at:
-            for node, known in list(self._known.items()):
+            self._clear_at = 2 * len(self._known)  # for what is noted down meanwhile, by a finalizer
+            for node, known in self._known.copy().items():
                 if known() is None and self._known.get(node) is known:
                     self._known.pop(node, None)
             self._clear_at = CLEAR_FROM + 2 * len(self._known)
 
-    def take_turn(self, node: int) -> bool:
-        """The Value of a new lane is about to be noted down. Is the next one to be, too?"""
-        if self._left:
+    def take_turn(self) -> bool:
+        """A Value is about to be noted down. Is the next one to be, too? If it seems not, see `settle`."""
+        if self._left > 1:
             self._left -= 1
-            if not self._left:
-                self._complete = node + 1
-        return self._left > 0
+            return True
+        return False
+
+    def settle(self, tape: Tape, node: int) -> None:
+        """After the last turn, which is that of `node`: let the next Values be made without the tape's attention."""
+        with self._lock:
+            if self._left > 1:
+                return
+            if self._left == 1:
+                self._left, self._complete = 0, node + 1
+                self._unsure |= _about_to_be_made(tape)
+            tape._limit = tape._look_at
 
     def find(self, node: int, lane: bool) -> Handle | None:
         """The Value of a lane, if it is known. Who asks, but for a lane of a vector, may ask for others soon."""
@@ -85,15 +96,24 @@ class Registry:
 
     def knows(self, node: int) -> bool:
         """Is a Value of this lane known if there is one?"""
-        return node < self._complete
+        return node < self._complete and node not in self._unsure
 
     def search(self, tape: Tape) -> None:
-        """Note down all Values of the tape that there are; and those that will be made, for a while."""
-        self._left, self._complete = self._window, EVERY
-        self._window *= 2
-        for handle in handles_of(tape):
-            if type(handle)._is_value and self.find(handle._node, True) is None:
-                self.add(handle)
+        """Note down all Values of the tape that there are, and those that will be made from now on."""
+        with self._lock:
+            self._left, self._complete = self._window, EVERY
+            self._window *= 2
+            tape._limit = ALWAYS
+            self._unsure = _about_to_be_made(tape)
+            for handle in handles_of(tape):
+                if type(handle)._is_value and self.find(handle._node, True) is None:
+                    self.add(handle)
+
+
+def _about_to_be_made(tape: Tape) -> set[int]:
+    """The lanes whose Values other threads may be making at this moment: those of scalar operations, which have one
+    lane, or two with a constant."""
+    return {node + k for node, size in tape._now()[1] if size <= 2 for k in range(size)}
 
 
 def handles_of(tape: Tape) -> list[Handle]:
@@ -107,9 +127,13 @@ def on_tape(handles: list[Handle], tape: Tape) -> list[Handle]:
 
 
 def all_handles() -> list[Handle]:
-    """All handles that Python's garbage collector knows of; `witness` among them, but after gc.freeze()."""
-    kinds, objects = set(_with_subclasses(Handle)), gc.get_objects()
-    return list(compress(objects, map(kinds.__contains__, map(type, objects))))
+    """All handles that Python's garbage collector knows of; `witness` among them, but after gc.freeze().
+
+    An object refers to its class. To ask for all objects instead, and pick the handles, would be seen by other threads:
+    Python does not make a tuple larger that somebody else refers to, but gives up with a SystemError.
+    """
+    kinds = set(_with_subclasses(Handle))
+    return [item for item in gc.get_referrers(*kinds) if type(item) in kinds]
 
 
 def _with_subclasses(kind: type[Handle]) -> list[type[Handle]]:

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import errors
 from .arguments import require
 from .core import NONE, check, ffi, lib
-from .handles import Handle, Registry, all_handles, on_tape, threads_inside, witness
+from .handles import ALWAYS, Handle, Registry, all_handles, on_tape, threads_inside, witness
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 COLLECT_FROM = 1 << 18  # slots; a smaller tape (11 MB) is not worth a collection
-ALWAYS = -1  # every id is above it
 
 
 class Memory(NamedTuple):
@@ -63,8 +62,10 @@ class Tape:
     _pointer: Any
     """The core's tape, for the modules that record on it."""
     _limit: int
-    """An id above it calls for attention: it is NONE, the id of nothing, or its Value is to be noted down (then all are
-    above it), or it is time to collect."""
+    """An id above it calls for attention: it is NONE, the id of nothing, or it is time to collect, or its Value is to
+    be noted down (then all are above it)."""
+    _look_at: int
+    """Above it it is time to collect."""
     _labels: dict[int, str]
     """The labels of Values, by id."""
     _operations: dict[int, str]
@@ -159,7 +160,8 @@ class Tape:
                 self._collect([node], [size])
                 self._collect_at = max(COLLECT_FROM, 2 * self.memory().slots)
             self._look_at = node + max(self._collect_at - self.memory().slots, COLLECT_FROM // 4)
-        self._limit = ALWAYS if self._values.take_turn(node) else self._look_at
+        if not self._values.take_turn():
+            self._values.settle(self, node)
 
     def _raise_status(self, other: object = None) -> None:
         """Raise the error that the core left behind, if any, and clear it."""
@@ -173,7 +175,6 @@ class Tape:
         all known."""
         value = self._values.find(node, lane)
         if value is None and not lane and not self._values.knows(node):
-            self._limit = ALWAYS
             self._values.search(self)
             value = self._values.find(node, lane)
         return value

@@ -157,16 +157,18 @@ class Value(Functions, Graph, Handle, metaclass=_ValueType):
     @property
     def grad(self) -> float:
         """The derivative of the result of `backward()` with respect to this value; accumulates; may be set."""
-        grad: float = _adjoint(self._tape._pointer, self._node)
+        tape = self._tape
+        grad: float = _adjoint(tape._pointer, self._node)
         if grad != grad:
-            self._tape._raise_status()
+            tape._raise_status()
         return grad
 
     @grad.setter
     def grad(self, grad: Number) -> None:
-        if self._tape._additions is not None and self._tape._additions.noticed(self._node, grad):
+        tape = self._tape
+        if tape._additions is not None and tape._additions.noticed(self._node, grad):
             return
-        status = _set_adjoint(self._tape._pointer, self._node, grad)
+        status = _set_adjoint(tape._pointer, self._node, grad)
         if status:
             check(status)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import threading
@@ -153,6 +154,23 @@ def test_collections_while_others_record(switching):
     assert together(work, 4) == [[]] * 4
 
 
+def test_who_looks_for_handles_is_not_in_the_way(switching):
+    """Another thread may be in the middle of making a tuple, which Python lets nobody else refer to then."""
+    tape, done = default_tape(), threading.Event()
+
+    def work(i):
+        made = 0
+        if i == 0:
+            for _ in range(60):
+                tape.collect()
+            done.set()
+        while not done.is_set():
+            made += len(tuple(k for k in range(100)))
+        return made % 100
+
+    assert together(work, 3) == [0, 0, 0]
+
+
 def test_errors_stay_with_their_thread(switching):
     """An operation that Python refuses raises in the thread that asked for it, and in no other."""
 
@@ -214,7 +232,7 @@ def test_an_operation_keeps_the_interpreters_lock():
         while not turns:
             time.sleep(1e-3)
         with Tape():  # of its own, which is not about to collect
-            a, b = Value(2.0), Value(3.0)
+            a, b = [Value(float(k)) for k in range(1000)][-2:]  # nor to stop noting Values down
             before = len(turns)
             for _ in range(20_000):
                 c = a * b + 1.0
@@ -225,9 +243,12 @@ def test_an_operation_keeps_the_interpreters_lock():
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)
+    gc.collect()
+    gc.disable()  # what is freed may take its time
     try:
         assert together(work, 2) == [0, None]
     finally:
+        gc.enable()
         sys.setswitchinterval(interval)
 
 
@@ -283,6 +304,27 @@ def test_an_explicit_tape_stays_with_its_thread():
     assert repr(tape) == "<Tape of another thread>"
     tape.adopt()
     assert (a + 1).data == 3.0
+
+
+def test_children_asked_for_while_others_record_and_collect(switching):
+    """Each gets its own Values back, also those that have not been noted down."""
+
+    def work(i):
+        rng, kept = random.Random(i), [Value(float(i))]
+        for k in range(1500):
+            a, b = rng.choice(kept), rng.choice(kept)
+            c = a * 0.5 + b
+            if k % 7 == 0:
+                assert c._children[1] is b
+                assert (b + c)._children[0] is b
+            kept.append(c)
+            if len(kept) > 50:
+                del kept[rng.randrange(50)]
+            if k % 500 == 0:
+                default_tape().collect()
+        return i
+
+    assert together(work, 4) == [0, 1, 2, 3]
 
 
 def test_recordings_do_not_mix(switching):
