@@ -82,3 +82,17 @@ def test_replay(case: Any) -> None:
             program.backward()
 
         case(replay, NODES, "operations", sweep_on_oracle, iterations=10)
+
+
+def test_children_of_fresh_values(case: Any) -> None:
+    """What they were computed from, in a program of 300,000 other objects."""
+    others = [[k] for k in range(300_000)]
+    with Tape() as tape:
+        a = Value(0.5)
+
+        def ask() -> None:
+            for _ in range(100):
+                assert (a * 2)._children[0] is a
+
+        case(ask, 100, "values")
+        assert len(others) > tape.memory().slots
