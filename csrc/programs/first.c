@@ -47,8 +47,8 @@ static bool reach(const firsts *f, size_t number, bool all) {
 }
 
 static bool same_rows(const mg_source *x, const mg_source *y) {
-    return x->from == y->from && x->offset == y->offset && x->group == y->group && x->lane == y->lane && x->term == y->term &&
-           x->whole == y->whole;
+    return x->from == y->from && x->offset == y->offset && x->group == y->group && x->lane == y->lane &&
+           x->term == y->term && x->whole == y->whole;
 }
 
 /* The lanes and terms of a step for which an operand's rows are added to one after the other: over the others there is one
@@ -66,7 +66,8 @@ static void spread(const mg_step *step, const mg_source *x, size_t *lanes, size_
 
 static void reach_operands(const firsts *f, mg_step *step) {
     mg_source *x = step->operand;
-    const bool both = step->factors == 2 && mg_adds_to_rows(f->plan, &x[0]) && mg_adds_to_rows(f->plan, &x[1]) && x[0].step == x[1].step;
+    const bool both = step->factors == 2 && mg_adds_to_rows(f->plan, &x[0]) && mg_adds_to_rows(f->plan, &x[1]) &&
+                      x[0].step == x[1].step;
     const bool apart = both && (!same_rows(&x[0], &x[1]) || x[0].from == MG_FROM_PAST);
     for (size_t n = 0; n < step->factors; n++) {
         size_t lanes, terms;

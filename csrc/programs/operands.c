@@ -86,14 +86,16 @@ static bool add_selection(const mg_rolling *r, size_t k, size_t f, mg_source *so
     mg_plan *plan = r->plan;
     const size_t number = plan->select_count;
     for (size_t t = 0; t < plan->positions; t++) {
-        const mg_slot head = mg_step_head(r->program, r->plan, k, t), slot = mg_recorded_operand(r, head, f, 1, 0, 0, 0);
+        const mg_slot head = mg_step_head(r->program, r->plan, k, t);
+        const mg_slot slot = mg_recorded_operand(r, head, f, 1, 0, 0, 0);
         const size_t binding = mg_binding_of(r, head, f, 0);
         size_t step, position;
         if (binding == MG_NOWHERE || !place_of(r, slot, &step, &position) || position != t ||
             (t > 0 && step != source->step) || step >= k || plan->step[step].causal ||
             r->program->bindings[binding].size != 1 ||
             lane_of(r, r->program->bindings[binding].table, step, t) != 0) {
-            return mg_refuse_plan(r, "an input selects a lane of one statement at one position, and something else at another");
+            return mg_refuse_plan(r, "an input selects a lane of one statement at one position, and something else at "
+                                     "another");
         }
         const size_t lane = lane_of(r, slot, step, t);
         source->step = step;
@@ -175,7 +177,8 @@ static bool is_steady(const mg_rolling *r, size_t k, size_t f, mg_slot base) {
     const mg_tape *tape = r->program->tape;
     const bool constant = mg_code(tape, base) == MG_CONSTANT;
     for (size_t t = 0; t < r->plan->positions; t++) {
-        const mg_slot head = mg_step_head(r->program, r->plan, k, t), slot = mg_recorded_operand(r, head, f, 1, 0, 0, 0);
+        const mg_slot head = mg_step_head(r->program, r->plan, k, t);
+        const mg_slot slot = mg_recorded_operand(r, head, f, 1, 0, 0, 0);
         if (constant ? mg_code(tape, slot) != MG_CONSTANT ||
                            memcmp(&tape->value[slot], &tape->value[base], sizeof *tape->value) != 0
                      : slot != base || mg_binding_of(r, head, f, 0) != MG_NOWHERE) {

@@ -17,7 +17,8 @@ static inline bool mg_refuse_plan(const mg_rolling *r, const char *why_not) {
 }
 
 /* What a statement reads at term c of lane i of group g, where groups have so many lanes. */
-static inline mg_slot mg_recorded_operand(const mg_rolling *r, mg_slot head, size_t f, size_t width, size_t g, size_t i, size_t c) {
+static inline mg_slot mg_recorded_operand(const mg_rolling *r, mg_slot head, size_t f, size_t width, size_t g, size_t i,
+                                          size_t c) {
     const mg_tape *tape = r->program->tape;
     return mg_code(tape, head) > MG_LANE ? mg_operand_at(tape, head, f, g, i, c)
                                          : tape->operand[head + g * width + i][f];
@@ -25,7 +26,7 @@ static inline mg_slot mg_recorded_operand(const mg_rolling *r, mg_slot head, siz
 
 /* The binding of an operand, or MG_NOWHERE. */
 size_t mg_binding_of(const mg_rolling *r, mg_slot head, size_t f, size_t entry);
-/* Finds out what operand f of step k is; false, and why not. What it gives at other positions is still to be compared. */
+/* Finds out what operand f of step k is; false, and why not. What it gives elsewhere is still to be compared. */
 bool mg_find_operand(const mg_rolling *r, size_t k, size_t f);
 
 #endif

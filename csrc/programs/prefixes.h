@@ -22,7 +22,9 @@ size_t mg_prefixes_find(const mg_prefixes *tree, size_t parent, int32_t token);
 /* Makes it, or the first node; MG_NOWHERE where there is no room. */
 size_t mg_prefixes_add(mg_prefixes *tree, size_t parent, int32_t token, const double *weights);
 
-static inline double *mg_prefix_weights(const mg_prefixes *tree, size_t node) { return tree->numbers + node * tree->size; }
+static inline double *mg_prefix_weights(const mg_prefixes *tree, size_t node) {
+    return tree->numbers + node * tree->size;
+}
 static inline double *mg_prefix_kept(const mg_prefixes *tree, size_t node) {
     return mg_prefix_weights(tree, node) + tree->weights;
 }

@@ -87,13 +87,12 @@ static bool operand_agrees(const mg_rolling *r, size_t k, size_t f, size_t t) {
     const mg_slot head = mg_step_head(r->program, r->plan, k, t);
     const size_t width = mg_width_at(step, t), terms = mg_terms_at(step, t);
     if (x->from == MG_FROM_CONSTANT) { /* all lanes of a map, or of a sum, have the same one */
-        bool same = true;
-        for (size_t g = 0; g < step->groups && step->operation < MG_LANE; g++) {
-            for (size_t i = 0; i < width; i++) {
-                same = same && mg_recorded_operand(r, head, f, width, g, i, 0) == mg_recorded_operand(r, head, f, width, 0, 0, 0);
-            }
+        const mg_slot first = mg_recorded_operand(r, head, f, width, 0, 0, 0);
+        bool same = step->operation < MG_LANE;
+        for (size_t n = 0; same && n < step->groups * width; n++) {
+            same = mg_recorded_operand(r, head, f, width, n / width, n % width, 0) == first;
         }
-        return same && step->operation < MG_LANE;
+        return same;
     }
     if (x->from == MG_FROM_SELECTED) {
         return true;
@@ -102,7 +101,8 @@ static bool operand_agrees(const mg_rolling *r, size_t k, size_t f, size_t t) {
     for (size_t g = 0; g < step->groups && (map || g < 2); g++) {
         for (size_t i = 0; i < width && (map || by_term || i < 2); i++) {
             for (size_t c = 0; c < terms && (by_term || c < 2); c++) {
-                if (mg_recorded_operand(r, head, f, width, g, i, c) != mg_source_slot(r->program, r->plan, step, f, t, g, i, c)) {
+                const mg_slot slot = mg_source_slot(r->program, r->plan, step, f, t, g, i, c);
+                if (mg_recorded_operand(r, head, f, width, g, i, c) != slot) {
                     return false;
                 }
             }

@@ -188,7 +188,8 @@ mg_status mg_sampler_run(mg_sampler *sampler, const mg_sampling *settings, const
     MG_INSIDE(sampler->tape);
     *done = 0;
     MG_TRY(enter(sampler, given, given_count));
-    if (state_words != MG_RANDOM_STATE + 1 || state[MG_RANDOM_STATE] > MG_RANDOM_STATE || !(settings->top_p >= 0 && settings->top_p <= 1) ||
+    if (state_words != MG_RANDOM_STATE + 1 || state[MG_RANDOM_STATE] > MG_RANDOM_STATE ||
+        !(settings->top_p >= 0 && settings->top_p <= 1) ||
         count > room / (sampler->position.plan->positions - given_count + 1)) {
         return MG_SHAPE;
     }

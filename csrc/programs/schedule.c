@@ -169,7 +169,8 @@ static bool order_actions(mg_scheduling *s) {
             }
         }
         waits[next] = MG_NO_STEP;
-        const mg_action action = s->fan[next] != MG_NO_STEP ? (mg_action){true, s->fan[next]} : (mg_action){false, next};
+        const bool is_fan = s->fan[next] != MG_NO_STEP;
+        const mg_action action = {is_fan, is_fan ? s->fan[next] : next};
         if (!MG_PUSH(&plan->blocks, plan->action, plan->action_count, action)) {
             return false;
         }

@@ -30,15 +30,20 @@ void mg_tape_fail_allocation(mg_tape *tape, uint64_t k) {
     tape->fail_in = k;
 }
 
-bool mg_list_grow(mg_tape *tape, mg_list *list) {
-    size_t capacity = list->capacity ? list->capacity * 2 : 1024, size = sizeof *list->item;
-    void *grown = mg_reallocate(tape, list->item, list->capacity * size, capacity * size);
-    if (grown == NULL) {
+bool mg_grow(mg_tape *tape, void *array, size_t *capacity, size_t wanted, size_t size) {
+    void *block;
+    memcpy(&block, array, sizeof block); /* a pointer to items of whatever type */
+    block = mg_reallocate(tape, block, *capacity * size, wanted * size);
+    if (block == NULL) {
         return false;
     }
-    list->item = grown;
-    list->capacity = capacity;
+    memcpy(array, &block, sizeof block);
+    *capacity = wanted;
     return true;
+}
+
+bool mg_list_grow(mg_tape *tape, mg_list *list) {
+    return mg_grow(tape, &list->item, &list->capacity, list->capacity ? 2 * list->capacity : 1024, sizeof *list->item);
 }
 
 void mg_list_free(mg_tape *tape, mg_list *list) {
@@ -107,14 +112,9 @@ static void remove_page(mg_tape *tape, uint64_t serial) {
 
 /* Room for `capacity` pages in the page table and a directory at most half full. */
 static bool grow_pages(mg_tape *tape, size_t capacity) {
-    if (tape->page_capacity < capacity) {
-        void *grown = mg_reallocate(tape, tape->pages, tape->page_capacity * sizeof *tape->pages,
-                                    capacity * sizeof *tape->pages);
-        if (grown == NULL) {
-            return false;
-        }
-        tape->pages = grown;
-        tape->page_capacity = capacity;
+    if (tape->page_capacity < capacity &&
+        !mg_grow(tape, &tape->pages, &tape->page_capacity, capacity, sizeof *tape->pages)) {
+        return false;
     }
     size_t size = 64;
     while (size < 2 * capacity) {

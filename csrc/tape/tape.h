@@ -159,6 +159,8 @@ void mg_turn_page(mg_tape *tape);
 void mg_touch(mg_tape *tape, mg_slot first, size_t n);
 bool mg_written_since(const mg_tape *tape, mg_slot first, size_t n, uint64_t clock);
 
+/* More room for an array, whose pointer's address is given: `wanted` items of `size` bytes. */
+bool mg_grow(mg_tape *tape, void *array, size_t *capacity, size_t wanted, size_t size);
 bool mg_list_grow(mg_tape *tape, mg_list *list); /* room for one more item, at least */
 static inline bool mg_list_push(mg_tape *tape, mg_list *list, uint32_t item) {
     if (list->count == list->capacity && !mg_list_grow(tape, list)) {

@@ -66,17 +66,9 @@ bool mg_ready(mg_tape *tape) {
 
 /* Room for one more visitor. */
 static bool reserve_visitor(mg_tape *tape) {
-    if (tape->visitor_count < tape->visitor_capacity) {
-        return true;
-    }
-    const size_t capacity = tape->visitor_capacity ? 2 * tape->visitor_capacity : 8, size = sizeof *tape->visitors;
-    void *grown = mg_reallocate(tape, tape->visitors, tape->visitor_capacity * size, capacity * size);
-    if (grown == NULL) {
-        return false;
-    }
-    tape->visitors = grown;
-    tape->visitor_capacity = capacity;
-    return true;
+    const size_t more = tape->visitor_capacity ? 2 * tape->visitor_capacity : 8;
+    return tape->visitor_count < tape->visitor_capacity ||
+           mg_grow(tape, &tape->visitors, &tape->visitor_capacity, more, sizeof *tape->visitors);
 }
 
 /* Keeps what belongs to the thread that had the tape, and takes up what was kept for the one that has it now. */
