@@ -85,9 +85,10 @@ static void check_gradients(planting *p) {
     }
 }
 
-/* Notes whether a planted change is refused. One that is not must be harmless: the same gradients. */
+/* Notes whether a planted change is refused, or makes a plan that cannot be: whose events, say, add to what lies beside
+   their region. One that is not must be harmless: the same gradients. */
 static void plant(planting *p) {
-    if (!is_proved(p->program)) {
+    if (!is_proved(p->program) || broken_plan(p->program, p->plan) != NULL) {
         p->refused++;
         return;
     }
