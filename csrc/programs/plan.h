@@ -192,6 +192,8 @@ void mg_plan_bindings(const mg_plan *plan, size_t *binding);
 bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not);
 bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not);
 bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not);
+/* regions.c: all leaves that operand f of step k adds to, also where an input selects them. */
+mg_region mg_leaves_of(const mg_program *program, const mg_plan *plan, size_t k, size_t f);
 /* traits.c: what follows from the operands of all steps. */
 void mg_find_traits(mg_plan *plan);
 /* first.c: which additions are the first, in the order of the plan as it is: of sources, parts and steps. */

@@ -224,6 +224,21 @@ static bool same(const proof *p, const uint64_t *swept) {
     return true;
 }
 
+/* Does every event add to leaves of its own region? The kernels count on it. */
+static bool stay_in_regions(const proof *p) {
+    for (size_t r = 0; r < p->plan->region_count; r++) {
+        const mg_region *region = &p->plan->region[r];
+        for (size_t e = region->from; e < region->to; e++) {
+            const mg_event *event = &p->plan->event[e];
+            const mg_region leaves = mg_leaves_of(p->program, p->plan, event->step, event->factor);
+            if (leaves.first < region->first || leaves.end > region->end) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
     mg_tape *tape = program->tape;
     mg_blocks scratch = {.tape = tape};
@@ -240,7 +255,7 @@ bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
         memcpy(swept, p.hash, p.slots * sizeof *swept);
         begin(&p);
         go_through_the_plan(&p);
-        proved = same(&p, swept);
+        proved = same(&p, swept) && stay_in_regions(&p);
         mg_find_first(tape, plan);
         *why_not = proved ? NULL : "the gradients would be added in another order than the sweep's";
     }
