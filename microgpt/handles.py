@@ -83,8 +83,9 @@ class Registry:
             if self._left > 1:
                 return
             if self._left == 1:
-                self._left, self._complete = 0, node + 1
-                self._unsure |= _about_to_be_made(tape)
+                self._unsure |= _about_to_be_made(tape)  # may be refused, and is then asked for again
+                self._left = 0
+                self._complete = min(self._complete, node + 1)
             tape._limit = tape._look_at
 
     def find(self, node: int, lane: bool) -> Handle | None:
@@ -101,13 +102,14 @@ class Registry:
     def search(self, tape: Tape) -> None:
         """Note down all Values of the tape that there are, and those that will be made from now on."""
         with self._lock:
-            self._left, self._complete = self._window, EVERY
-            self._window *= 2
+            self._left = self._window
             tape._limit = ALWAYS
-            self._unsure = _about_to_be_made(tape)
+            unsure = _about_to_be_made(tape)
             for handle in handles_of(tape):
                 if type(handle)._is_value and self.find(handle._node, True) is None:
                     self.add(handle)
+            self._complete, self._unsure = EVERY, unsure
+            self._window *= 2
 
 
 def _about_to_be_made(tape: Tape) -> set[int]:

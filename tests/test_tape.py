@@ -475,6 +475,32 @@ def test_operators_do_not_note_down_what_nobody_asks_for(searches):
     assert len(searches) == 1
 
 
+def test_a_search_that_is_refused_is_made_again(monkeypatch):
+    """As when another thread is inside a call on the tape; nothing counts as known by then."""
+
+    def refused(tape):
+        raise microgpt.BusyTapeError("for once")
+
+    with Tape():
+        a = Value(2.0)
+        kept = [a * k for k in range(1000)]
+        c = kept[500] + a
+        with monkeypatch.context() as patch:
+            patch.setattr(Tape, "_now", refused)
+            with pytest.raises(microgpt.BusyTapeError, match="for once"):
+                c._children  # noqa: B018
+        more = [a * k for k in range(40_000)]  # noted down, until nobody asks for long
+        assert (kept[600] + a)._children[0] is kept[600]
+        assert c._children[0] is kept[500]
+        assert (more[39_000] + a)._children[0] is more[39_000]
+        with monkeypatch.context() as patch:  # also at the moment when noting ends
+            patch.setattr(Tape, "_now", refused)
+            with pytest.raises(microgpt.BusyTapeError, match="for once"):
+                more += [a * k for k in range(100_000)]
+        more += [a * k for k in range(1000)]
+        assert all((v + 1)._children[0] is v for v in more[::97])
+
+
 def test_reading_lanes_asks_for_no_values(searches):
     """They are all known anyway: operators need not go on to note Values down."""
     with Tape() as tape:
