@@ -51,10 +51,11 @@ static bool pow_is_fused(void) {
 static double square_margin(void) { return pow_is_fused() ? 0.0119 : MARGIN; } /* >= 0.01175 */
 static double root_margin(void) { return pow_is_fused() ? 0.0105 : 0.0128; }   /* >= 0.01038, >= 0.01259 */
 
-/* Moments that have faded are below 2^-900. The bits of that, and of 2^-400 and 2^-100. */
+/* Moments that have faded are below 2^-900. The bits of that, and of 2^-400, 2^-100 and 2^-50. */
 #define FADED 0x07b0000000000000
 #define BITS_OF_LEAST 0x26f0000000000000
 #define BITS_OF_SMALLEST 0x39b0000000000000
+#define BITS_OF_ITS_ROOT 0x3cd0000000000000
 
 /* Bit i, for a vector of lanes to choose theirs. */
 #define FOUR_BITS(i) (uint64_t)1 << (i), (uint64_t)2 << (i), (uint64_t)4 << (i), (uint64_t)8 << (i)

@@ -91,6 +91,17 @@ static void squares(void) {
     }
 }
 
+/* The found ones among numbers that are all ordinary: from 2^-50 to 2. What matters of them is how near their powers are to
+   a middle, which does not change with a factor that is a power of two, for roots of four. */
+static void fill_ordinary(double *x, size_t n, const volatile double *found, size_t count, int factor, uint64_t *state) {
+    fill(x, n, found, count, -45, 0, state);
+    for (size_t i = 0; i < count; i++) {
+        while (x[i] >= 2 || x[i] < 0x1p-45) {
+            x[i] = ldexp(x[i], x[i] >= 2 ? -factor : factor);
+        }
+    }
+}
+
 /* With beta2 0 the second moment is the square. */
 static void squares_in_adam(void) {
     static double x[MANY], grad[MANY], data[MANY], m[MANY], v[MANY];
@@ -98,6 +109,11 @@ static void squares_in_adam(void) {
     uint64_t state = 2;
     for (int round = 0; round < rounds(); round++) {
         fill(x, MANY, SQUARE, COUNT(SQUARE), round % 2 ? -540 : -60, 60, &state);
+        if (round % 3 == 0) {
+            fill_ordinary(x, MANY, SQUARE, COUNT(SQUARE), 1, &state);
+            memset(v, 0, sizeof v);
+            memset(m, 0, sizeof m);
+        }
         memcpy(grad, x, sizeof grad);
         row.kernels->adam(MANY, data, grad, m, v, &step);
         CHECK(same_powers(x, v, 2, MANY));
@@ -212,6 +228,9 @@ static void roots_in_adam(void) {
     uint64_t state = 3;
     for (int round = 0; round < rounds(); round++) {
         fill(x, MANY, ROOT, COUNT(ROOT), round % 2 ? -1070 : -60, 60, &state);
+        if (round % 3 == 0) {
+            fill_ordinary(x, MANY, ROOT, COUNT(ROOT), 2, &state);
+        }
         memcpy(v, x, sizeof v);
         for (size_t i = 0; i < MANY; i++) {
             data[i] = 0;
