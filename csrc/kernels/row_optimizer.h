@@ -79,7 +79,8 @@ FOR_ROW static __attribute__((noinline)) bool NAME(set_faded_aside)(const REAL *
         const bool m_fades = still & (size != 0) & (size < FADED) & ((parameter[i] & ~sign) >= least);
         const bool v_fades = still & (second[i] > 0) & (second[i] < FADED);
         const BITS m_next = NAME(decayed)(by->beta1, m_fades ? size : none);
-        m_later[i] = m_next == 0 ? none : m_next | (first[i] & sign); /* a -0 becomes +0, as +0 is added to it */
+        const bool signs = m_fades & ((m_next != 0) | (g[i] < 0)); /* a -0 becomes +0, where +0 is added to it */
+        m_later[i] = m_next | (signs ? first[i] & sign : none);
         v_later[i] = NAME(decayed)(by->beta2, v_fades ? second[i] : none);
         first[i] = m_fades ? none : first[i];
         second[i] = v_fades ? none : second[i];

@@ -311,6 +311,55 @@ static void moments_of_all_sizes(void) {
     }
 }
 
+/* Blocks whose numbers are of a size each: Adam judges a block by its largest and its smallest. With what a caller may set,
+   however odd. */
+static void blocks_of_all_sizes(void) {
+    enum { BLOCKS = 4, N = 64 * BLOCKS };
+    static const int range[][2] = {{-99, 0}, {-60, 20}, {-130, -90}, {-399, -300}, {-420, -380}, {-890, -500},
+                                   {-1000, -880}, {1, 30}, {90, 110}, {380, 420}, {420, 510}, {510, 1023}};
+    static const double decay[] = {0.9, 0.95, 0.999, 0.5, 0, 1, 0x1.8p-59, 0x1p-100, 0x1p-1000};
+    static double data[N], grad[N], m[N], v[N], expected[3][N];
+    uint64_t state = 13;
+    for (int round = 0; round < 60 * rounds(); round++) {
+        const bool odd = round % 4 == 3;
+        const mg_step_numbers step = {
+            .learning_rate = round % 7 ? 0.01 : 1e-200, .epsilon = round % 9 ? 1e-8 : 0,
+            .beta1 = decay[odd ? random_below(&state, COUNT(decay)) : 0], .beta2 = decay[odd ? random_below(&state, COUNT(decay)) : 1],
+            .correction1 = odd ? ldexp(1, -(int)random_below(&state, 70)) : correction_of(random_below(&state, 600)),
+            .correction2 = odd ? ldexp(1, -(int)random_below(&state, 70)) : round % 3 ? correction_of((size_t)round) : 1};
+        for (size_t from = 0; from < N; from += 64) {
+            const bool same_size = random_below(&state, 2);
+            const int *of_g = range[random_below(&state, COUNT(range) - 1)], *of_m = range[random_below(&state, COUNT(range))];
+            const int *of_v = same_size ? of_g : range[random_below(&state, COUNT(range))];
+            const size_t zeros = random_below(&state, 3) * 8; /* of 64 numbers of each */
+            for (size_t i = from; i < from + 64; i++) {
+                grad[i] = random_number(&state, of_g[0], of_g[1]);
+                m[i] = random_number(&state, (same_size ? of_g : of_m)[0], (same_size ? of_g : of_m)[1]);
+                v[i] = random_below(&state, 64) < zeros ? 0 : random_number(&state, of_v[0], of_v[1]);
+                data[i] = random_below(&state, 64) < zeros ? 0 : random_number(&state, -9, 3);
+                grad[i] = random_below(&state, 64) < zeros ? 0 : grad[i];
+                m[i] = random_below(&state, 64) < zeros ? 0 : m[i];
+                grad[i] = random_below(&state, 2) ? -grad[i] : grad[i];
+                m[i] = random_below(&state, 2) ? -m[i] : m[i];
+                data[i] = random_below(&state, 2) ? -data[i] : data[i];
+                const volatile double g = grad[i];
+                expected[1][i] = step.beta1 * m[i] + (1 - step.beta1) * g;
+                expected[2][i] = step.beta2 * v[i] + (1 - step.beta2) * pow(g, 2);
+                const volatile double v_hat = expected[2][i] / step.correction2;
+                expected[0][i] = data[i] - step.learning_rate * (expected[1][i] / step.correction1) /
+                                               (pow(v_hat, 0.5) + step.epsilon);
+            }
+        }
+        row.kernels->adam(N, data, grad, m, v, &step);
+        bool same = true;
+        for (size_t i = 0; i < N; i++) {
+            same &= (same_bits(data[i], expected[0][i]) || (isnan(data[i]) && isnan(expected[0][i]))) &&
+                    same_bits(m[i], expected[1][i]) && same_bits(v[i], expected[2][i]) && same_bits(grad[i], 0);
+        }
+        CHECK(same);
+    }
+}
+
 static void inverses(void) {
     static double x[MANY], once[MANY], twice[MANY];
     uint64_t state = 4;
@@ -443,6 +492,7 @@ static void run_row(powers_row tested) {
     RUN(moments_that_fade);
     RUN(quotients_in_adam);
     RUN(moments_of_all_sizes);
+    RUN(blocks_of_all_sizes);
     RUN(moments_that_have_faded);
     RUN(momentum_that_fades);
     RUN(inverses);
