@@ -9,8 +9,8 @@ typedef struct {
     size_t terms;
 } NAME(sum);
 
-/* Places i and on of outputs from `output` on, for as many of them as fill `vectors`. `outputs` and `vectors` are constants
-   wherever this is inlined. */
+/* `outputs` outputs from `output` on, at `vectors` vectors of places from `place` on. Both are constants wherever this is
+   inlined. */
 FOR_ROW static inline __attribute__((always_inline)) void NAME(block)(const size_t outputs, const size_t vectors,
                                                                        const NAME(sum) *sums, size_t count, size_t output,
                                                                        size_t place, REAL *out, size_t out_stride,
