@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 /* Invariants
- *   the runs hold all parameters: their n add up to `parameters`
+ *   the runs hold all parameters, unless some are gone from the tape: their n add up to `parameters`
  *   losses[n] <= losses[n + 1] <= losses of the program
  *   batch != NULL exactly where the program has a plan, and is of that program
  *   sum is 0 between two calls
