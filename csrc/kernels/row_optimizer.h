@@ -29,10 +29,9 @@ FOR_ROW static inline __attribute__((always_inline)) BITS NAME(decayed)(REAL bet
 /* The order of sizes as integers: a number's bits without its sign, less 1, so that 0 is the largest. */
 #define SIZE_OF_BITS(bits) (BITS)((((uint64_t)(bits)) << 1) + INT64_MAX)
 
-/* Of BLOCK numbers in each of three arrays: the least size, in that order, of all and in the first, and whether one is 2 or
-   more. */
+/* Of BLOCK numbers in each of three arrays: the least size, in that order, and whether one is 2 or more. */
 typedef struct {
-    BITS least, least_first;
+    BITS least;
     bool large;
 } NAME(range);
 
@@ -40,16 +39,15 @@ FOR_ROW static inline __attribute__((always_inline)) NAME(range)
     NAME(range_of)(const REAL *restrict x, const REAL *restrict y, const REAL *restrict z) {
     typedef uint64_t __attribute__((may_alias)) bits_in_place;
     const bits_in_place *a = (const bits_in_place *)x, *b = (const bits_in_place *)y, *c = (const bits_in_place *)z;
-    BITS least = INT64_MAX, least_first = INT64_MAX;
+    BITS least = INT64_MAX;
     uint64_t any = 0;
     for (size_t i = 0; i < BLOCK; i++) {
         const BITS first = SIZE_OF_BITS(a[i]), second = SIZE_OF_BITS(b[i]), third = SIZE_OF_BITS(c[i]);
         const BITS less = first < second ? first : second, least_here = less < third ? less : third;
         least = least_here < least ? least_here : least;
-        least_first = first < least_first ? first : least_first;
         any |= a[i] | b[i] | c[i];
     }
-    return (NAME(range)){least, least_first, (any & 0x4000000000000000) != 0}; /* the highest bit of an exponent */
+    return (NAME(range)){least, (any & 0x4000000000000000) != 0}; /* the highest bit of an exponent */
 }
 
 /* A parameter that gets no gradient any more has moments that fade, and then stay below the normal numbers for ever. Where
@@ -233,11 +231,10 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
         if (fades[from / BLOCK]) {
             range = NAME(range_of)(grad + from, m + from, v + from);
         }
-        const bool ordinary = range.least >= SIZE_OF_BITS(BITS_OF_SMALLEST) && !range.large &&
-                              range.least_first >= SIZE_OF_BITS(BITS_OF_ITS_ROOT); /* squares are of SMALLEST or more */
+        const bool ordinary = range.least >= SIZE_OF_BITS(BITS_OF_SMALLEST) && !range.large;
         const bool known = usual && range.least >= SIZE_OF_BITS(BITS_OF_LEAST) &&
                            (!range.large || NAME(none_vast)(grad + from, m + from, v + from));
-        const REAL square_limit = (0.5 - (ordinary ? square_margin() : WIDE)) * 0x1p-52;
+        const REAL square_limit = (0.5 - (ordinary ? small_square_margin() : WIDE)) * 0x1p-52;
         const REAL root_limit = (1 - 2 * (ordinary ? root_margin() : WIDE_ROOT)) * 0x1p-52;
         BITS unsure = known ? (BITS)0 : (BITS)-1;
         for (size_t i = from; i < from + BLOCK; i++) {
