@@ -325,8 +325,8 @@ static void blocks_of_all_sizes(void) {
         const mg_step_numbers step = {
             .learning_rate = round % 7 ? 0.01 : 1e-200, .epsilon = round % 9 ? 1e-8 : 0,
             .beta1 = decay[odd ? random_below(&state, COUNT(decay)) : 0], .beta2 = decay[odd ? random_below(&state, COUNT(decay)) : 1],
-            .correction1 = odd ? ldexp(1, -(int)random_below(&state, 70)) : correction_of(random_below(&state, 600)),
-            .correction2 = odd ? ldexp(1, -(int)random_below(&state, 70)) : round % 3 ? correction_of((size_t)round) : 1};
+            .correction1 = odd ? random_number(&state, -70, 0) : correction_of(random_below(&state, 600)),
+            .correction2 = odd ? random_number(&state, -70, 0) : round % 3 ? correction_of((size_t)round) : 1};
         for (size_t from = 0; from < N; from += 64) {
             const bool same_size = random_below(&state, 2);
             const int *of_g = range[random_below(&state, COUNT(range) - 1)], *of_m = range[random_below(&state, COUNT(range))];
