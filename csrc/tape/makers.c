@@ -98,6 +98,7 @@ static void lay_out(mg_tape *tape, mg_slot header, uint8_t operation, extent siz
         .terms = (uint32_t)size.terms,
         .factors = (uint32_t)factors,
     };
+    tape->operand[first - 1][1] = 0; /* lists may leave the last word, and all words are compared */
     mg_stamp_statement(tape, header, tape->clock);
     memset(tape->operation + first, MG_LANE, lanes);
     memset(tape->adjoint + first, 0, lanes * sizeof *tape->adjoint);
