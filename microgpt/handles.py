@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import weakref
@@ -17,6 +18,12 @@ FIRST = 256  # Values of a tape that are noted down without having been asked fo
 ASKED = 1 << 14  # and how many are since one was last asked for; twice as many after each search
 CLEAR_FROM = 1 << 10  # the first time that those which are gone are thrown out
 EVERY, ALWAYS = 1 << 64, -1  # greater than any id; less than any
+
+# Whether the Values of a tape are noted down does not change in the middle of a change. One lock for all tapes, as a
+# process that forks has to hold it: otherwise another thread's hold of it would last for ever in the child.
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class Handle:
@@ -46,14 +53,13 @@ class Registry:
     are searched for, among all objects of Python.
     """
 
-    __slots__ = ("_clear_at", "_complete", "_known", "_left", "_lock", "_unsure", "_window")
+    __slots__ = ("_clear_at", "_complete", "_known", "_left", "_unsure", "_window")
 
     def __init__(self) -> None:
         self._known: dict[int, weakref.ref[Handle]] = {}  # by id; also of Values that are gone, for a while
         self._clear_at = CLEAR_FROM
         self._left = FIRST  # so many are still to be noted down
         self._window = ASKED
-        self._lock = threading.RLock()  # whether Values are noted down does not change in the middle of a change
         self._complete = EVERY  # all Values on lanes below this id are known,
         self._unsure: set[int] = set()  # but perhaps those on these: other threads were about to make them
 
@@ -79,7 +85,7 @@ class Registry:
 
     def settle(self, tape: Tape, node: int) -> None:
         """After the last turn, which is that of `node`: let the next Values be made without the tape's attention."""
-        with self._lock:
+        with _lock:
             if self._left > 1:
                 return
             if self._left == 1:
@@ -101,7 +107,7 @@ class Registry:
 
     def search(self, tape: Tape) -> None:
         """Note down all Values of the tape that there are, and those that will be made from now on."""
-        with self._lock:
+        with _lock:
             self._left = self._window
             tape._limit = ALWAYS
             unsure = _about_to_be_made(tape)

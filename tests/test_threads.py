@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -23,6 +25,7 @@ from microgpt import (
     Value,
     Vector,
     default_tape,
+    handles,
     initial_parameters,
     no_grad,
     parameters_sha256,
@@ -341,6 +344,31 @@ def test_children_asked_for_while_others_record_and_collect(switching):
         return i
 
     assert together(work, 4) == [0, 1, 2, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_fork_while_another_thread_searches(monkeypatch):
+    """The child searches too, and does not wait for a thread that it has not."""
+    searching = threading.Event()
+
+    def slow(_):
+        searching.set()
+        time.sleep(0.3)
+        return []
+
+    with monkeypatch.context() as patched:
+        patched.setattr(handles, "handles_of", slow)
+        other = threading.Thread(target=lambda: handles.Registry().search(Tape()))
+        other.start()
+        assert searching.wait(60)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            patched.setattr(handles, "handles_of", lambda _: [])
+            handles.Registry().search(Tape())
+            os._exit(0)
+        other.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_recordings_do_not_mix(switching):
