@@ -36,9 +36,9 @@ SOURCE = f"""
 
 #include "microgpt.h"
 
-static void *const x0 = NULL; /* for calls without an argument */
+static void *const x0 = NULL; /* for calls without an argument, and were cffi to name arguments otherwise */
 __attribute__((always_inline)) static inline bool keeps_lock(const char *function, uintptr_t tape) {{
-    return ({IS_BRIEF}) && !mg_tape_would_wait((mg_tape *)tape);
+    return tape != 0 && ({IS_BRIEF}) && !mg_tape_would_wait((mg_tape *)tape);
 }}
 #undef Py_BEGIN_ALLOW_THREADS
 #undef Py_END_ALLOW_THREADS
