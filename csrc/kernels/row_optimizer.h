@@ -99,22 +99,15 @@ FOR_ROW static void NAME(put_back)(REAL *numbers, const BITS *later) {
 }
 #endif
 
-#if EXACT
+#if EXACT && POW_IS_NEAR
 /* x / c, where `near` is the float nearest to 1 / c and `far` the rest of it, of an x that is 0 or has a size from 2^-900 to
    2^900: q is one of the two floats around the quotient, so that its remainder is a float, and the last line rounds
    correctly, by Markstein's theorem. (0 of either sign gives 0.) */
 FOR_ROW static inline __attribute__((always_inline)) REAL NAME(quotient)(REAL x, REAL c, REAL near, REAL far) {
-#if POW_IS_NEAR
     const REAL q = __builtin_fma(x, near, x * far), remainder = __builtin_fma(-c, q, x);
     return __builtin_fma(remainder, near, q);
-#else
-    (void)near, (void)far;
-    return x / c;
-#endif
 }
-#endif
 
-#if EXACT && POW_IS_NEAR
 /* The next float after a normal x > 0 in the direction of `rest`; x itself where that is 0. */
 FOR_ROW static inline __attribute__((always_inline)) REAL NAME(beside)(REAL x, REAL rest) {
     BITS bits;
@@ -217,6 +210,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
     const REAL near2 = 1 / by.correction2, far2 = __builtin_fma(-by.correction2, near2, 1) * near2;
     const bool usual = NAME(share)(by.correction1) && NAME(share)(by.correction2) &&
                        (by.beta1 == 0 || NAME(share)(by.beta1)) && (by.beta2 == 0 || NAME(share)(by.beta2));
+    const REAL square_near = small_square_margin(), root_near = root_margin();
     REAL old_data[PART], old_v[PART];
     uint64_t doubtful[PART / BLOCK];
     uint16_t list[PART + 4];
@@ -234,8 +228,8 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
         const bool ordinary = range.least >= SIZE_OF_BITS(BITS_OF_SMALLEST) && !range.large;
         const bool known = usual && range.least >= SIZE_OF_BITS(BITS_OF_LEAST) &&
                            (!range.large || NAME(none_vast)(grad + from, m + from, v + from));
-        const REAL square_limit = (0.5 - (ordinary ? small_square_margin() : WIDE)) * 0x1p-52;
-        const REAL root_limit = (1 - 2 * (ordinary ? root_margin() : WIDE_ROOT)) * 0x1p-52;
+        const REAL square_limit = (0.5 - (ordinary ? square_near : WIDE)) * 0x1p-52;
+        const REAL root_limit = (1 - 2 * (ordinary ? root_near : WIDE_ROOT)) * 0x1p-52;
         BITS unsure = known ? (BITS)0 : (BITS)-1;
         for (size_t i = from; i < from + BLOCK; i++) {
             const REAL g = grad[i], old = data[i], second = v[i], square = g * g;

@@ -120,6 +120,15 @@ static void squares_in_adam(void) {
     }
 }
 
+/* Adam's lines, as Python computes them for one parameter. */
+static void step_of_python(const mg_step_numbers *step, double data, volatile double grad, double m, double v,
+                           double *next_data, double *next_m, double *next_v) {
+    *next_m = step->beta1 * m + (1 - step->beta1) * grad;
+    *next_v = step->beta2 * v + (1 - step->beta2) * pow(grad, 2);
+    const volatile double v_hat = *next_v / step->correction2;
+    *next_data = data - step->learning_rate * (*next_m / step->correction1) / (pow(v_hat, 0.5) + step->epsilon);
+}
+
 /* Moments below the normal numbers, among others, of parameters with and without a gradient: after each of some steps the
    bits of Python's lines. */
 static void moments_that_fade(void) {
@@ -140,12 +149,7 @@ static void moments_that_fade(void) {
                                           .correction1 = 1 - pow(0.9, s + 1), .correction2 = 1 - pow(0.95, s + 1)};
             for (size_t i = 0; i < N; i++) {
                 grad[i] = random_below(&state, 8) == 0 ? random_number(&state, -9, 3) : random_below(&state, 9) ? 0.0 : -0.0;
-                const volatile double g = grad[i];
-                expected[1][i] = step.beta1 * m[i] + (1 - step.beta1) * g;
-                expected[2][i] = step.beta2 * v[i] + (1 - step.beta2) * pow(g, 2);
-                const volatile double v_hat = expected[2][i] / step.correction2;
-                expected[0][i] = data[i] - step.learning_rate * (expected[1][i] / step.correction1) /
-                                               (pow(v_hat, 0.5) + step.epsilon);
+                step_of_python(&step, data[i], grad[i], m[i], v[i], &expected[0][i], &expected[1][i], &expected[2][i]);
             }
             row.kernels->adam(N, data, grad, m, v, &step);
             bool same = true;
@@ -342,12 +346,7 @@ static void blocks_of_all_sizes(void) {
                 grad[i] = random_below(&state, 2) ? -grad[i] : grad[i];
                 m[i] = random_below(&state, 2) ? -m[i] : m[i];
                 data[i] = random_below(&state, 2) ? -data[i] : data[i];
-                const volatile double g = grad[i];
-                expected[1][i] = step.beta1 * m[i] + (1 - step.beta1) * g;
-                expected[2][i] = step.beta2 * v[i] + (1 - step.beta2) * pow(g, 2);
-                const volatile double v_hat = expected[2][i] / step.correction2;
-                expected[0][i] = data[i] - step.learning_rate * (expected[1][i] / step.correction1) /
-                                               (pow(v_hat, 0.5) + step.epsilon);
+                step_of_python(&step, data[i], grad[i], m[i], v[i], &expected[0][i], &expected[1][i], &expected[2][i]);
             }
         }
         row.kernels->adam(N, data, grad, m, v, &step);
