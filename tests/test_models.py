@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from math import isfinite
 
 import pytest
 
@@ -294,6 +295,39 @@ def test_an_infinite_later_position_stays_out():
                 outcomes.append(type(error))
         assert outcomes[0] == outcomes[1]
         wv.data = [x / scale for x in wv.data]
+
+
+@pytest.mark.parametrize("infinite", [0, 1])
+def test_an_infinite_adjoint_stays_out_of_other_positions(infinite):
+    """0 * inf of a position that lies ahead is no part of a gradient: only one position's scale makes adjoints infinite."""
+    with Tape() as tape:
+        rng = random.Random(4)
+        wte, wpe, wv = (Matrix(3, 4, [rng.gauss(0, 1) for _ in range(12)]) for _ in range(3))
+        scales = Matrix(3, 4, [1e160 if row == infinite else 1.0 for row in range(3) for _ in range(4)])
+        tiny = Vector([1e-320] * 4)
+
+        def loss(tokens):
+            keys, values, losses = [], [], []
+            for t, (token, target) in enumerate(pairwise(tokens)):
+                x = wte[token] + wpe[t]
+                keys.append(x)
+                values.append(wv[token] * tiny)
+                y = attention(x, keys, values, 2) * scales[t] * scales[t]
+                losses.append(surprisal(softmax(linear(y, wte))[target]))
+            return mean(losses)
+
+        tokens, found = [0, 1, 2, 0], []
+        program = record(lambda *tokens: loss(tokens), *(Index(0) for _ in tokens), tape=tape)
+        assert program.why_not_planned is None
+        program(*tokens)
+        for run in (program.backward, lambda: loss(tokens).backward()):
+            for matrix in (wte, wpe, wv, scales):
+                matrix.zero_grad()
+            run()
+            found.append([all_bits(matrix.grad) for matrix in (wte, wpe, wv, scales)])
+        assert found[0] == found[1]
+        assert not all(isfinite(g) for g in wv.grad)
+        assert any(isfinite(g) and g != 0 for g in wpe.grad)
 
 
 def test_recording_does_not_depend_on_the_numbers_of_the_example():

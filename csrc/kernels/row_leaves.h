@@ -74,7 +74,7 @@ FOR_ROW static void NAME(add_scaled)(size_t n, const REAL *restrict x, size_t x_
 
 /* The columns of what a sum of products with leaves reads, as lines: see mg_replay. */
 FOR_ROW static REAL *NAME(turned_lines)(const mg_replay *replay, size_t step) {
-    return (REAL *)replay->turned + replay->turned_column[step] * replay->lines;
+    return (REAL *)replay->turned + replay->plan->step[step].turned * replay->lines;
 }
 
 /* Rows, `stride` numbers apart, as lines. */
@@ -119,11 +119,11 @@ FOR_ROW static void NAME(turn_all)(const mg_replay *replay) {
     const mg_plan *plan = replay->plan;
     NAME(work) w = NAME(work_on)(replay);
     for (size_t k = 0, next = 0; k < plan->each; k++) {
-        if (plan->step[k].weights != MG_NOWHERE && replay->turned_column[k] == next) {
+        if (plan->step[k].weights != MG_NOWHERE && plan->step[k].turned == next) {
             NAME(take)(&w, k);
             NAME(turn)(&w);
             next += mg_padded(w.terms);
-        } else if (mg_adds_rows(plan, &plan->step[k])) {
+        } else if (plan->step[k].adds_rows) {
             NAME(take)(&w, k);
             NAME(turn_rows)(&w, w.adjoint, w.padded, w.width, NAME(turned_lines)(replay, k), mg_padded(w.width));
             next += mg_padded(w.width);
@@ -161,7 +161,7 @@ FOR_ROW static void NAME(add_at)(const NAME(work) *w, size_t f, NAME(place) at, 
         }
         return;
     }
-    if (x->from == MG_FROM_ROWS && x->lane == 1 && mg_adds_rows(w->plan, step)) { /* one part: a row of an embedding */
+    if (x->from == MG_FROM_ROWS && x->lane == 1 && step->adds_rows) { /* one part: a row of an embedding */
         const REAL *line = NAME(turned_lines)(w->replay, w->number) +
                            (w->replay->line[at.text] + at.position) * mg_padded(width);
         REAL *restrict leaves = to + (NAME(leaf_at)(w, f, at, 0, 0, 0) - lowest);
@@ -233,14 +233,6 @@ FOR_ROW static inline void NAME(add_line)(size_t n, const REAL *x, REAL *sum) {
     for (; i < n; i++) {
         sum[i] += x[i];
     }
-}
-
-/* Is it the region of one event, which adds gathered rows, each of one part? */
-FOR_ROW static bool NAME(is_gathered)(const mg_plan *plan, const mg_region *region) {
-    const mg_event *event = &plan->event[region->from];
-    const mg_source *x = &plan->step[event->step].operand[event->factor];
-    return region->to == region->from + 1 && mg_adds_rows(plan, &plan->step[event->step]) && x->from == MG_FROM_ROWS &&
-           x->lane == 1 && x->offset == 0 && plan->gather[plan->step[x->step].gather].parts == 1;
 }
 
 /* The same as add_text and, unless `sum` is NULL, move_text, of a region whose one event adds gathered rows, each a part. */
@@ -390,14 +382,14 @@ FOR_ROW static void NAME(add_to_leaves)(const mg_text *texts, size_t count, size
     size_t turn = 0;
     for (size_t r = 0; r < plan->region_count; r++) {
         const mg_region *region = &plan->region[r];
-        if (mg_region_is_matrix(plan, region)) {
+        if (region->is_matrix) {
             const size_t number = plan->event[region->from].step, width = plan->step[number].width;
             const size_t from = width * part / parts / WIDTH * WIDTH;
             const size_t to = part + 1 == parts ? width : width * (part + 1) / parts / WIDTH * WIDTH;
             NAME(matrix_reverse)(texts, count, number, from, to, alone);
             continue;
         }
-        const bool mine = turn++ % parts == part, rows = NAME(is_gathered)(plan, region);
+        const bool mine = turn++ % parts == part, rows = region->is_gathered;
         REAL *sum = NAME(leaf)(replay, replay->leaf_adjoint, region->first);
         for (size_t d = 0; mine && d < count; d++) {
             if (rows) {

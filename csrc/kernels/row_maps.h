@@ -166,10 +166,7 @@ FOR_ROW static bool NAME(map)(const NAME(work) *w) {
 #undef EACH_LANE
 
 /* Is a source rows that have adjoints? */
-FOR_ROW static inline bool NAME(gets)(const NAME(work) *w, const mg_source *x) {
-    return x->derives && x->from != MG_FROM_LEAVES && x->from != MG_FROM_CONSTANT &&
-           (x->parts > 0 || x->step < w->plan->each);
-}
+FOR_ROW static inline bool NAME(gets)(const NAME(work) *w, const mg_source *x) { return mg_adds_to_rows(w->plan, x); }
 
 /* What a partial is, in terms of a factor. */
 typedef enum { NAME(one), NAME(factor), NAME(positive), NAME(twice) } NAME(kind);

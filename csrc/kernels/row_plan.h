@@ -90,8 +90,11 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
             NAME(map_reverse)(&w);
         }
     }
-    if (replay->texts == 1 && !NAME(all_finite)(replay->adjoint_rows * replay->padded, replay->adjoint)) {
-        return false;
+    for (size_t k = 0; replay->texts == 1 && k < plan->each; k++) { /* an adjoint that is not finite makes all below it so */
+        NAME(take)(&w, k);
+        if (w.step->ends && !NAME(all_finite)(w.step->groups * w.width * w.padded, w.adjoint)) {
+            return false;
+        }
     }
     NAME(turn_all)(replay);
     return true;

@@ -20,11 +20,11 @@ typedef struct {
 } NAME(work);
 
 FOR_ROW static REAL *NAME(values_of)(const mg_replay *replay, size_t step) {
-    return (REAL *)replay->value + replay->value_row[step] * replay->padded;
+    return (REAL *)replay->value + mg_value_row(replay, step) * replay->padded;
 }
 
 FOR_ROW static REAL *NAME(adjoints_of)(const mg_replay *replay, size_t step) {
-    return (REAL *)replay->adjoint + replay->adjoint_row[step] * replay->padded;
+    return (REAL *)replay->adjoint + mg_adjoint_row(replay, step) * replay->padded;
 }
 
 /* Goes to another step of the same replay. */
@@ -35,7 +35,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(take)(NAME(work) 
     w->width = step->causal ? w->positions : step->width;
     w->terms = step->causal_terms ? w->positions : step->terms;
     w->value = NAME(values_of)(w->replay, number);
-    w->partial = (REAL *)w->replay->value + w->replay->partial_row[number] * w->padded;
+    w->partial = w->value + step->groups * (step->uniform ? 1 : w->width) * w->padded;
     w->adjoint = NAME(adjoints_of)(w->replay, number);
 }
 

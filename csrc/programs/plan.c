@@ -152,6 +152,7 @@ static mg_status make(mg_program *program, roller *steps_of, mg_plan **out, cons
     if (status != MG_OK || *why_not != NULL) {
         mg_plan_free(plan);
     } else {
+        mg_lay_out(plan);
         *out = plan;
     }
     return status;

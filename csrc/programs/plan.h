@@ -68,6 +68,11 @@ typedef struct {
     bool first;
 } mg_part;
 
+/* So many, and `each` more for each position of the text at hand. */
+typedef struct {
+    size_t fixed, each;
+} mg_count;
+
 typedef struct {
     uint8_t operation; /* a scalar operation, MG_SUM, MG_LARGEST or MG_GATHER */
     size_t groups, width, terms, factors;
@@ -82,6 +87,11 @@ typedef struct {
     size_t partials;   /* rows of partials a row of values: 0, 1, 2 */
     size_t weights;    /* of a sum of products with leaves: which factor those are; otherwise MG_NOWHERE */
     size_t gather;     /* number of the gather */
+    bool adds_rows;    /* does it add what was gathered, a leaf a lane? Then the leaves get its adjoints as they are */
+    bool ends;         /* has adjoints, none of which goes on to rows */
+    mg_count value;    /* its first row; rows of partials follow those of values */
+    mg_count adjoint;  /* and that of its adjoints */
+    size_t turned;     /* its first column of `turned`: see mg_replay */
     mg_source operand[2];
 } mg_step;
 
@@ -123,7 +133,9 @@ typedef struct {
 /* Leaves that the same events add to, in their order at a position. */
 typedef struct {
     mg_slot first, end;
-    size_t from, to; /* of plan->event[] */
+    size_t from, to;  /* of plan->event[] */
+    bool is_matrix;   /* do they get the weights' additions of one sum, leaves side by side? Those run in vectors */
+    bool is_gathered; /* are they rows that one step gathers, each of one part, and adds? */
 } mg_region;
 
 /* A binding of an integer input, at one position: to part `part` of a gather, or to a selection. */
@@ -133,8 +145,8 @@ typedef struct {
     size_t select;
 } mg_plan_input;
 
-/* Where a plan computes: which rows every step has in texts of so many positions, and room for their numbers. Texts side
- * by side share rows, the longest text first; at each position they fill whole chunks, in which every text keeps its lane:
+/* Where a plan computes: room for the numbers of rows, and where the texts are in them. Texts side by side share rows, the
+ * longest text first; at each position they fill whole chunks, in which every text keeps its lane:
  *
  *               position 0          1          2
  *     text         a b c d    a b c d    a b - -        lengths 3, 3, 2, 2; with chunks of 4
@@ -147,11 +159,7 @@ typedef struct {
  *   start[t + 1] - start[t] is 1 for one text, and otherwise the texts longer than t, up to a whole number of chunks
  *   length[0] == positions; line[d + 1] == line[d] + length[d] */
 typedef struct {
-    size_t laid_out;                               /* for so many positions; 0: not yet */
-    size_t *value_row, *partial_row, *adjoint_row; /* [step_count] */
-    size_t *turned_column;                         /* [step_count]: see mg_replay */
-    size_t value_rows, adjoint_rows, turned_columns;
-    void *numbers, *index;                         /* what mg_replay points to */
+    void *numbers, *index; /* what mg_replay points to */
     mg_blocks blocks;
 } mg_workspace;
 
@@ -177,6 +185,11 @@ struct mg_plan {
     mg_event *event;
     mg_region *region;
     mg_plan_input *input;
+    /* layout.c: rows, columns of `turned`, and what scratch must hold */
+    mg_count value_rows, adjoint_rows;
+    size_t turned_columns;
+    mg_count most_lanes; /* of a map, and */
+    size_t most_aside;   /* numbers that a fan of one text puts aside */
     mg_workspace workspace; /* of the program's own text */
 };
 
@@ -198,24 +211,25 @@ mg_region mg_leaves_of(const mg_program *program, const mg_plan *plan, size_t k,
 void mg_find_traits(mg_plan *plan);
 /* first.c: which additions are the first, in the order of the plan as it is: of sources, parts and steps. */
 void mg_find_first(mg_tape *tape, mg_plan *plan);
+/* layout.c: which rows every step has, and what else is the same for all texts. */
+void mg_lay_out(mg_plan *plan);
 
 /* replay.c. Where a row of kernels works: texts side by side, in rows of `padded` numbers, double, or float where the
  * kernels are the fast ones. Text d has position t in column start[t] + d.
  *
  * `turned` has what sums of products with leaves read, columns as lines: line line[d] + t of the matrix that begins at
- * number turned_column[step] * lines is what the step reads at position t of text d, mg_padded(terms) numbers. Of a step that
- * mg_adds_rows it has the adjoints, mg_padded(width) numbers. The last of its lines takes the places that have no text. */
+ * number step.turned * lines is what the step reads at position t of text d, mg_padded(terms) numbers. Of a step that
+ * adds_rows it has the adjoints, mg_padded(width) numbers. The last of its lines takes the places that have no text. */
 typedef struct {
     const mg_plan *plan;
     size_t texts, positions, lines;
     size_t padded, computed;     /* numbers in a row; the first so many of them mean something */
     const size_t *start, *length, *line, *line_of; /* line_of: by place */
-    const size_t *value_row, *partial_row, *adjoint_row, *turned_column;
     mg_slot *gathered;           /* by column: mg_gathered */
     size_t *selected;            /* by column: mg_selected */
     size_t columns;              /* of the two */
     void *value, *adjoint, *turned, *scratch;
-    size_t value_rows, adjoint_rows, scratch_numbers;
+    size_t value_rows, scratch_numbers;
     void *leaf_value;            /* of slot `lowest` and those that follow; not written */
     void *leaf_adjoint;
     mg_slot lowest;
@@ -238,10 +252,6 @@ void mg_replay_select(const mg_program *program, const mg_replay *replay, size_t
 size_t mg_workspace_bytes(const mg_plan *plan, size_t positions, size_t size);
 /* Numbers that additions of one text to leaves need, where there are several texts. */
 size_t mg_plan_leaves(const mg_plan *plan);
-/* Does the step add what was gathered, a leaf a lane? Then the leaves get its adjoints as they are. */
-bool mg_adds_rows(const mg_plan *plan, const mg_step *step);
-/* Does the region get the weights' additions of one sum, leaves side by side? Then those run in vectors. */
-bool mg_region_is_matrix(const mg_plan *plan, const mg_region *region);
 
 /* Selects, for the first positions, in the plan itself, while it is made. */
 void mg_plan_select(const mg_program *program, mg_plan *plan, const int32_t *values, size_t positions);
@@ -255,6 +265,14 @@ bool mg_plan_sweep(mg_program *program);
 static inline size_t mg_padded(size_t positions) { return (positions + MG_CHUNK - 1) / MG_CHUNK * MG_CHUNK; }
 static inline mg_slot mg_step_head(const mg_program *program, const mg_plan *plan, size_t step, size_t position) {
     return program->statements.item[position * plan->each + step];
+}
+static inline size_t mg_count_at(mg_count count, size_t positions) { return count.fixed + count.each * positions; }
+/* A step's first row of values, and of adjoints. */
+static inline size_t mg_value_row(const mg_replay *replay, size_t step) {
+    return mg_count_at(replay->plan->step[step].value, replay->positions);
+}
+static inline size_t mg_adjoint_row(const mg_replay *replay, size_t step) {
+    return mg_count_at(replay->plan->step[step].adjoint, replay->positions);
 }
 /* What a gather reads in a column, part by part; what a selection reads, column by column. */
 static inline mg_slot *mg_gathered(const mg_replay *replay, const mg_gather *gather, size_t column) {

@@ -21,76 +21,9 @@ static size_t room_at(const size_t *length, size_t texts, size_t t) {
 
 /* Numbers of scratch: operands of a map that are no rows, and of one text a square of positions, or the columns of a fan at
    positions that have an order of their own. */
-static size_t scratch_for(const mg_plan *plan, const size_t *length, size_t texts, size_t padded) {
-    const size_t positions = length[0];
-    size_t most = texts == 1 ? positions * padded : 0;
-    for (size_t k = 0; k < plan->each; k++) {
-        const mg_step *step = &plan->step[k];
-        const size_t lanes = mg_rows_of(step, positions);
-        most = step->operation < MG_LANE ? larger(most, 3 * padded + 2 * lanes * MG_CHUNK) : most;
-    }
-    for (size_t f = 0; f < plan->fan_count; f++) {
-        const mg_fan *fan = &plan->fan[f];
-        const size_t aside = texts == 1 ? fan->exceptions_end - fan->exceptions : 0;
-        most = larger(most, padded + aside * plan->step[fan->first].terms);
-    }
-    return most;
-}
-
-/* Do the weights of two sums get products with the same columns? */
-static bool same_columns(const mg_step *a, const mg_step *b) {
-    const mg_source *x = &a->operand[1 - a->weights], *y = &b->operand[1 - b->weights];
-    return x->parts == 0 && y->parts == 0 && x->step == y->step && x->offset == y->offset && x->term == y->term &&
-           a->terms == b->terms;
-}
-
-bool mg_adds_rows(const mg_plan *plan, const mg_step *step) {
-    bool gathered = false;
-    for (size_t f = 0; f < step->factors && f < 2; f++) {
-        const mg_source *x = &step->operand[f];
-        gathered = gathered || (x->from == MG_FROM_ROWS && x->lane == 1 && x->step >= plan->each);
-    }
-    return gathered && step->operation == MG_ADD && step->groups == 1 && !step->causal && step->derives;
-}
-
-/* Which rows every step has for texts of so many positions. */
-static bool lay_out(const mg_plan *plan, mg_workspace *at, size_t positions) {
-    if (at->value_row == NULL) {
-        at->value_row = mg_allot(&at->blocks, 4 * plan->step_count, sizeof *at->value_row);
-        if (at->value_row == NULL) {
-            return false;
-        }
-        at->partial_row = at->value_row + plan->step_count;
-        at->adjoint_row = at->partial_row + plan->step_count;
-        at->turned_column = at->adjoint_row + plan->step_count;
-    }
-    size_t values = 0, adjoints = 0, turned = 0;
-    for (size_t k = 0; k < plan->step_count; k++) {
-        const mg_step *step = &plan->step[k];
-        const size_t lanes = mg_rows_of(step, positions);
-        const size_t rows = step->uniform ? step->groups : lanes;
-        at->value_row[k] = values;
-        at->partial_row[k] = values + rows;
-        at->adjoint_row[k] = adjoints;
-        values += rows * (1 + step->partials);
-        adjoints += step->derives && step->operation != MG_GATHER ? lanes : 0;
-        if (step->weights != MG_NOWHERE) {
-            size_t same = 0;
-            while (same < k && (plan->step[same].weights == MG_NOWHERE || !same_columns(&plan->step[same], step))) {
-                same++;
-            }
-            at->turned_column[k] = same < k ? at->turned_column[same] : turned;
-            turned += same < k ? 0 : mg_padded(step->terms);
-        } else if (mg_adds_rows(plan, step)) {
-            at->turned_column[k] = turned;
-            turned += mg_padded(step->width);
-        }
-    }
-    at->value_rows = values;
-    at->adjoint_rows = adjoints;
-    at->turned_columns = turned;
-    at->laid_out = positions;
-    return true;
+static size_t scratch_for(const mg_plan *plan, size_t texts, size_t positions, size_t padded) {
+    const size_t map = 3 * padded + 2 * mg_count_at(plan->most_lanes, positions) * MG_CHUNK;
+    return texts > 1 ? map : larger(map, larger(positions * padded, padded + plan->most_aside));
 }
 
 /* Where the texts are, and what they read: all arrays in one block. */
@@ -144,15 +77,14 @@ static bool index_texts(const mg_plan *plan, mg_workspace *workspace, const size
 bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
                         size_t size, mg_replay *replay) {
     workspace->blocks.tape = tape;
-    if (workspace->laid_out != length[0] && !lay_out(plan, workspace, length[0])) {
-        return false;
-    }
     if (!index_texts(plan, workspace, length, texts, replay)) {
         return false;
     }
-    const size_t scratch = scratch_for(plan, length, texts, replay->padded);
-    const size_t values = workspace->value_rows * replay->padded, adjoints = workspace->adjoint_rows * replay->padded;
-    const size_t turned = workspace->turned_columns * replay->lines;
+    const size_t scratch = scratch_for(plan, texts, replay->positions, replay->padded);
+    replay->value_rows = mg_count_at(plan->value_rows, replay->positions);
+    const size_t values = replay->value_rows * replay->padded;
+    const size_t adjoints = mg_count_at(plan->adjoint_rows, replay->positions) * replay->padded;
+    const size_t turned = plan->turned_columns * replay->lines;
     workspace->numbers = mg_fit(&workspace->blocks, workspace->numbers,
                                 (values + adjoints + turned + scratch) * size + MG_ALIGNMENT);
     if (workspace->numbers == NULL) {
@@ -160,16 +92,10 @@ bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *worksp
     }
     char *value = workspace->numbers;
     value += MG_ALIGNMENT - (uintptr_t)value % MG_ALIGNMENT;
-    replay->value_row = workspace->value_row;
-    replay->partial_row = workspace->partial_row;
-    replay->adjoint_row = workspace->adjoint_row;
-    replay->turned_column = workspace->turned_column;
     replay->value = value;
     replay->adjoint = value + values * size;
     replay->turned = value + (values + adjoints) * size;
     replay->scratch = value + (values + adjoints + turned) * size;
-    replay->value_rows = workspace->value_rows;
-    replay->adjoint_rows = workspace->adjoint_rows;
     replay->scratch_numbers = scratch;
     replay->leaf_value = tape->value;
     replay->leaf_adjoint = tape->adjoint;
@@ -177,31 +103,15 @@ bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *worksp
 }
 
 size_t mg_workspace_bytes(const mg_plan *plan, size_t positions, size_t size) {
-    size_t rows = 0;
-    for (size_t k = 0; k < plan->step_count; k++) {
-        const mg_step *step = &plan->step[k];
-        const size_t lanes = mg_rows_of(step, positions);
-        rows += (step->uniform ? step->groups : lanes) * (1 + step->partials) + (step->derives ? lanes : 0);
-    }
-    return rows * positions * size;
+    return (mg_count_at(plan->value_rows, positions) + mg_count_at(plan->adjoint_rows, positions)) * positions * size;
 }
 
 size_t mg_plan_leaves(const mg_plan *plan) {
     size_t leaves = 0;
     for (size_t r = 0; r < plan->region_count; r++) {
-        leaves += mg_region_is_matrix(plan, &plan->region[r]) ? 0 : plan->region[r].end - plan->region[r].first;
+        leaves += plan->region[r].is_matrix ? 0 : plan->region[r].end - plan->region[r].first;
     }
     return leaves;
-}
-
-bool mg_region_is_matrix(const mg_plan *plan, const mg_region *region) {
-    const mg_event *event = &plan->event[region->from];
-    const mg_step *step = &plan->step[event->step];
-    if (region->to != region->from + 1 || step->weights != event->factor) {
-        return false;
-    }
-    const mg_source *weights = &step->operand[step->weights];
-    return weights->term == 1 && (weights->lane >= step->terms || step->width == 1);
 }
 
 /* ---- what the texts read ---------------------------------------------------------------------------------------- */
@@ -252,7 +162,7 @@ void mg_replay_select(const mg_program *program, const mg_replay *replay, size_t
 
 double mg_replay_loss(const mg_replay *replay, size_t text, size_t size) {
     const mg_plan *plan = replay->plan;
-    const size_t first = replay->value_row[plan->loss] * replay->padded + text;
+    const size_t first = mg_value_row(replay, plan->loss) * replay->padded + text;
     double sum = 0;
     for (size_t t = 0; t < replay->length[text]; t++) {
         const size_t at = first + replay->start[t];
@@ -293,8 +203,8 @@ static void store_values(const mg_program *program, const mg_replay *replay) {
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
         const size_t rows = step->causal ? replay->positions : step->width;
-        const double *value = (const double *)replay->value + replay->value_row[k] * replay->padded;
-        const double *partial = (const double *)replay->value + replay->partial_row[k] * replay->padded;
+        const double *value = (const double *)replay->value + mg_value_row(replay, k) * replay->padded;
+        const double *partial = value + step->groups * (step->uniform ? 1 : rows) * replay->padded;
         for (size_t t = 0; t < replay->positions; t++) {
             const mg_slot first = mg_first_lane(tape, mg_step_head(program, plan, k, t));
             const size_t width = mg_width_at(step, t);
@@ -316,7 +226,7 @@ static void store_adjoints(const mg_program *program, const mg_replay *replay) {
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
         const size_t rows = step->causal ? replay->positions : step->width;
-        const double *adjoint = (const double *)replay->adjoint + replay->adjoint_row[k] * replay->padded;
+        const double *adjoint = (const double *)replay->adjoint + mg_adjoint_row(replay, k) * replay->padded;
         for (size_t t = 0; t < replay->positions; t++) {
             const mg_slot first = mg_first_lane(tape, mg_step_head(program, plan, k, t));
             const size_t width = mg_width_at(step, t);

@@ -430,22 +430,22 @@ static inline const char *broken_program(const mg_program *program) {
 
 /* ---- trainers ---------------------------------------------------------------------------------------------------- */
 
-/* Has every step rows of its own, for as many positions as the workspace was laid out for? */
-static inline const char *broken_rows(const mg_plan *plan, const mg_workspace *at) {
+/* Has every step rows of its own, in texts of so many positions? */
+static inline const char *broken_rows(const mg_plan *plan, size_t positions) {
     size_t values = 0, adjoints = 0;
-    MUST(at->laid_out > 0 && at->laid_out <= plan->positions, "a workspace is for so many positions as there are");
     for (size_t k = 0; k < plan->step_count; k++) {
         const mg_step *step = &plan->step[k];
-        const size_t lanes = step->groups * (step->causal ? at->laid_out : step->width);
+        const size_t lanes = step->groups * (step->causal ? positions : step->width);
         const size_t rows = step->uniform ? step->groups : lanes;
-        MUST(at->value_row[k] >= values && at->partial_row[k] >= at->value_row[k] + rows, "steps share no row");
-        values = at->partial_row[k] + rows * step->partials;
-        MUST(at->adjoint_row[k] >= adjoints, "steps share no row of adjoints");
-        adjoints = at->adjoint_row[k] + (step->derives && step->operation != MG_GATHER ? lanes : 0);
-        MUST(values <= at->value_rows && adjoints <= at->adjoint_rows, "all rows are rows of the workspace");
-        MUST(step->weights == MG_NOWHERE || at->turned_column[k] + mg_padded(step->terms) <= at->turned_columns,
+        MUST(mg_count_at(step->value, positions) >= values, "steps share no row");
+        values = mg_count_at(step->value, positions) + rows * (1 + step->partials);
+        MUST(mg_count_at(step->adjoint, positions) >= adjoints, "steps share no row of adjoints");
+        adjoints = mg_count_at(step->adjoint, positions) + (step->derives && step->operation != MG_GATHER ? lanes : 0);
+        MUST(values <= mg_count_at(plan->value_rows, positions) && adjoints <= mg_count_at(plan->adjoint_rows, positions),
+             "all rows are rows of the workspace");
+        MUST(step->weights == MG_NOWHERE || step->turned + mg_padded(step->terms) <= plan->turned_columns,
              "what is turned round has its columns");
-        MUST(!mg_adds_rows(plan, step) || at->turned_column[k] + mg_padded(step->width) <= at->turned_columns,
+        MUST(!step->adds_rows || step->turned + mg_padded(step->width) <= plan->turned_columns,
              "and so have adjoints that are");
     }
     return NULL;
@@ -459,9 +459,10 @@ static inline const char *broken_blocks(const mg_workspace *at, const mg_replay 
     const mg_plan *plan = replay->plan;
     const size_t slots = plan->gathered_count / plan->positions * replay->columns;
     MUST(value >= numbers && (uintptr_t)value % MG_ALIGNMENT == 0, "rows begin in the workspace, at a whole vector");
-    MUST(adjoint >= value + at->value_rows * replay->padded * size, "adjoints come after values");
-    MUST(turned >= adjoint + at->adjoint_rows * replay->padded * size, "what is turned round comes after adjoints");
-    MUST(scratch >= turned + at->turned_columns * replay->lines * size, "scratch comes after what is turned round");
+    MUST(adjoint >= value + replay->value_rows * replay->padded * size, "adjoints come after values");
+    MUST(turned >= adjoint + mg_count_at(plan->adjoint_rows, replay->positions) * replay->padded * size,
+         "what is turned round comes after adjoints");
+    MUST(scratch >= turned + plan->turned_columns * replay->lines * size, "scratch comes after what is turned round");
     MUST(scratch + replay->scratch_numbers * size <= numbers + mg_bytes(at->numbers), "rows end in the workspace");
     MUST((const char *)replay->start == index && replay->length >= replay->start + replay->positions + 1 &&
              replay->line >= replay->length + replay->texts && replay->line_of >= replay->line + replay->texts + 1 &&
@@ -543,7 +544,7 @@ static inline const char *broken_batch(const mg_batch *batch) {
         const mg_replay *replay = &batch->replay[g];
         MUST(replay->plan == program->plan, "a batch computes its program's plan");
         const char *broken = broken_texts(replay);
-        broken = broken == NULL ? broken_rows(program->plan, &batch->workspace[g]) : broken;
+        broken = broken == NULL ? broken_rows(program->plan, replay->positions) : broken;
         broken = broken == NULL ? broken_blocks(&batch->workspace[g], replay, size) : broken;
         broken = broken == NULL && there ? broken_selections(program, replay) : broken;
         if (broken != NULL) {

@@ -226,7 +226,7 @@ static void faults_in_a_trainer_are_found(void) {
         CHECK(batch->groups == 2 && batch->replay[1].texts > 1); /* one for each thread */
         mg_replay *replay = &batch->replay[0];
         mg_workspace *at = &batch->workspace[0];
-        const mg_plan *plan = replay->plan;
+        mg_plan *plan = trainer->program->plan;
         size_t *start = at->index, *length = start + replay->positions + 1, *line = length + replay->texts;
         const size_t texts = replay->texts;
         PLANT(trainer->losses[2], 9, broken_trainer(trainer));
@@ -260,13 +260,12 @@ static void faults_in_a_trainer_are_found(void) {
         PLANT(line[1], 0, broken_trainer(trainer));
         PLANT(line[texts + 1], 1, broken_trainer(trainer)); /* the line of the first place */
         PLANT(line[texts + replay->padded], replay->lines, broken_trainer(trainer));
-        PLANT(at->laid_out, TEXT_POSITIONS + 1, broken_trainer(trainer));
-        PLANT(at->value_rows, at->value_rows - 1, broken_trainer(trainer));
-        PLANT(at->adjoint_rows, at->adjoint_rows - 1, broken_trainer(trainer));
-        PLANT(at->turned_columns, at->turned_columns - 1, broken_trainer(trainer));
-        PLANT(at->value_row[1], at->value_row[0], broken_trainer(trainer));
-        PLANT(at->partial_row[0], at->value_row[0], broken_trainer(trainer));
-        PLANT(at->adjoint_row[plan->each - 1], 0, broken_trainer(trainer));
+        PLANT(plan->value_rows.each, plan->value_rows.each - 1, broken_trainer(trainer));
+        PLANT(plan->adjoint_rows.fixed, plan->adjoint_rows.fixed - 1, broken_trainer(trainer));
+        PLANT(plan->turned_columns, plan->turned_columns - 1, broken_trainer(trainer));
+        PLANT(plan->step[1].value, plan->step[0].value, broken_trainer(trainer));
+        PLANT(plan->step[0].partials, plan->step[0].partials + 1, broken_trainer(trainer));
+        PLANT(plan->step[plan->each - 1].adjoint, plan->step[0].adjoint, broken_trainer(trainer));
         PLANT(replay->value, (char *)replay->value + 8, broken_trainer(trainer));
         PLANT(replay->adjoint, replay->value, broken_trainer(trainer));
         PLANT(replay->turned, replay->adjoint, broken_trainer(trainer));
