@@ -299,7 +299,7 @@ def test_an_infinite_later_position_stays_out():
 
 @pytest.mark.parametrize("infinite", [0, 1])
 def test_an_infinite_adjoint_stays_out_of_other_positions(infinite):
-    """0 * inf of a position that lies ahead is no part of a gradient: only one position's scale makes adjoints infinite."""
+    """0 * inf of a position that lies ahead is no part of a gradient: one scale makes adjoints infinite."""
     with Tape() as tape:
         rng = random.Random(4)
         wte, wpe, wv = (Matrix(3, 4, [rng.gauss(0, 1) for _ in range(12)]) for _ in range(3))
