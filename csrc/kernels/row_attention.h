@@ -4,18 +4,24 @@
 
 /* ---- sums over positions, of one text --------------------------------------------------------------------------- */
 
-/* out[t][u] = x[u][t], positions by positions; the rest of each row stays 0 */
-FOR_ROW static void NAME(transpose)(const NAME(work) *w, const REAL *x, REAL *out) {
-    for (size_t t = 0; t < w->positions; t++) {
-        for (size_t u = 0; u < w->positions; u++) {
-            out[t * w->padded + u] = x[u * w->padded + t];
+/* turned[t][u] = x[u][t], positions by positions, in scratch; the rest of each row is 0. */
+FOR_ROW static const REAL *NAME(turned)(const NAME(work) *w, const REAL *x) {
+    REAL *turned = w->replay->scratch;
+    for (size_t u = 0; u < w->padded; u += WIDTH) {
+        for (size_t t = 0; t < w->positions; t += WIDTH) {
+            VECTOR square[WIDTH];
+            for (size_t j = 0; j < WIDTH; j++) {
+                square[j] = (VECTOR){0};
+                if (u + j < w->positions) {
+                    square[j] = LOAD(x + (u + j) * w->padded + t);
+                }
+            }
+            NAME(transpose_square)(square);
+            for (size_t k = 0; k < WIDTH && t + k < w->positions; k++) {
+                STORE(turned + (t + k) * w->padded + u, square[k]);
+            }
         }
     }
-}
-
-FOR_ROW static REAL *NAME(turned)(const NAME(work) *w) {
-    REAL *turned = w->replay->scratch;
-    memset(turned, 0, w->positions * w->padded * sizeof *turned);
     return turned;
 }
 
@@ -52,8 +58,7 @@ FOR_ROW static void NAME(dots_of_one_reverse)(const NAME(work) *w, size_t f) {
             NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), x->term * w->padded, x->first);
         }
         if (NAME(gets)(w, past)) {
-            REAL *turned = NAME(turned)(w);
-            NAME(transpose)(w, adjoint, turned);
+            const REAL *turned = NAME(turned)(w, adjoint);
             const NAME(sum) sum = {NAME(value_row)(w, x, g, 0, 0) + last, NAME(stride)(w, x->term), -1,
                                    turned + last * w->padded, -row, w->positions};
             NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoints_of)(w->replay, past->step) + rows,
@@ -94,8 +99,7 @@ FOR_ROW static void NAME(mix_of_one_reverse)(const NAME(work) *w, size_t f) {
             NAME(products)(w->positions, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), w->padded, x->first);
         }
         if (NAME(gets)(w, past)) {
-            REAL *turned = NAME(turned)(w);
-            NAME(transpose)(w, NAME(value_row)(w, x, g, 0, 0), turned);
+            const REAL *turned = NAME(turned)(w, NAME(value_row)(w, x, g, 0, 0));
             const NAME(sum) sum = {adjoint + w->positions - 1, row, -1, turned + (w->positions - 1) * w->padded, -row,
                                    w->positions};
             NAME(products)(w->width, w->padded, &sum, 1, NAME(adjoints_of)(w->replay, past->step) + rows,

@@ -104,16 +104,27 @@ FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size
     return true;
 }
 
-/* out = an expression of a and b, which are vectors */
+/* out = an expression of a and b, which are vectors. Short rows are taken a vector of columns at a time. */
 #define EACH_LANE(expression)                                                                       \
     for (size_t g = 0; g < size.groups; g++) {                                                      \
-        for (size_t i = 0; i < size.width; i++, out += size.length) {                               \
-            const REAL *left = x[0].row + g * x[0].group + i * x[0].lane;                           \
-            const REAL *right = x[1].row + g * x[1].group + i * x[1].lane;                          \
-            for (size_t t = NAME(first_of)(size.begin, i); t < size.length; t += WIDTH) {           \
-                const VECTOR a = LOAD(left + t * x[0].move), b = LOAD(right + t * x[1].move);       \
+        const REAL *left = x[0].row + g * x[0].group, *right = x[1].row + g * x[1].group;           \
+        REAL *row = out + g * size.width * size.length;                                             \
+        for (size_t t = 0; NAME(is_short)(&size) && t < size.length; t += WIDTH) {                  \
+            const REAL *from = left + t * x[0].move, *other = right + t * x[1].move;                \
+            REAL *to = row + t;                                                                     \
+            for (size_t n = size.width; n > 0; n--, from += x[0].lane, other += x[1].lane) {        \
+                const VECTOR a = LOAD(from), b = LOAD(other);                                       \
                 (void)b;                                                                            \
-                STORE(out + t, expression);                                                         \
+                STORE(to, expression);                                                              \
+                to += size.length;                                                                  \
+            }                                                                                       \
+        }                                                                                           \
+        for (size_t i = 0; !NAME(is_short)(&size) && i < size.width; i++, row += size.length) {     \
+            for (size_t t = NAME(first_of)(size.begin, i); t < size.length; t += WIDTH) {           \
+                const VECTOR a = LOAD(left + i * x[0].lane + t * x[0].move);                        \
+                const VECTOR b = LOAD(right + i * x[1].lane + t * x[1].move);                       \
+                (void)b;                                                                            \
+                STORE(row + t, expression);                                                         \
             }                                                                                       \
         }                                                                                           \
     }
@@ -211,7 +222,20 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAM
         return;
     }
     NAME(join_rows)(&size, (const NAME(rows) *const[]){g, x, to}, 3);
-    for (size_t n = size.groups; n-- > 0;) {
+    for (size_t n = size.groups; NAME(is_short)(&size) && n-- > 0;) { /* the rows differ: their order does not matter */
+        for (size_t t = 0; t < size.length; t += WIDTH) {
+            REAL *sum = to->row + n * to->group + t;
+            const REAL *adjoint = g->row + n * g->group + t, *factor = x->row + n * x->group + t * x->move;
+            for (size_t lanes = size.width; lanes > 0; lanes--, sum += to->lane, adjoint += g->lane, factor += x->lane) {
+                VECTOR total = zero;
+                if (!first) {
+                    total = LOAD(sum);
+                }
+                STORE(sum, NAME(plus)(kind, total, LOAD(factor), LOAD(adjoint)));
+            }
+        }
+    }
+    for (size_t n = size.groups; !NAME(is_short)(&size) && n-- > 0;) {
         for (size_t i = size.width; i-- > 0;) {
             REAL *sum = to->row + n * to->group + i * to->lane;
             const REAL *adjoint = g->row + n * g->group + i * g->lane, *factor = x->row + n * x->group + i * x->lane;
@@ -323,16 +347,25 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
 
 FOR_ROW static bool NAME(largest_of)(const NAME(work) *w) {
     const mg_source *x = &w->step->operand[0];
-    const bool causal = w->step->causal_terms;
+    const size_t *begin = w->step->causal_terms ? w->start : NULL, next = x->term * w->padded;
+    NAME(bits) column;
+    for (size_t j = 0; j < WIDTH; j++) {
+        column[j] = (BITS)j;
+    }
     for (size_t g = 0; g < w->step->groups; g++) {
-        REAL *out = w->value + g * w->padded;
-        memcpy(out, NAME(value_row)(w, x, g, 0, 0), w->padded * sizeof *out);
-        for (size_t c = 1; c < w->terms; c++) {
-            const REAL *row = NAME(value_row)(w, x, g, 0, c);
-            const size_t from = causal ? w->start[c] : 0;
-            for (size_t t = from / MG_CHUNK * MG_CHUNK; t < w->padded; t++) {
-                out[t] = ((row[t] > out[t]) & (t >= from)) ? row[t] : out[t];
+        const REAL *row = NAME(value_row)(w, x, g, 0, 0);
+        for (size_t t = 0; t < w->padded; t += WIDTH) {
+            NAME(bits) most = (NAME(bits))LOAD(row + t);
+            for (size_t c = 1; c < w->terms && NAME(first_of)(begin, c) < t + WIDTH; c++) {
+                const size_t from = NAME(first_of)(begin, c);
+                const VECTOR number = LOAD(row + c * next + t);
+                NAME(bits) more = number > (VECTOR)most;
+                if (from > t) {
+                    more &= column >= (BITS)(from - t);
+                }
+                most = ((NAME(bits))number & more) | (most & ~more);
             }
+            STORE(w->value + g * w->padded + t, (VECTOR)most);
         }
     }
     return true;

@@ -35,30 +35,28 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
         NAME(cut)(w, w->step->groups, w->adjoint);
     }
     const bool to_x = NAME(gets)(w, x), two = w->step->factors == 2, to_y = two && NAME(gets)(w, y);
+    const size_t to_a = x->term * w->padded, to_b = y->term * w->padded, *lane = NAME(begin)(w, w->step->causal);
+    const size_t *begin = NAME(begin)(w, w->step->causal_terms);
     for (size_t r = w->step->groups * w->width; r-- > 0;) {
         const size_t g = r / w->width, i = r % w->width;
-        const REAL *adjoint = w->adjoint + r * w->padded;
-        const REAL *values[2] = {NAME(value_row)(w, x, g, i, 0), two ? NAME(value_row)(w, y, g, i, 0) : NULL};
-        REAL *adjoints[2] = {to_x ? NAME(adjoint_row)(w, x, g, i, 0) : NULL, to_y ? NAME(adjoint_row)(w, y, g, i, 0) : NULL};
-        for (size_t c = w->terms; c-- > 0;) {
-            const size_t at_x = c * x->term * w->padded, at_y = c * y->term * w->padded;
-            REAL *x_adjoint = to_x ? adjoints[0] + at_x : NULL, *y_adjoint = to_y ? adjoints[1] + at_y : NULL;
-            const REAL *a = values[0] + at_x, *b = two ? values[1] + at_y : a;
-            const size_t lane = NAME(first_of)(NAME(begin)(w, w->step->causal), i);
-            const size_t term = NAME(first_of)(NAME(begin)(w, w->step->causal_terms), c);
-            for (size_t t = lane > term ? lane : term; t < w->padded; t += WIDTH) {
-                const VECTOR gt = LOAD(adjoint + t);
-                if (to_x) {
-                    VECTOR sum = NAME(held)(x_adjoint + t, x->first);
-                    if (two) {
-                        sum = FUSED(sum, LOAD(b + t), gt);
-                    } else {
-                        sum += gt;
-                    }
-                    STORE(x_adjoint + t, sum);
+        const REAL *a = NAME(value_row)(w, x, g, i, 0), *b = two ? NAME(value_row)(w, y, g, i, 0) : a;
+        REAL *a_adjoint = to_x ? NAME(adjoint_row)(w, x, g, i, 0) : NULL, *b_adjoint = to_y ? NAME(adjoint_row)(w, y, g, i, 0) : NULL;
+        size_t terms = begin == NULL ? w->terms : 0;
+        for (size_t t = NAME(first_of)(lane, i); t < w->padded; t += WIDTH) {
+            const VECTOR adjoint = LOAD(w->adjoint + r * w->padded + t);
+            while (terms < w->terms && begin[terms] <= t) {
+                terms++;
+            }
+            for (size_t c = terms, at_a = terms * to_a + t, at_b = terms * to_b + t; c > 0; c--) {
+                at_a -= to_a;
+                at_b -= to_b;
+                if (to_x && two) {
+                    STORE(a_adjoint + at_a, FUSED(NAME(held)(a_adjoint + at_a, x->first), LOAD(b + at_b), adjoint));
+                } else if (to_x) {
+                    STORE(a_adjoint + at_a, NAME(held)(a_adjoint + at_a, x->first) + adjoint);
                 }
                 if (to_y) {
-                    STORE(y_adjoint + t, FUSED(NAME(held)(y_adjoint + t, y->first), LOAD(a + t), gt));
+                    STORE(b_adjoint + at_b, FUSED(NAME(held)(b_adjoint + at_b, y->first), LOAD(a + at_a), adjoint));
                 }
             }
         }
