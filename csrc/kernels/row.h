@@ -33,6 +33,7 @@ typedef REAL NAME(stored) __attribute__((vector_size(WIDTH * sizeof(REAL)), alig
 #define VECTOR NAME(vector)
 #define LOAD(p) ((VECTOR)*(const NAME(stored) *)(p))
 #define STORE(p, x) (*(NAME(stored) *)(p) = (NAME(stored))(x))
+#define CHOOSE(mask, a, b) ((VECTOR)(((NAME(bits))(a) & (mask)) | ((NAME(bits))(b) & ~(mask))))
 #define EVERYWHERE(number) ((number) - (VECTOR){0}) /* also of -0 */
 
 /* The lower, and the upper, halves of two vectors, in turn. */
@@ -115,6 +116,7 @@ static const mg_kernels NAME(row) = {
 #undef ZIP_HIGH
 #undef STORE
 #undef EVERYWHERE
+#undef CHOOSE
 #undef JOIN_
 #undef JOIN
 #undef TEXT_

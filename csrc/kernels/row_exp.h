@@ -67,63 +67,113 @@ static __attribute__((noinline)) bool NAME(exp_calls)(const double *x, double *o
 }
 #endif
 
-/* e ** x at places from .. to - 1, and 0 at the others, where x is not looked at; a whole number of chunks. False when one
-   is too large for a float. */
-FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const REAL *restrict x, REAL *restrict out) {
-    bool fits = true;
-#if EXACT && POW_IS_NEAR
-    for (size_t t = 0; t < padded; t += BLOCK) {
-        const size_t n = padded - t < BLOCK ? padded - t : BLOCK;
-        if (t >= from && t + n <= to) {
-            const uint64_t unsure = NAME(exp_block)(n / MG_CHUNK, x + t, out + t);
-            if (unsure != 0) {
-                fits &= NAME(exp_calls)(x + t, out + t, unsure);
-            }
-            continue;
-        }
-        double argument[BLOCK];
-        for (size_t i = 0; i < n; i++) {
-            const double number = x[t + i];
-            argument[i] = ((t + i >= from) & (t + i < to)) ? number : 0;
-        }
-        const uint64_t unsure = NAME(exp_block)(n / MG_CHUNK, argument, out + t);
-        if (unsure != 0) {
-            fits &= NAME(exp_calls)(argument, out + t, unsure);
-        }
-        for (size_t i = 0; i < n; i++) {
-            const double number = out[t + i];
-            out[t + i] = ((t + i >= from) & (t + i < to)) ? number : 0;
-        }
+#if !EXACT
+/* 2 ** n * exp(r), |r| <= log(2) / 2, and the first terms of the series of exp(r): within 2e-7 of the true value. */
+FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(exp_of)(VECTOR a) {
+    const VECTOR least = EVERYWHERE((REAL)-87), most = EVERYWHERE((REAL)88), one = EVERYWHERE((REAL)1);
+    a = CHOOSE(a < least, least, a); /* keeps a NaN */
+    a = CHOOSE(a > most, most, a);
+    VECTOR n = FUSED(EVERYWHERE(0x1.8p23f), a, EVERYWHERE(0x1.715476p+0f)); /* rounded to an integer, in the last bits */
+    const NAME(bits) power = (NAME(bits))n << 23;
+    n -= 0x1.8p23f;
+    const VECTOR r = FUSED(FUSED(a, n, EVERYWHERE(-0x1.62e4p-1f)), n, EVERYWHERE(-0x1.7f7d1cp-20f));
+    VECTOR e = FUSED(EVERYWHERE(1 / 120.0f), r, EVERYWHERE(1 / 720.0f));
+    e = FUSED(EVERYWHERE(1 / 24.0f), r, e);
+    e = FUSED(EVERYWHERE(1 / 6.0f), r, e);
+    e = FUSED(EVERYWHERE(1 / 2.0f), r, e);
+    e = FUSED(one, r, e);
+    e = FUSED(one, r, e);
+    return e * (VECTOR)(power + 0x3f800000);
+}
+#endif
+
+/* All bits at the places of a vector, which begins at place t, that are among from .. to - 1. */
+FOR_ROW static inline __attribute__((always_inline)) NAME(bits) NAME(between)(size_t t, size_t from, size_t to) {
+    NAME(bits) place;
+    for (size_t j = 0; j < WIDTH; j++) {
+        place[j] = (BITS)j;
     }
-#elif EXACT
-    memset(out, 0, from * sizeof *out);
-    memset(out + to, 0, (padded - to) * sizeof *out);
-    for (size_t t = from; t < to; t++) {
-        out[t] = EXP(x[t]);
-        fits = fits && !(out[t] > DBL_MAX);
+    const BITS first = from < t ? 0 : from < t + WIDTH ? (BITS)(from - t) : WIDTH;
+    const BITS end = to < t ? 0 : to < t + WIDTH ? (BITS)(to - t) : WIDTH;
+    return (place >= first) & (place < end);
+}
+
+/* Numbers that wait for their exponentials, a chunk after the other, so that short rows fill what is computed at once. */
+typedef struct {
+    size_t chunks;
+    bool fits; /* was no result so far too large for a float? */
+    REAL number[EXACT ? BLOCK : MG_CHUNK], *out[EXACT ? BLOCK / MG_CHUNK : 1];
+    NAME(bits) there[EXACT ? BLOCK / WIDTH : VECTORS];
+} NAME(exponentials);
+
+#if EXACT
+/* Of at most BLOCK numbers, now. False when a result is too large for a float. */
+FOR_ROW static __attribute__((noinline)) bool NAME(exp_now)(size_t chunks, const REAL *x, REAL *out) {
+    bool fits = true;
+#if POW_IS_NEAR
+    const uint64_t unsure = NAME(exp_block)(chunks, x, out);
+    if (unsure != 0) {
+        fits = NAME(exp_calls)(x, out, unsure);
     }
 #else
-    /* 2 ** n * exp(r), |r| <= log(2) / 2, and the first terms of the series of exp(r): within 2e-7 of the true value */
-    for (size_t t = 0; t < padded; t++) {
-        REAL a = ((t >= from) & (t < to)) ? x[t] : 0;
-        a = a < -87 ? -87 : a; /* keeps a NaN */
-        a = a > 88 ? 88 : a;
-        REAL n = FUSED_ONE(0x1.8p23f, a, 0x1.715476p+0f); /* rounded to an integer, in the last bits */
-        BITS power;
-        memcpy(&power, &n, sizeof power);
-        n -= 0x1.8p23f;
-        REAL r = FUSED_ONE(FUSED_ONE(a, n, -0x1.62e4p-1f), n, -0x1.7f7d1cp-20f);
-        REAL e = FUSED_ONE(1 / 120.0f, r, 1 / 720.0f);
-        e = FUSED_ONE(1 / 24.0f, r, e);
-        e = FUSED_ONE(1 / 6.0f, r, e);
-        e = FUSED_ONE(1 / 2.0f, r, e);
-        e = FUSED_ONE(1.0f, r, e);
-        e = FUSED_ONE(1.0f, r, e);
-        power = (BITS)(((uint32_t)power << 23) + 0x3f800000u);
-        REAL scale;
-        memcpy(&scale, &power, sizeof scale);
-        out[t] = ((t >= from) & (t < to)) ? e * scale : 0;
+    for (size_t i = 0; i < chunks * MG_CHUNK; i++) {
+        out[i] = EXP(x[i]);
+        fits = fits && !(out[i] > DBL_MAX);
     }
 #endif
     return fits;
 }
+#endif
+
+FOR_ROW static void NAME(exp_waiting)(NAME(exponentials) *all) {
+#if EXACT
+    REAL result[BLOCK];
+    all->fits &= NAME(exp_now)(all->chunks, all->number, result);
+    for (size_t i = 0; i < all->chunks * MG_CHUNK; i += WIDTH) {
+        STORE(all->out[i / MG_CHUNK] + i % MG_CHUNK, (VECTOR)((NAME(bits))LOAD(result + i) & all->there[i / WIDTH]));
+    }
+#endif
+    all->chunks = 0;
+}
+
+/* e ** x at places from .. to - 1, and 0 at the others, where x is not looked at; a whole number of chunks. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(exp_later)(NAME(exponentials) *all, size_t padded, size_t from,
+                                                                          size_t to, const REAL *x, REAL *out) {
+#if EXACT
+    for (size_t t = 0; t < padded; t += MG_CHUNK) {
+        if (all->chunks == 0 && t >= from && t + BLOCK <= to) { /* as many need not wait */
+            all->fits &= NAME(exp_now)(BLOCK / MG_CHUNK, x + t, out + t);
+            t += BLOCK - MG_CHUNK;
+            continue;
+        }
+        const size_t chunk = all->chunks++;
+        all->out[chunk] = out + t;
+        for (size_t v = 0; v < VECTORS; v++) {
+            const NAME(bits) there = NAME(between)(t + v * WIDTH, from, to);
+            all->there[chunk * VECTORS + v] = there;
+            STORE(all->number + chunk * MG_CHUNK + v * WIDTH, (VECTOR)((NAME(bits))LOAD(x + t + v * WIDTH) & there));
+        }
+        if (all->chunks == BLOCK / MG_CHUNK) {
+            NAME(exp_waiting)(all);
+        }
+    }
+#else
+    (void)all;
+    for (size_t t = 0; t < padded; t += WIDTH) {
+        const NAME(bits) there = NAME(between)(t, from, to);
+        STORE(out + t, (VECTOR)((NAME(bits))NAME(exp_of)((VECTOR)((NAME(bits))LOAD(x + t) & there)) & there));
+    }
+#endif
+}
+
+#if EXACT
+/* The same, now. False when a result is too large for a float. */
+FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const REAL *x, REAL *out) {
+    NAME(exponentials) all;
+    all.chunks = 0;
+    all.fits = true;
+    NAME(exp_later)(&all, padded, from, to, x, out);
+    NAME(exp_waiting)(&all);
+    return all.fits;
+}
+#endif

@@ -73,29 +73,51 @@ FOR_ROW static bool NAME(rule_row)(const NAME(work) *w, size_t from, const REAL 
     return true;
 }
 
+/* Row r of operand f, and where it begins to mean something. */
+typedef struct {
+    const REAL *x[2];
+    size_t from;
+} NAME(map_row);
+
+FOR_ROW static inline NAME(map_row) NAME(map_row_of)(const NAME(work) *w, const NAME(extent) *size, const NAME(rows) *x,
+                                                     size_t r) {
+    const size_t g = r / size->width, i = r % size->width;
+    return (NAME(map_row)){
+        {x[0].row + g * x[0].group + i * x[0].lane, x[1].row + g * x[1].group + i * x[1].lane},
+        w->step->causal && !w->step->uniform ? w->start[i] : 0,
+    };
+}
+
+FOR_ROW static bool NAME(exp_rows)(const NAME(work) *w, const NAME(extent) *size, const NAME(rows) *x) {
+    const size_t to = size->length > w->padded ? size->length : w->computed; /* rows joined, or one */
+    NAME(exponentials) all;
+    all.chunks = 0;
+    all.fits = true;
+    for (size_t r = 0; r < size->groups * size->width; r++) {
+        const NAME(map_row) row = NAME(map_row_of)(w, size, x, r);
+        const size_t begin = NAME(first_of)(size->begin, r % size->width);
+        NAME(exp_later)(&all, size->length - begin, row.from - begin, to - begin, row.x[0] + begin,
+                        w->value + r * w->padded + begin);
+    }
+    NAME(exp_waiting)(&all);
+    return all.fits;
+}
+
 /* An operation that is not a few instructions a number, row by row. */
 FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size, const NAME(rows) *x) {
     const mg_step *step = w->step;
+    const size_t move[2] = {x[0].move, x[1].move};
     for (size_t r = 0; r < size->groups * size->width; r++) {
-        const size_t g = r / size->width, i = r % size->width, from = step->causal && !step->uniform ? w->start[i] : 0;
-        const size_t begin = NAME(first_of)(size->begin, i);
+        const NAME(map_row) row = NAME(map_row_of)(w, size, x, r);
         REAL *out = w->value + r * w->padded, *partial = w->partial + r * step->partials * w->padded;
-        const REAL *row[2] = {x[0].row + g * x[0].group + i * x[0].lane, NULL};
-        const size_t move[2] = {x[0].move, x[1].move};
-        if (step->factors == 2) {
-            row[1] = x[1].row + g * x[1].group + i * x[1].lane;
-        }
         bool ordinary = false;
-        if (move[0] == 0 || (step->operation != MG_EXP && step->operation != MG_LOG && step->operation != MG_POW)) {
+        if (move[0] == 0 || (step->operation != MG_LOG && step->operation != MG_POW)) {
             memset(partial, 0, step->partials * w->padded * sizeof *partial);
-            ordinary = NAME(rule_row)(w, from, row, move, out, partial);
-        } else if (step->operation == MG_EXP) {
-            const size_t to = size->length > w->padded ? size->length : w->computed; /* rows joined, or one */
-            ordinary = NAME(exp_row)(size->length - begin, from - begin, to - begin, row[0] + begin, out + begin);
+            ordinary = NAME(rule_row)(w, row.from, row.x, move, out, partial);
         } else if (step->operation == MG_LOG) {
-            ordinary = NAME(log_row)(w, from, row[0], out, partial);
+            ordinary = NAME(log_row)(w, row.from, row.x[0], out, partial);
         } else {
-            ordinary = NAME(power_row)(w, from, row[0], out, partial);
+            ordinary = NAME(power_row)(w, row.from, row.x[0], out, partial);
         }
         if (!ordinary) {
             return false;
@@ -151,10 +173,11 @@ FOR_ROW static bool NAME(map)(const NAME(work) *w) {
     NAME(rows) x[2] = {NAME(operand_of)(w, 0), {NULL, 0, 0, 0}};
     x[1] = step->factors == 2 ? NAME(operand_of)(w, 1) : x[0];
     const bool square = step->operation == MG_POW && step->constant == 2;
+    const bool exponential = step->operation == MG_EXP && x[0].move != 0;
     bool ordinary = true;
     REAL *out = w->value;
     if (step->operation == MG_ADD || step->operation == MG_MUL || step->operation == MG_RELU || square ||
-        (step->operation == MG_EXP && !step->causal && w->computed == w->padded)) {
+        (exponential && !step->causal && w->computed == w->padded)) {
         NAME(join_rows)(&size, (const NAME(rows) *const[]){&x[0], &x[1]}, 2);
     }
     if (step->operation == MG_ADD) {
@@ -165,6 +188,8 @@ FOR_ROW static bool NAME(map)(const NAME(work) *w) {
         EACH_LANE((VECTOR)((NAME(bits))a & (a > 0)))
     } else if (square) {
         ordinary = NAME(square_rows)(w, &size, &x[0]);
+    } else if (exponential) {
+        ordinary = NAME(exp_rows)(w, &size, x);
     } else {
         ordinary = NAME(map_rows)(w, &size, x);
     }
@@ -348,24 +373,19 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
 FOR_ROW static bool NAME(largest_of)(const NAME(work) *w) {
     const mg_source *x = &w->step->operand[0];
     const size_t *begin = w->step->causal_terms ? w->start : NULL, next = x->term * w->padded;
-    NAME(bits) column;
-    for (size_t j = 0; j < WIDTH; j++) {
-        column[j] = (BITS)j;
-    }
     for (size_t g = 0; g < w->step->groups; g++) {
         const REAL *row = NAME(value_row)(w, x, g, 0, 0);
         for (size_t t = 0; t < w->padded; t += WIDTH) {
-            NAME(bits) most = (NAME(bits))LOAD(row + t);
+            VECTOR most = LOAD(row + t);
             for (size_t c = 1; c < w->terms && NAME(first_of)(begin, c) < t + WIDTH; c++) {
-                const size_t from = NAME(first_of)(begin, c);
                 const VECTOR number = LOAD(row + c * next + t);
-                NAME(bits) more = number > (VECTOR)most;
-                if (from > t) {
-                    more &= column >= (BITS)(from - t);
+                NAME(bits) more = number > most;
+                if (NAME(first_of)(begin, c) > t) {
+                    more &= NAME(between)(t, begin[c], w->padded);
                 }
-                most = ((NAME(bits))number & more) | (most & ~more);
+                most = CHOOSE(more, number, most);
             }
-            STORE(w->value + g * w->padded + t, (VECTOR)most);
+            STORE(w->value + g * w->padded + t, most);
         }
     }
     return true;
