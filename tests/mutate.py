@@ -47,6 +47,7 @@ C_TESTS = {
     ],
     "programs": [
         "test_program",
+        "test_inputs",
         "test_plans",
         "test_interleaving",
         "test_orders",
@@ -65,6 +66,7 @@ PYTHON_TESTS = {
 POWERS = ("exact.c", "row.h", "row_exp.h", "row_optimizer.h", "row_powers.h", "exp_table.h")
 SAMPLES = ("sample.c", "position.c", "prefixes.c", "choice.c", "row_sample.h", "row_exp.h")
 C_TESTS_OF = {name: ["test_adam", "test_powers"] for name in POWERS}
+C_TESTS_OF |= {name: ["test_sampling", *C_TESTS_OF.get(name, [])] for name in SAMPLES} | {"pool.c": ["test_pool"]}
 PYTHON_TESTS_OF = {name: ["test_sampling"] for name in SAMPLES} | {
     "row_optimizer.h": ["test_kernels", "test_subnormals"],
     "row_powers.h": ["test_kernels"],
@@ -202,9 +204,10 @@ def limit() -> None:
 class Bench:
     """A built copy of the core, in which one file at a time is another."""
 
-    def __init__(self, work: Path, stages: list[str]) -> None:
+    def __init__(self, work: Path, stages: list[str], named: str = "") -> None:
         self.work = work
         self.stages = stages
+        self.named = named  # a regular expression of the tests that are asked
         self.environment = {**os.environ, "MICROGPT_TEST_SMALL": "1", "PYTHONPATH": str(work)}
         self.environment |= {"MICROGPT_TEST_FIRST": "1", "MICROGPT_KERNELS": "avx2"}
         self.environment["ASAN_OPTIONS"] = f"allocator_may_return_null=1:hard_rss_limit_mb={MEMORY >> 20}"
@@ -232,7 +235,9 @@ class Bench:
         for kind in KINDS:
             if any(stage.startswith(kind) for stage in self.stages):
                 self.build_kind(kind)
-                self.whole |= {test: (self.work / test).read_bytes() for test in self.sources_within if kind in test}
+                for test in self.sources_within:
+                    if test.startswith(kind) and (self.work / test).exists():
+                        self.whole[test] = (self.work / test).read_bytes()
         if "plain Python" in self.stages:
             self.build_extension()
 
@@ -242,7 +247,8 @@ class Bench:
         self.compile(kind, sorted((self.work / "csrc").rglob("*.c")))
         self.link(kind)
         for test in sorted({test for tests in (*C_TESTS.values(), *C_TESTS_OF.values()) for test in tests}):
-            self.build_test(f"{kind}/{test}")
+            if re.search(self.named, f"{kind}/{test}"):
+                self.build_test(f"{kind}/{test}")
 
     def build_test(self, test: str) -> None:
         kind, name = test.split("/")
@@ -279,8 +285,10 @@ class Bench:
         kind, language = stage.split()
         folder, name = Path(path).parent.name, Path(path).name
         if language == "C":
-            return [f"{kind}/{test}" for test in C_TESTS_OF.get(name, []) + C_TESTS[folder]]
-        return [f"tests/{test}.py" for test in dict.fromkeys(PYTHON_TESTS_OF.get(name, []) + PYTHON_TESTS[folder])]
+            tests = [f"{kind}/{test}" for test in C_TESTS_OF.get(name, []) + C_TESTS[folder]]
+        else:
+            tests = [f"tests/{test}.py" for test in PYTHON_TESTS_OF.get(name, []) + PYTHON_TESTS[folder]]
+        return [test for test in dict.fromkeys(tests) if re.search(self.named, test)]
 
     def passes(self, test: str) -> bool:
         python = test.endswith(".py")
@@ -295,7 +303,7 @@ class Bench:
                 cwd=self.work,
                 env=self.environment,
                 capture_output=True,
-                timeout=10 + 6 * self.took.get(test, 60),
+                timeout=4 + 6 * self.took.get(test, 60),
                 preexec_fn=limit if not test.startswith("asan/") else None,
             )
         except subprocess.TimeoutExpired:
@@ -397,6 +405,7 @@ def main() -> int:
     )
     parser.add_argument("--again", action="store_true", help="also those that survived before")
     parser.add_argument("--stages", type=int, default=len(STAGES), help="ask only so many of: " + ", ".join(STAGES))
+    parser.add_argument("--tests", default="", help="only tests in whose path this regular expression finds something")
     parser.add_argument("--list", action="store_true", help="print the changes, and try none")
     arguments = parser.parse_args()
     mutants = chosen(arguments)
@@ -407,7 +416,7 @@ def main() -> int:
     log, equivalents = arguments.work / "outcomes.jsonl", known_equivalents()
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     outcomes: dict[str, str] = dict(json.loads(line) for line in lines)
-    bench = Bench(arguments.work.resolve(), STAGES[: arguments.stages])
+    bench = Bench(arguments.work.resolve(), STAGES[: arguments.stages], arguments.tests)
     bench.build()
     paths = sorted({mutant.path for mutant in mutants})
     tests = list(dict.fromkeys(test for stage in bench.stages for path in paths for test in bench.tests(stage, path)))

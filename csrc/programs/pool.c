@@ -18,19 +18,17 @@
 #define LOOKS 4000 /* at what another thread does, before sleeping: some tens of microseconds */
 
 struct mg_pool {
-    size_t threads;
-    pthread_t *thread; /* [threads - 1] */
-    size_t started;
+    size_t threads, started; /* the caller's among them; without it */
     pid_t process; /* whose threads they are */
     pthread_mutex_t lock;
     pthread_cond_t work_came, work_done;
-    size_t sleepers; /* under the lock */
     void (*work)(void *context, size_t part);
     void *context;
     _Atomic(uint64_t) turn;      /* the number of the run at hand */
     _Atomic(uint64_t) ticket;    /* turn << 32 | the next part to be taken */
     _Atomic(size_t) parts, left; /* of the run; not yet finished */
     _Atomic(bool) ends;
+    pthread_t thread[]; /* [threads - 1] */
 };
 
 static void look(void) {
@@ -72,11 +70,9 @@ static void *serve(void *argument) {
         }
         if (turn == done) {
             pthread_mutex_lock(&pool->lock);
-            pool->sleepers++;
             while ((turn = atomic_load(&pool->turn)) == done && !atomic_load(&pool->ends)) {
                 pthread_cond_wait(&pool->work_came, &pool->lock);
             }
-            pool->sleepers--;
             pthread_mutex_unlock(&pool->lock);
         }
         if (atomic_load(&pool->ends)) {
@@ -92,23 +88,15 @@ static void reset(mg_pool *pool) {
     pthread_cond_init(&pool->work_came, NULL);
     pthread_cond_init(&pool->work_done, NULL);
     pool->started = 0;
-    pool->sleepers = 0;
     pool->process = getpid();
-    atomic_store(&pool->turn, 0);
 }
 
 mg_pool *mg_pool_new(size_t threads) {
-    mg_pool *pool = calloc(1, sizeof *pool);
-    if (pool == NULL) {
-        return NULL;
+    mg_pool *pool = calloc(1, sizeof *pool + (threads - 1) * sizeof *pool->thread);
+    if (pool != NULL) {
+        pool->threads = threads;
+        reset(pool);
     }
-    pool->threads = threads == 0 ? 1 : threads;
-    pool->thread = calloc(pool->threads, sizeof *pool->thread);
-    if (pool->thread == NULL) {
-        free(pool);
-        return NULL;
-    }
-    reset(pool);
     return pool;
 }
 
@@ -128,7 +116,6 @@ void mg_pool_free(mg_pool *pool) {
         pthread_cond_destroy(&pool->work_done);
         pthread_mutex_destroy(&pool->lock);
     }
-    free(pool->thread);
     free(pool);
 }
 
@@ -147,7 +134,7 @@ static void start(mg_pool *pool) {
 }
 
 void mg_pool_run(mg_pool *pool, void (*work)(void *context, size_t part), void *context, size_t parts) {
-    const bool shared = pool != NULL && pool->threads > 1 && parts > 1 && parts < UINT32_MAX;
+    const bool shared = pool != NULL && pool->threads > 1 && parts > 1;
     if (shared && pool->process != getpid()) {
         reset(pool);
     }
@@ -169,19 +156,15 @@ void mg_pool_run(mg_pool *pool, void (*work)(void *context, size_t part), void *
     atomic_store(&pool->ticket, first); /* .. to here */
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->turn, turn);
-    if (pool->sleepers > 0) {
-        pthread_cond_broadcast(&pool->work_came);
-    }
+    pthread_cond_broadcast(&pool->work_came);
     pthread_mutex_unlock(&pool->lock);
     take_parts(pool, turn);
     for (size_t n = 0; n < LOOKS && atomic_load(&pool->left) > 0; n++) {
         look();
     }
-    if (atomic_load(&pool->left) > 0) {
-        pthread_mutex_lock(&pool->lock);
-        while (atomic_load(&pool->left) > 0) {
-            pthread_cond_wait(&pool->work_done, &pool->lock);
-        }
-        pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
+    while (atomic_load(&pool->left) > 0) {
+        pthread_cond_wait(&pool->work_done, &pool->lock);
     }
+    pthread_mutex_unlock(&pool->lock);
 }

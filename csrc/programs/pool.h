@@ -7,11 +7,11 @@
 
 typedef struct mg_pool mg_pool;
 
-/* For `threads` threads, the caller's among them; NULL where there is no memory. The others are started by the first run
+/* For `threads` >= 1 threads, the caller's among them; NULL where there is no memory. The others are started by the first run
    that has work for them; where that fails, the caller does all of it. */
 mg_pool *mg_pool_new(size_t threads);
 void mg_pool_free(mg_pool *pool); /* NULL is fine */
-/* Calls work(context, part) once for each part below `parts`, and returns when all have returned. One call at a time. In a
+/* Calls work(context, part) once for each part below `parts` < UINT32_MAX, and returns when all have returned. One call at a time. In a
    process that was forked, threads are started anew. Without a pool the caller does it all. */
 void mg_pool_run(mg_pool *pool, void (*work)(void *context, size_t part), void *context, size_t parts);
 

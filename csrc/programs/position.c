@@ -10,12 +10,6 @@ static double *take(const mg_position *position, size_t n) {
     return mg_allot(position->blocks, mg_padded(n) + MG_CHUNK, sizeof(double));
 }
 
-/* Is a step that is read at earlier positions one of which they can be kept? */
-static bool can_be_kept(const mg_plan *plan, const mg_source *x) {
-    const mg_step *from = &plan->step[x->step];
-    return !from->causal && !from->uniform && x->parts == 0;
-}
-
 /* Gives every step its numbers; those that are read at earlier positions keep them. */
 static bool lay_out(mg_position *position) {
     const mg_plan *plan = position->plan;
@@ -43,8 +37,8 @@ static bool lay_out(mg_position *position) {
             if (x->from != MG_FROM_PAST || past->history != NULL) {
                 continue;
             }
-            if (!can_be_kept(plan, x)) {
-                return false;
+            if (plan->step[x->step].causal) {
+                return false; /* the lanes of a position are not in its rows */
             }
             past->history = take(position, plan->positions * past->stride);
             past->turned = take(position, past->groups * past->width * past->room);
@@ -56,7 +50,7 @@ static bool lay_out(mg_position *position) {
 
 /* Leaves that are copied, rows of columns: where to. */
 static double *copy_of(mg_position *position, mg_copied copy) {
-    copy.padded = copy.rows > 1 ? mg_padded(copy.columns) : copy.columns;
+    copy.padded = mg_padded(copy.columns);
     copy.to = take(position, copy.rows * copy.padded);
     MG_PUSH(position->blocks, position->copy, position->copy_count, copy);
     return copy.to;
@@ -93,9 +87,8 @@ static void read_leaves(mg_position *position, const mg_step *step, const mg_sou
     if (step->weights != MG_NOWHERE && x == &step->operand[step->weights]) {
         operand->base = copy_of(position, (mg_copied){.slot = x->leaves, .rows = step->terms, .columns = width,
                                                       .row_stride = x->term, .column_stride = x->lane});
-        operand->group = 0;
         operand->lane = 1;
-        operand->term = step->terms > 1 ? mg_padded(width) : 0;
+        operand->term = mg_padded(width);
     } else {
         const size_t reach = (step->groups - 1) * x->group + (width - 1) * x->lane + (step->terms - 1) * x->term;
         operand->base = copy_of(position, (mg_copied){.slot = x->leaves, .rows = 1, .columns = reach + 1,
@@ -109,23 +102,21 @@ static bool read_operand(mg_position *position, size_t k, size_t f) {
     const mg_source *x = &step->operand[f];
     mg_sample_operand *operand = &position->steps.step[k].operand[f];
     *operand = (mg_sample_operand){.group = x->group, .lane = x->lane, .term = x->term};
-    if (x->parts > 0 || (x->from == MG_FROM_LEAVES && (step->causal || step->causal_terms))) {
+    if (x->parts > 0 || (x->from == MG_FROM_LEAVES && step->causal)) {
         return false;
     }
     switch (x->from) {
     case MG_FROM_ROWS: read_rows(&position->steps.step[x->step], x, operand); return true;
     case MG_FROM_PAST: read_past(&position->steps.step[x->step], x, operand); return true;
     case MG_FROM_LEAVES: read_leaves(position, step, x, operand); return true;
-    case MG_FROM_CONSTANT: {
-        double *number = take(position, 1);
-        if (number != NULL) {
-            *number = x->constant;
-        }
-        *operand = (mg_sample_operand){.base = number};
-        return true;
+    default: break; /* a constant, as only the loss is of what an input selects */
     }
-    default: return false; /* what an input selects */
+    double *number = take(position, 1);
+    if (number != NULL) {
+        *number = x->constant;
     }
+    *operand = (mg_sample_operand){.base = number};
+    return true;
 }
 
 static bool read_operands(mg_position *position) {
@@ -152,7 +143,6 @@ static bool read_operands(mg_position *position) {
 /* Which input chooses what a gather reads; false where that is not a token before the one that is being drawn. */
 static bool find_inputs(mg_position *position) {
     const mg_plan *plan = position->plan;
-    size_t selections = 0;
     mg_plan_bindings(plan, position->binding);
     for (size_t n = 0; n < plan->input_count; n++) {
         const mg_plan_input *input = &plan->input[n];
@@ -162,9 +152,8 @@ static bool find_inputs(mg_position *position) {
             (drawn ? binding->input != input->position + 1 : binding->input > input->position)) {
             return false;
         }
-        selections += drawn;
     }
-    return selections == plan->positions;
+    return true;
 }
 
 mg_status mg_position_set_up(mg_position *position, mg_blocks *blocks, mg_program *program) {
@@ -172,15 +161,12 @@ mg_status mg_position_set_up(mg_position *position, mg_blocks *blocks, mg_progra
     *position = (mg_position){.blocks = blocks, .program = program};
     MG_TRY(mg_plan_roll(program, &position->plan, &why_not));
     const mg_plan *plan = position->plan;
-    if (plan == NULL || plan->select_count != 1 || plan->gathered_count == 0) {
+    if (plan == NULL || plan->select_count != 1) {
         return MG_OPERATION;
     }
     const mg_step *target = &plan->step[plan->selects[0]];
     position->target = plan->selects[0];
     position->vocabulary = target->groups * target->width;
-    if (target->causal || target->uniform || position->target >= plan->each) {
-        return MG_OPERATION;
-    }
     position->steps.count = position->target + 1;
     position->steps.step = mg_allot(blocks, plan->step_count, sizeof *position->steps.step);
     position->binding = mg_allot(blocks, plan->gathered_count, sizeof *position->binding);

@@ -88,7 +88,6 @@ static bool find_losses(mg_program *program) {
         const mg_slot loss = mg_list_of(tape, header, x)[t];
         const size_t at = mg_program_statement(program, loss);
         if (at == program->statements.count || (t > 0 && at <= before) || mg_lanes(tape, mg_head(tape, loss)) != 1) {
-            program->loss.count = 0;
             return true;
         }
         before = at;
@@ -252,9 +251,7 @@ static mg_status compute(mg_program *program) {
     double value;
     program->computed = SIZE_MAX;
     MG_TRY(mg_program_find_inputs(program));
-    if (program->inputs > 0) {
-        mg_program_select(program, program->values);
-    }
+    mg_program_select(program, program->values);
     if (program->plan != NULL && mg_plan_compute(program)) {
         mg_program_stamp(program);
         program->in_plan = true;

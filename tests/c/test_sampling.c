@@ -1,0 +1,350 @@
+/* test_sampling.c: samplers, against recording every text anew, bit for bit. */
+#include "check.h"
+#include "compositions.h"
+#include "microgpt.h"
+#include "models.h"
+
+enum { STATE = 625 };
+
+static void seed_generator(uint32_t *words, uint64_t *state) {
+    for (size_t i = 0; i < STATE - 1; i++) {
+        words[i] = (uint32_t)random_bits(state);
+    }
+    words[STATE - 1] = STATE - 1;
+}
+
+/* The probabilities of a sampler, after every beginning of some texts, are those of recording them. */
+static void samplers_are_recordings(void) {
+    uint64_t state = 21;
+    for (int i = 0; i < (small_run() ? 5 : 60); i++) {
+        const size_t heads = 1 + random_below(&state, 4);
+        const model_shape shape = {.embd = heads * (1 + random_below(&state, 5)), .heads = heads,
+                                   .layers = 1 + random_below(&state, 2), .positions = 1 + random_below(&state, 18),
+                                   .vocab = 1 + random_below(&state, 70), .squared = random_below(&state, 2),
+                                   .swapped = random_below(&state, 2), .tied = random_below(&state, 3) == 0,
+                                   .scaled = random_below(&state, 2)};
+        const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + shape.layers * 12 * shape.embd * shape.embd;
+        double *numbers = allocate(n, sizeof *numbers), *found = allocate(shape.vocab, sizeof *found);
+        double *wanted = allocate(shape.vocab, sizeof *wanted);
+        int32_t tokens[MOST_TOKENS + 1];
+        random_numbers(&state, numbers, n);
+        random_tokens(&state, tokens, &shape);
+        recording r = begin(shape, numbers);
+        record_model(&r, tokens);
+        mg_program *program = bound_program(&r);
+        mg_sampler *sampler = mg_sampler_new(program);
+        for (int round = 0; CHECK(sampler != NULL) && round < 2; round++) {
+            random_numbers(&state, numbers, n);
+            random_tokens(&state, tokens, &shape);
+            const double *from = numbers;
+            for (size_t p = 0; p < r.runs; from += r.sizes[p++]) {
+                CHECK(mg_write_values(r.tape, r.parameters[p], r.sizes[p], from) == MG_OK);
+            }
+            recording fresh = begin(shape, numbers);
+            record_model(&fresh, tokens);
+            for (size_t t = 0; t < shape.positions; t++) {
+                CHECK(mg_sampler_probabilities(sampler, tokens, t + 1, found, shape.vocab) == MG_OK);
+                CHECK(mg_read_values(fresh.tape, fresh.probabilities[t], shape.vocab, wanted) == MG_OK);
+                CHECK(same_numbers(found, wanted, shape.vocab));
+            }
+            end(&fresh);
+        }
+        mg_sampler_free(sampler);
+        mg_program_free(program);
+        end(&r);
+        free(numbers);
+        free(found);
+        free(wanted);
+    }
+}
+
+static size_t tokens_of(const int32_t *lengths, size_t texts) {
+    size_t sum = 0;
+    for (size_t i = 0; i < texts; i++) {
+        sum += (size_t)lengths[i];
+    }
+    return sum;
+}
+
+/* Texts in one call are those in several, and of a sampler that was used for other things between them; and all that
+   without memory for the tree, or with none at all. */
+static void samplers_do_not_mix(void) {
+    enum { TEXTS = 60, PART = 20, MOST = TEXTS * 7 };
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + 12 * shape.embd * shape.embd;
+    double *numbers = allocate(n, sizeof *numbers);
+    int32_t tokens[MOST_TOKENS + 1], wanted[MOST], found[MOST], wanted_lengths[TEXTS], lengths[TEXTS];
+    uint32_t before[STATE], after[STATE], words[STATE];
+    uint64_t state = 31;
+    random_numbers(&state, numbers, n);
+    random_tokens(&state, tokens, &shape);
+    seed_generator(before, &state);
+    for (int kind = 0; kind < 5; kind++) {
+        const mg_sampling settings = {kind == 4, kind == 2 ? 3 : 0, kind == 3 ? 0.7 : 0, 5}, other = {false, 2, 0, 5};
+        const size_t given = 1 + (size_t)kind % 3;
+        size_t done = 0;
+        memcpy(after, before, sizeof after);
+        recording r = begin(shape, numbers);
+        record_model(&r, tokens);
+        mg_program *program = bound_program(&r);
+        mg_sampler *sampler = mg_sampler_new(program);
+        CHECK(mg_sampler_run(sampler, &settings, tokens, given, TEXTS, after, STATE, wanted, MOST, wanted_lengths,
+                             &done) == MG_OK && done == TEXTS);
+        mg_sampler_free(sampler);
+        const size_t count = tokens_of(wanted_lengths, TEXTS);
+        for (uint64_t k = 0; k < (kind == 0 ? 60 : 3); k++) { /* the k-th allocation fails */
+            mg_tape_fail_allocation(r.tape, k);
+            const uint64_t bytes = mg_tape_memory(r.tape).bytes;
+            sampler = mg_sampler_new(program);
+            if (sampler == NULL) {
+                CHECK(mg_tape_take_status(r.tape) == MG_NO_MEMORY && mg_tape_memory(r.tape).bytes == bytes);
+                mg_tape_fail_allocation(r.tape, 0);
+                sampler = mg_sampler_new(program);
+                mg_tape_fail_allocation(r.tape, 1 + k % 2); /* it does without the tree */
+            }
+            memcpy(words, before, sizeof words);
+            for (size_t from = 0, at = 0; CHECK(sampler != NULL) && from < TEXTS; from += PART) {
+                CHECK(mg_sampler_run(sampler, &settings, tokens, given, PART, words, STATE, found + at, MOST - at,
+                                     lengths + from, &done) == MG_OK && done == PART);
+                at += tokens_of(lengths + from, PART);
+                uint32_t elsewhere[STATE];
+                int32_t text[7], length;
+                memcpy(elsewhere, before, sizeof elsewhere);
+                CHECK(mg_sampler_run(sampler, &other, tokens + 1, 1, 1, elsewhere, STATE, text, 7, &length, &done) ==
+                      MG_OK);
+            }
+            mg_tape_fail_allocation(r.tape, 0);
+            CHECK(memcmp(lengths, wanted_lengths, sizeof lengths) == 0 && memcmp(words, after, sizeof words) == 0);
+            CHECK(memcmp(found, wanted, count * sizeof *found) == 0);
+            for (size_t i = 0; i < count; i++) {
+                CHECK(found[i] >= 0 && found[i] < 5);
+            }
+            mg_program *kept = program;
+            if (k % 2) { /* a sampler holds its program */
+                program = bound_program(&r);
+                mg_program_free(kept);
+            }
+            mg_sampler_free(sampler);
+        }
+        mg_program_free(program);
+        end(&r);
+    }
+    free(numbers);
+}
+
+/* A program with no selection, and a sum of losses that were recorded otherwise. */
+static void what_is_no_sampler_is_refused(void) {
+    mg_tape *tape = mg_tape_new();
+    const double numbers[6] = {1, 2, 3, 4, 5, 6};
+    const mg_id x = mg_leaves(tape, numbers, 6), losses[2] = {mg_unary(tape, MG_LOG, x), mg_unary(tape, MG_LOG, x + 1)};
+    mg_program *program = mg_program_new(tape, record_mean(tape, losses, 2), 0);
+    CHECK(mg_sampler_new(program) == NULL && mg_tape_take_status(tape) == MG_OPERATION);
+    mg_program_free(program);
+    program = mg_program_new(tape, mg_unary(tape, MG_EXP, x), 0);
+    CHECK(mg_sampler_new(program) == NULL && mg_tape_take_status(tape) == MG_OPERATION);
+    CHECK(mg_tape_close(tape) == MG_OK);
+    CHECK(mg_sampler_new(program) == NULL && mg_tape_take_status(tape) == MG_CLOSED);
+    mg_program_free(program);
+    mg_tape_free(tape);
+    mg_sampler_free(NULL);
+}
+
+/* ---- other models ------------------------------------------------------------------------------------------------ */
+
+/* What a small model has besides an attention whose queries, keys and values are lanes of one statement. */
+enum { GAINS = 1, STRIDES = 2, CONCATENATION = 4, SCALED_PAST = 8, UNIFORM_PAST = 16, CAUSAL_PAST = 32, UNIFORM = 64,
+       UNIGRAM = 128 };
+enum { SMALL_EMBD = 6, SMALL_HEADS = 2, SMALL_VOCAB = 5, SMALL_POSITIONS = 7, SMALL_NUMBERS = 400 };
+
+typedef struct {
+    mg_tape *tape;
+    mg_id wte, wpe, gain, fused, output, head, scale;
+    mg_id embeddings[SMALL_POSITIONS], logarithms[SMALL_POSITIONS], probabilities[SMALL_POSITIONS], loss;
+} small_model;
+
+static small_model begin_small(const double *numbers) {
+    enum { E = SMALL_EMBD };
+    small_model m = {.tape = mg_tape_new()};
+    mg_id *parameters[] = {&m.wte, &m.wpe, &m.gain, &m.fused, &m.output, &m.head, &m.scale};
+    const size_t sizes[] = {SMALL_VOCAB * E, SMALL_POSITIONS * E, E, 3 * E * E, E * E, SMALL_VOCAB * 2 * E, 1};
+    for (size_t n = 0; n < sizeof sizes / sizeof *sizes; numbers += sizes[n++]) {
+        *parameters[n] = record_leaves(m.tape, numbers, sizes[n]);
+    }
+    return m;
+}
+
+/* Attention, with one of its statements otherwise. */
+static mg_id attend(small_model *m, unsigned with, mg_id q, const mg_id *keys, const mg_id *values, size_t positions) {
+    enum { E = SMALL_EMBD, H = SMALL_HEADS };
+    const mg_view query = {.first = q, .group = E / H, .term = 1};
+    const mg_view past = {.group = E / H, .term = 1, .list = keys, .entries = positions, .block = 1};
+    mg_id logits = mg_sum(m->tape, H, positions, E / H, &query, &past);
+    if (with & SCALED_PAST) {
+        const mg_view lanes = lanes_from(logits), scale = one_lane(m->scale);
+        logits = mg_map(m->tape, MG_MUL, 1, H * positions, &lanes, &scale, 0);
+    }
+    const mg_id weights = record_softmax_of_groups(m->tape, logits, H, positions);
+    const mg_view by = {.first = weights, .group = positions, .term = 1};
+    const mg_view mixed = {.group = E / H, .lane = 1, .list = values, .entries = positions, .block = 1, .by_term = true};
+    return mg_sum(m->tape, H, E / H, positions, &by, &mixed);
+}
+
+static void record_small(small_model *m, unsigned with, const int32_t *tokens) {
+    enum { E = SMALL_EMBD, H = SMALL_HEADS };
+    mg_tape *tape = m->tape;
+    mg_id keys[SMALL_POSITIONS], values[SMALL_POSITIONS], causal[SMALL_POSITIONS], losses[SMALL_POSITIONS];
+    for (size_t t = 0; t < SMALL_POSITIONS; t++) {
+        mg_id x = m->embeddings[t] = record_add(tape, m->wte + (size_t)tokens[t] * E, m->wpe + t * E, E);
+        if (with & GAINS) { /* one number a lane, one a group, one a lane of all groups, and one for all */
+            const mg_view lanes = lanes_from(x), gain = lanes_from(m->gain);
+            x = mg_map(tape, MG_MUL, 1, E, &lanes, &gain, 0);
+            const mg_view groups = {.first = x, .group = E / H, .lane = 1}, a_group = {.first = m->gain, .group = 2};
+            x = mg_map(tape, MG_ADD, H, E / H, &a_group, &groups, 0);
+            const mg_view again = {.first = x, .group = E / H, .lane = 1}, same = {.first = m->gain + 1, .lane = 2};
+            x = mg_map(tape, MG_ADD, H, E / H, &again, &same, 0);
+            const mg_view all = lanes_from(x), one = one_lane(m->scale);
+            x = mg_map(tape, MG_MUL, 1, E, &all, &one, 0);
+        }
+        if (with & STRIDES) {
+            const mg_view even = {.first = x, .lane = 2}, odd = {.first = x + 1, .lane = 2};
+            const mg_id half = mg_map(tape, MG_ADD, 1, E / 2, &even, &odd, 0);
+            const mg_view halves = {.first = half, .lane = 1}, lanes = {.first = x, .group = E / 2, .lane = 1};
+            x = mg_map(tape, MG_MUL, 2, E / 2, &halves, &lanes, 0);
+            const mg_view backwards = {.first = x, .group = 1, .lane = E / 2};
+            x = record_map(tape, MG_TANH, mg_map(tape, MG_RELU, E / 2, 2, &backwards, NULL, 0), E, 0);
+        }
+        const mg_id fused = record_linear(tape, x, m->fused, 3 * E, E);
+        keys[t] = fused + E;
+        values[t] = fused + 2 * E;
+        if (with & UNIFORM_PAST) { /* all lanes of a group have one number */
+            const mg_view lane = {.first = fused, .group = E / H};
+            values[t] = mg_map(tape, MG_TANH, H, E / H, &lane, NULL, 0);
+        }
+        mg_id mixed = attend(m, with, fused, keys, values, t + 1);
+        if (with & CAUSAL_PAST) { /* logits, whose first lanes are then values */
+            const mg_view query = terms_from(mixed), past = {.term = 1, .list = keys, .entries = t + 1, .block = 1};
+            causal[t] = mg_sum(tape, 1, t + 1, E, &query, &past);
+            const mg_view first = {.list = causal, .entries = t + 1, .block = 1, .by_term = true};
+            const mg_view by = terms_from(causal[t]), lanes = lanes_from(mixed);
+            const mg_view all = one_lane(mg_sum(tape, 1, 1, t + 1, &by, &first));
+            mixed = mg_map(tape, MG_MUL, 1, E, &lanes, &all, 0);
+        }
+        const mg_view lanes = lanes_from(mixed), gate = lanes_from(fused + E);
+        mixed = mg_map(tape, MG_MUL, 1, E, &lanes, &gate, 0);
+        mixed = record_add(tape, record_linear(tape, mixed, m->output, E, E), x, E);
+        mg_id logits = record_linear(tape, mixed, m->head, SMALL_VOCAB, E);
+        if (with & CONCATENATION) {
+            const mg_view weights = {.first = m->head, .lane = 2 * E, .term = 1};
+            const mg_view both = {.list = (mg_id[2]){mixed, x}, .entries = 2, .block = E, .term = 1, .by_term = true};
+            logits = mg_sum(tape, 1, SMALL_VOCAB, 2 * E, &weights, &both);
+        }
+        if (with & UNIGRAM) {
+            logits = record_map(tape, MG_TANH, m->head, SMALL_VOCAB, 0);
+        }
+        mg_id p = record_softmax(tape, logits, SMALL_VOCAB);
+        if (with & UNIFORM) {
+            const mg_view first = one_lane(p);
+            p = mg_map(tape, MG_TANH, 1, SMALL_VOCAB, &first, NULL, 0);
+        }
+        m->probabilities[t] = p;
+        m->logarithms[t] = mg_unary(tape, MG_LOG, p + (size_t)tokens[t + 1]);
+        losses[t] = mg_binary_with(tape, MG_MUL, m->logarithms[t], -1);
+    }
+    m->loss = record_mean(tape, losses, SMALL_POSITIONS);
+}
+
+/* Input t + shift is the token at position t, and input t + 1 what is drawn there. */
+static mg_program *small_program(const small_model *m, unsigned with, size_t shift, size_t drawn, size_t words) {
+    mg_program *program = mg_program_new(m->tape, m->loss, 0);
+    for (size_t t = 0; t < SMALL_POSITIONS; t++) {
+        if (!(with & UNIGRAM)) {
+            CHECK(mg_program_bind(program, t + shift, m->embeddings[t], 0, 0, m->wte, SMALL_EMBD, words) == MG_OK);
+        }
+        CHECK(mg_program_bind(program, t + drawn, m->logarithms[t], 0, 0, m->probabilities[t], 1, SMALL_VOCAB) == MG_OK);
+    }
+    return program;
+}
+
+/* A model of another form is sampled as it was recorded, or refused. */
+static void other_models_are_recordings(void) {
+    static const struct {
+        unsigned with;
+        bool known;
+    } cases[] = {{0, true},
+                 {GAINS, true},
+                 {STRIDES, true},
+                 {GAINS | STRIDES, true},
+                 {UNIGRAM, true},
+                 {UNIFORM, true},
+                 {UNIFORM_PAST, true},
+                 {CONCATENATION, false},
+                 {SCALED_PAST, false},
+                 {CAUSAL_PAST, false}};
+    uint64_t state = 5;
+    double numbers[SMALL_NUMBERS], found[SMALL_VOCAB], wanted[SMALL_VOCAB];
+    int32_t tokens[SMALL_POSITIONS + 1] = {0};
+    for (size_t n = 0; n < SMALL_NUMBERS; n++) {
+        numbers[n] = random_between(&state, -1, 1);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const unsigned with = cases[i].with;
+        small_model m = begin_small(numbers);
+        record_small(&m, with, tokens);
+        mg_program *program = small_program(&m, with, 0, 1, SMALL_VOCAB);
+        mg_sampler *sampler = mg_sampler_new(program);
+        const mg_status status = mg_tape_take_status(m.tape);
+        if (!CHECK((sampler != NULL) == cases[i].known && status == (cases[i].known ? MG_OK : MG_OPERATION))) {
+            printf("    with %x\n", with);
+        }
+        for (int text = 0; sampler != NULL && text < 4; text++) {
+            for (size_t t = 0; t <= SMALL_POSITIONS; t++) {
+                tokens[t] = (int32_t)random_below(&state, SMALL_VOCAB);
+            }
+            small_model fresh = begin_small(numbers);
+            record_small(&fresh, with, tokens);
+            for (size_t t = 0; t < SMALL_POSITIONS; t++) {
+                CHECK(mg_sampler_probabilities(sampler, tokens, t + 1, found, SMALL_VOCAB) == MG_OK);
+                CHECK(mg_read_values(fresh.tape, fresh.probabilities[t], SMALL_VOCAB, wanted) == MG_OK);
+                if (!CHECK(same_numbers(found, wanted, SMALL_VOCAB))) {
+                    printf("    with %x, at position %zu\n", with, t);
+                }
+            }
+            mg_tape_free(fresh.tape);
+        }
+        mg_sampler_free(sampler);
+        mg_program_free(program);
+        mg_tape_free(m.tape);
+    }
+}
+
+/* What is drawn at a position must be the next one's token, of as many as there are, and nothing may read it before. */
+static void other_inputs_are_refused(void) {
+    static const struct {
+        size_t shift, drawn, words;
+        bool known;
+    } cases[] = {{0, 1, SMALL_VOCAB, true},      {0, 0, SMALL_VOCAB, false},     {1, 1, SMALL_VOCAB, false},
+                 {0, 2, SMALL_VOCAB, false},     {2, 1, SMALL_VOCAB, false},     {1, 2, SMALL_VOCAB, false},
+                 {0, 1, SMALL_VOCAB - 1, false}};
+    double numbers[SMALL_NUMBERS] = {0.5, 0.25, -1};
+    const int32_t tokens[SMALL_POSITIONS + 1] = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        small_model m = begin_small(numbers);
+        record_small(&m, 0, tokens);
+        mg_program *program = small_program(&m, 0, cases[i].shift, cases[i].drawn, cases[i].words);
+        mg_sampler *sampler = mg_sampler_new(program);
+        CHECK((sampler != NULL) == cases[i].known);
+        CHECK(mg_tape_take_status(m.tape) == (cases[i].known ? MG_OK : MG_OPERATION));
+        mg_sampler_free(sampler);
+        mg_program_free(program);
+        mg_tape_free(m.tape);
+    }
+}
+
+int main(void) {
+    RUN(samplers_are_recordings);
+    RUN(samplers_do_not_mix);
+    RUN(other_models_are_recordings);
+    RUN(other_inputs_are_refused);
+    RUN(what_is_no_sampler_is_refused);
+    return verdict();
+}
