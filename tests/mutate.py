@@ -49,6 +49,7 @@ C_TESTS = {
         "test_program",
         "test_inputs",
         "test_plans",
+        "test_training",
         "test_interleaving",
         "test_orders",
         "test_views",
@@ -56,7 +57,7 @@ C_TESTS = {
         "test_memory",
         "test_regressions",
     ],
-    "kernels": ["test_program", "test_sweep", "test_plans", "test_views"],
+    "kernels": ["test_program", "test_sweep", "test_plans", "test_training", "test_views"],
 }
 PYTHON_TESTS = {
     "tape": ["test_tape", "test_value", "test_vector", "test_graphs"],
@@ -424,8 +425,8 @@ def main() -> int:
         if not bench.passes(test):
             print(f"without any change this fails already: {test}\n{bench.said}")
             return 2
-    later = {f"survived {n} of {len(STAGES)} stages" for n in range(1, arguments.stages)}
-    again = later | {f"survived {arguments.stages} of {len(STAGES)} stages"} if arguments.again else later
+    asked = len(STAGES) if arguments.again else arguments.stages - 1
+    again = {f"survived {n} of {len(STAGES)} stages" for n in range(1, asked + 1)}
     started, total, survivors = time.monotonic(), Counter[str](), []
     for mutant in mutants:
         key = hashlib.sha256(mutant.key.encode()).hexdigest()[:16]

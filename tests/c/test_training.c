@@ -1,0 +1,785 @@
+/* test_training.c: trainers, against recording every document anew and stepping by hand, bit for bit. */
+#define _POSIX_C_SOURCE 200809L
+#include "check.h"
+#include "compositions.h"
+#include "microgpt.h"
+#include "models.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <time.h>
+
+enum { DOCUMENTS = 7, STEPS = 12 };
+
+typedef struct {
+    recording model, by_length[MOST_TOKENS + 1];
+    mg_program *program; /* of the longest document */
+    int32_t tokens[DOCUMENTS * MOST_TOKENS];
+    size_t starts[DOCUMENTS + 1];
+    double rates[STEPS];
+    bool plain; /* without a plan */
+} corpus;
+
+static corpus *make_corpus(model_shape shape, uint64_t seed) {
+    corpus *c = allocate(1, sizeof *c);
+    const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + shape.layers * 12 * shape.embd * shape.embd;
+    double *numbers = allocate(n, sizeof *numbers);
+    uint64_t state = seed;
+    random_numbers(&state, numbers, n);
+    c->model = begin(shape, numbers);
+    free(numbers);
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        size_t length = 2 + random_below(&state, shape.positions);
+        for (size_t t = 0; t < length; t++) {
+            c->tokens[c->starts[d] + t] = (int32_t)random_below(&state, shape.vocab);
+        }
+        c->starts[d + 1] = c->starts[d] + length;
+    }
+    for (size_t s = 0; s < STEPS; s++) {
+        c->rates[s] = 0.01 / (double)(s + 1);
+    }
+    return c;
+}
+
+static recording *of_length(corpus *c, size_t length, const int32_t *tokens) {
+    recording *r = &c->by_length[length];
+    if (r->lanes == NULL) {
+        mg_id *lanes = allocate(MOST_LANES, sizeof *lanes);
+        *r = c->model;
+        r->lanes = lanes;
+        r->shape.positions = length - 1;
+    }
+    record_model(r, tokens);
+    return r;
+}
+
+static void free_corpus(corpus *c) {
+    mg_program_free(c->program);
+    for (size_t length = 0; length <= MOST_TOKENS; length++) {
+        free(c->by_length[length].lanes);
+    }
+    end(&c->model);
+    free(c);
+}
+
+static bool same_parameters(const recording *a, const recording *b) {
+    bool same = true;
+    double *left = allocate(parameters_of(a), sizeof *left), *right = allocate(parameters_of(a), sizeof *right);
+    for (size_t p = 0; p < a->runs; p++) {
+        mg_read_values(a->tape, a->parameters[p], a->sizes[p], left);
+        mg_read_values(b->tape, b->parameters[p], b->sizes[p], right);
+        same = same && same_numbers(left, right, a->sizes[p]);
+    }
+    free(left);
+    free(right);
+    return same;
+}
+
+static const mg_optimizer ADAM = {.kind = MG_ADAM, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8};
+
+/* The steps by hand: each document recorded anew, swept, its gradients added up, and Adam. */
+static void train_by_hand(corpus *c, size_t batch_size, double *losses) {
+    recording *r = &c->model;
+    const size_t n = parameters_of(r);
+    double *m = allocate(n, sizeof *m), *v = allocate(n, sizeof *v), *sum = allocate(n, sizeof *sum);
+    for (size_t s = 0; s < STEPS; s++) {
+        double total = 0;
+        for (size_t b = 0; b < batch_size; b++) {
+            size_t d = (s * batch_size + b) % DOCUMENTS;
+            mg_mark mark = mg_tape_mark(r->tape);
+            const recording *now = of_length(c, c->starts[d + 1] - c->starts[d], c->tokens + c->starts[d]);
+            total += mg_value(r->tape, now->loss);
+            CHECK(mg_sweep(r->tape, now->loss) == MG_OK);
+            CHECK(mg_tape_rewind(r->tape, mark) == MG_OK);
+            if (batch_size > 1) {
+                CHECK(mg_gradients_add(r->tape, r->parameters, r->sizes, r->runs, sum, n) == MG_OK);
+            }
+        }
+        if (batch_size > 1) {
+            CHECK(mg_gradients_mean(r->tape, r->parameters, r->sizes, r->runs, sum, n,
+                                    1 / (double)batch_size) == MG_OK);
+        }
+        losses[s] = total * (1 / (double)batch_size);
+        CHECK(mg_optimizer_step(r->tape, r->parameters, r->sizes, r->runs, m, v, n, &ADAM, s + 1, c->rates[s]) == MG_OK);
+    }
+    free(m);
+    free(v);
+    free(sum);
+}
+
+static mg_trainer *trainer_of(corpus *c, bool fast) {
+    if (c->program == NULL) {
+        static const int32_t tokens[MOST_TOKENS + 1];
+        size_t longest = 0;
+        for (size_t d = 0; d < DOCUMENTS; d++) {
+            const size_t length = c->starts[d + 1] - c->starts[d];
+            longest = length > longest ? length : longest;
+        }
+        of_length(c, longest, tokens);
+        c->program = mg_program_new(c->model.tape, c->by_length[longest].loss, 0);
+        CHECK(c->program != NULL && bind_tokens(&c->by_length[longest], c->program) == MG_OK);
+        CHECK(c->plain || (mg_program_plan(c->program) == MG_OK && broken_program(c->program) == NULL));
+    }
+    return mg_trainer_new(c->program, c->model.parameters, c->model.sizes, c->model.runs, &ADAM, fast);
+}
+
+static mg_status run(corpus *c, mg_trainer *trainer, size_t batch_size, size_t from, size_t steps, double *losses) {
+    size_t done = 99;
+    mg_status status = mg_trainer_run(trainer, c->tokens, c->starts, DOCUMENTS, batch_size, c->rates + from, steps,
+                                      losses + from, &done);
+    CHECK(done <= steps && (done == steps) == (status == MG_OK));
+    CHECK(broken_trainer(trainer) == NULL);
+    for (size_t g = 0; status == MG_OK && trainer->batch != NULL && g < trainer->batch->groups; g++) {
+        CHECK(trainer->batch->ordinary[g]); /* all of it by the plan */
+    }
+    return status;
+}
+
+/* Do two trainers remember the same? */
+static bool same_state(mg_trainer *a, mg_trainer *b, size_t n) {
+    double *numbers = malloc(4 * n * sizeof *numbers);
+    uint64_t steps[2] = {0, 1};
+    CHECK(mg_trainer_read_state(a, numbers, numbers + n, n, &steps[0]) == MG_OK);
+    CHECK(mg_trainer_read_state(b, numbers + 2 * n, numbers + 3 * n, n, &steps[1]) == MG_OK);
+    const bool same = steps[0] == steps[1] && same_numbers(numbers, numbers + 2 * n, 2 * n);
+    free(numbers);
+    return same;
+}
+
+/* Many steps a call, or one, or some; documents apart or side by side; one thread or several: the same losses and
+   parameters as by hand. */
+static void training_is_recording(void) {
+    static const model_shape shapes[] = {
+        {8, 2, 1, 12, 6, true, false, false, false},
+        {5, 1, 2, 9, 11, false, true, false, false},
+        {6, 2, 1, 6, 7, true, false, true, false},
+    };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        for (size_t batch_size = 1; batch_size <= 19; batch_size += batch_size < 3 ? 2 : 8) {
+            double expected[STEPS], losses[STEPS];
+            corpus *by_hand = make_corpus(shapes[s], 40 + s);
+            train_by_hand(by_hand, batch_size, expected);
+            const size_t blocks[] = {STEPS, 1, 5}, threads[] = {1, 3, 2};
+            for (size_t b = 0; b < 3; b++) {
+                corpus *c = make_corpus(shapes[s], 40 + s);
+                mg_trainer *trainer = trainer_of(c, false);
+                CHECK(mg_trainer_use_threads(trainer, 0) == MG_SHAPE);
+                CHECK(mg_trainer_use_threads(trainer, MG_MOST_THREADS + 1) == MG_SHAPE);
+                CHECK(mg_trainer_use_threads(trainer, threads[b]) == MG_OK);
+                for (size_t from = 0; from < STEPS; from += blocks[b]) {
+                    size_t steps = STEPS - from < blocks[b] ? STEPS - from : blocks[b];
+                    CHECK(run(c, trainer, batch_size, from, steps, losses) == MG_OK);
+                }
+                CHECK(same_numbers(losses, expected, STEPS));
+                CHECK(same_parameters(&c->model, &by_hand->model));
+                mg_trainer_free(trainer);
+                free_corpus(c);
+            }
+            free_corpus(by_hand);
+        }
+    }
+}
+
+/* A step that cannot be taken changes no parameter, and the trainer goes on from it when it can. */
+static void a_failing_step_changes_nothing(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    double losses[STEPS], expected[STEPS], infinite = INFINITY;
+    size_t done;
+    corpus *c = make_corpus(shape, 50), *same = make_corpus(shape, 50);
+    mg_trainer *trainer = trainer_of(c, false), *other = trainer_of(same, false);
+    CHECK(run(c, trainer, 1, 0, 3, losses) == MG_OK && run(same, other, 1, 0, STEPS, expected) == MG_OK);
+    const int32_t token = c->tokens[c->starts[3]];
+    const int32_t wrong[] = {-1, (int32_t)shape.vocab, INT32_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        c->tokens[c->starts[3]] = wrong[i];
+        CHECK(run(c, trainer, 1, 3, 2, losses) == MG_SHAPE);
+    }
+    c->tokens[c->starts[3]] = token;
+    mg_id weight = c->model.parameters[2];
+    double before = mg_value(c->model.tape, weight);
+    CHECK(mg_set_value(c->model.tape, weight, infinite) == MG_OK);
+    CHECK(run(c, trainer, 1, 3, 2, losses) == MG_NOT_FINITE && !isfinite(losses[3]));
+    CHECK(mg_set_value(c->model.tape, weight, before) == MG_OK);
+    CHECK(run(c, trainer, 1, 3, STEPS - 3, losses) == MG_OK);
+    CHECK(same_numbers(losses, expected, STEPS) && same_parameters(&c->model, &same->model));
+    CHECK(mg_trainer_run(trainer, c->tokens, c->starts, 0, 1, c->rates, 1, losses, &done) == MG_SHAPE);
+    CHECK(mg_trainer_run(trainer, c->tokens, c->starts, DOCUMENTS, 0, c->rates, 1, losses, &done) == MG_SHAPE);
+    mg_trainer_free(trainer);
+    mg_trainer_free(other);
+    free_corpus(c);
+    free_corpus(same);
+}
+
+/* Nor when some documents of a batch have been learnt already. */
+static void a_failing_document_is_forgotten(void) {
+    for (int fast = 0; fast < 2; fast++) {
+        double losses[STEPS], expected[STEPS];
+        corpus *c = make_corpus((model_shape){8, 2, 1, 6, 6, true, false, false, false}, 55);
+        corpus *same = make_corpus((model_shape){8, 2, 1, 6, 6, true, false, false, false}, 55);
+        mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
+        CHECK(run(same, other, 3, 0, 4, expected) == MG_OK);
+        int32_t *token = &c->tokens[c->starts[5]], before = *token; /* the last of the second step */
+        *token = -1;
+        CHECK(run(c, trainer, 3, 0, 4, losses) == MG_SHAPE);
+        CHECK(mg_adjoint(c->model.tape, c->model.parameters[2]) == 0);
+        *token = before;
+        CHECK(run(c, trainer, 3, 1, 3, losses) == MG_OK);
+        CHECK(same_numbers(losses, expected, 4) && same_parameters(&c->model, &same->model));
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
+/* A gradient that float cannot hold, of a loss that it can, stops the fast mode too. */
+static void an_infinite_gradient_stops_the_fast_mode(void) {
+    double losses[STEPS] = {0}, *numbers;
+    corpus *c = make_corpus((model_shape){8, 2, 1, 6, 6, true, false, false, false}, 57);
+    recording *r = &c->model;
+    mg_trainer *trainer = trainer_of(c, true);
+    const double scales[] = {0, 0, 1e25, 1, 1, 1, 1, 1, 1e25};
+    for (size_t p = 0; p < r->runs; p++) {
+        numbers = allocate(r->sizes[p], sizeof *numbers);
+        CHECK(mg_read_values(r->tape, r->parameters[p], r->sizes[p], numbers) == MG_OK);
+        for (size_t i = 0; i < r->sizes[p]; i++) {
+            numbers[i] *= scales[p];
+        }
+        CHECK(mg_write_values(r->tape, r->parameters[p], r->sizes[p], numbers) == MG_OK);
+        free(numbers);
+    }
+    CHECK(run(c, trainer, 1, 0, 1, losses) == MG_NOT_FINITE && isnan(losses[0]));
+    mg_trainer_free(trainer);
+    free_corpus(c);
+}
+
+static void *interrupt_soon(void *trainer) {
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    mg_trainer_interrupt(trainer);
+    return NULL;
+}
+
+/* Before a call or in the middle of a batch that would take minutes; whoever goes on does not notice. */
+static void an_interrupted_step_changes_nothing(void) {
+    for (int fast = 0; fast < 2; fast++) {
+        double losses[STEPS], expected[STEPS];
+        const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+        corpus *c = make_corpus(shape, 50), *same = make_corpus(shape, 50);
+        mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
+        CHECK(run(c, trainer, 3, 0, 2, losses) == MG_OK && run(same, other, 3, 0, STEPS, expected) == MG_OK);
+        mg_trainer_interrupt(trainer);
+        CHECK(run(c, trainer, 3, 2, 1, losses) == MG_INTERRUPTED);
+        CHECK(run(c, trainer, 3, 2, 1, losses) == MG_OK);
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, interrupt_soon, trainer) == 0);
+        double lost[STEPS];
+        CHECK(run(c, trainer, 100000000, 3, 1, lost) == MG_INTERRUPTED);
+        CHECK(pthread_join(thread, NULL) == 0);
+        CHECK(mg_adjoint(c->model.tape, c->model.parameters[2]) == 0);
+        CHECK(run(c, trainer, 3, 3, STEPS - 3, losses) == MG_OK);
+        CHECK(same_numbers(losses, expected, STEPS) && same_parameters(&c->model, &same->model));
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
+static void what_is_no_trainer_is_refused(void) {
+    corpus *c = make_corpus((model_shape){8, 2, 1, 4, 6, true, false, false, false}, 60);
+    recording *r = &c->model;
+    mg_tape *tape = r->tape, *elsewhere = mg_tape_new();
+    mg_trainer *trainer = trainer_of(c, false);
+    mg_id sum = mg_add(tape, r->parameters[0], r->parameters[1]), foreign = mg_leaf(elsewhere, 1);
+    const struct {
+        mg_id first;
+        size_t size, count;
+        mg_status status;
+    } cases[] = {
+        {r->parameters[0], 0, 1, MG_SHAPE}, {r->parameters[0], SIZE_MAX, 1, MG_SHAPE}, {sum, 1, 1, MG_SHAPE},
+        {r->parameters[0], 1, 0, MG_SHAPE}, {foreign, 1, 1, MG_STALE},                {MG_NONE, 1, 1, MG_STALE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int fast = 0; fast < 2; fast++) {
+            CHECK(mg_trainer_new(c->program, &cases[i].first, &cases[i].size, cases[i].count, &ADAM, fast) == NULL);
+            mg_status status = mg_tape_take_status(tape);
+            CHECK(status == cases[i].status);
+        }
+    }
+    const mg_optimizer unknown[] = {{.kind = -1}, {.kind = MG_OPTIMIZER_COUNT}};
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(mg_trainer_new(c->program, r->parameters, r->sizes, r->runs, &unknown[i], false) == NULL);
+        CHECK(mg_tape_take_status(tape) == MG_OPERATION);
+    }
+    mg_program *program = bound_program(of_length(c, 5, c->tokens));
+    int32_t tokens[5] = {0, 1, 2, 3, 4};
+    CHECK(mg_program_set(program, tokens, 4) == MG_SHAPE && mg_program_set(program, tokens, 5) == MG_OK);
+    const recording *p = &c->by_length[5]; /* nothing is bound after the plan was made */
+    CHECK(mg_program_bind(program, 2, p->embeddings[0], 0, 0, r->parameters[0], 8, 6) == MG_SHAPE);
+    CHECK(mg_program_bind(program, SIZE_MAX, p->embeddings[0], 0, 0, r->parameters[0], 8, 6) == MG_SHAPE);
+    mg_trainer_free(trainer);
+    mg_trainer_free(NULL);
+    mg_program_free(program);
+    free_corpus(c);
+    mg_tape_free(elsewhere);
+}
+
+/* float32: near the exact losses, the same however many steps a call takes, and other programs are refused. */
+static void the_fast_mode_is_near(void) {
+    const model_shape shape = {16, 4, 1, 12, 20, true, false, false, false};
+    double exact[STEPS], fast[STEPS], again[STEPS];
+    corpus *a = make_corpus(shape, 70), *b = make_corpus(shape, 70), *c = make_corpus(shape, 70);
+    mg_trainer *of_a = trainer_of(a, false), *of_b = trainer_of(b, true),
+               *of_c = trainer_of(c, true);
+    CHECK(run(a, of_a, 2, 0, STEPS, exact) == MG_OK && run(b, of_b, 2, 0, STEPS, fast) == MG_OK);
+    for (size_t s = 0; s < STEPS; s++) {
+        CHECK(run(c, of_c, 2, s, 1, again) == MG_OK);
+        CHECK(fabs(fast[s] - exact[s]) < 1e-3 * exact[s]);
+    }
+    CHECK(fabs(fast[0] - exact[0]) < 1e-5 * exact[0]);
+    CHECK(same_numbers(fast, again, STEPS) && same_parameters(&b->model, &c->model));
+    CHECK(!same_parameters(&a->model, &b->model));
+    CHECK(mg_set_value(b->model.tape, b->model.parameters[2], NAN) == MG_OK); /* seen, and float's NaN stops the step */
+    CHECK(run(b, of_b, 2, 0, 1, fast) == MG_NOT_FINITE && isnan(fast[0]));
+    CHECK(mg_trainer_new(c->program, c->model.parameters, c->model.sizes, 4, &ADAM, true) == NULL);
+    CHECK(mg_tape_take_status(c->model.tape) == MG_SHAPE); /* some leaves are no parameters */
+    mg_trainer_free(of_a);
+    mg_trainer_free(of_b);
+    mg_trainer_free(of_c);
+    free_corpus(a);
+    free_corpus(b);
+    free_corpus(c);
+}
+
+static void a_trainer_survives_no_memory(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    double expected[STEPS], losses[STEPS];
+    for (int fast = 0; fast < 2; fast++) {
+        corpus *c = make_corpus(shape, 80);
+        mg_trainer *trainer = trainer_of(c, fast);
+        CHECK(run(c, trainer, 2, 0, 3, expected) == MG_OK);
+        mg_trainer_free(trainer);
+        free_corpus(c);
+        uint64_t k = 1;
+        for (bool complete = false; !complete && k < 40; k++) {
+            c = make_corpus(shape, 80);
+            mg_trainer_free(trainer_of(c, fast)); /* makes the program */
+            uint64_t bytes = mg_tape_memory(c->model.tape).bytes;
+            mg_tape_fail_allocation(c->model.tape, k);
+            trainer = trainer_of(c, fast);
+            complete = trainer != NULL;
+            CHECK(mg_tape_take_status(c->model.tape) == (complete ? MG_OK : MG_NO_MEMORY));
+            mg_tape_fail_allocation(c->model.tape, 0);
+            CHECK(complete || mg_tape_memory(c->model.tape).bytes == bytes);
+            trainer = complete ? trainer : trainer_of(c, fast);
+            CHECK(run(c, trainer, 2, 0, 3, losses) == MG_OK && same_numbers(losses, expected, 3));
+            mg_trainer_free(trainer);
+            free_corpus(c);
+        }
+        CHECK(k > 7);
+    }
+}
+
+/* A step of documents side by side for which there is no room is taken otherwise, with the same bits, or not at all. */
+static void a_batch_survives_no_memory(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    for (int i = 0; i < 4; i++) {
+        const bool fast = i % 2;
+        const size_t threads = 1 + (size_t)i / 2;
+        double expected[STEPS], losses[STEPS];
+        corpus *same = make_corpus(shape, 80);
+        mg_trainer *other = trainer_of(same, fast);
+        CHECK(run(same, other, 19, 0, 2, expected) == MG_OK);
+        uint64_t k = 1;
+        for (bool complete = false; !complete && k < 40; k++) {
+            corpus *c = make_corpus(shape, 80);
+            mg_trainer *trainer = trainer_of(c, fast);
+            CHECK(mg_trainer_use_threads(trainer, threads) == MG_OK);
+            mg_tape_fail_allocation(c->model.tape, k);
+            const mg_status status = run(c, trainer, 19, 0, 1, losses);
+            complete = c->model.tape->fail_in > 0;
+            mg_tape_fail_allocation(c->model.tape, 0);
+            CHECK(status == MG_OK || (status == MG_NO_MEMORY && !complete));
+            CHECK(run(c, trainer, 19, status == MG_OK, 1 + (status != MG_OK), losses) == MG_OK);
+            CHECK(same_numbers(losses, expected, 2) && same_parameters(&c->model, &same->model));
+            mg_trainer_free(trainer);
+            free_corpus(c);
+        }
+        CHECK(k > 3);
+        mg_trainer_free(other);
+        free_corpus(same);
+    }
+}
+
+/* One step as several processes take it, all of which are this one: `ranks` runs of documents, slices of `width`. */
+static mg_status step_in_parts(corpus *c, mg_trainer *trainer, bool fast, size_t batch_size, size_t ranks,
+                               size_t width, size_t step, double *losses) {
+    const size_t size = fast ? sizeof(float) : sizeof(double), n = parameters_of(&c->model);
+    char *sum = calloc(n, size), *all[8];
+    size_t first[9], done;
+    mg_status status = MG_OK;
+    for (size_t r = 0; r <= ranks; r++) {
+        first[r] = batch_size * r / ranks;
+    }
+    for (size_t r = 0; r < ranks; r++) {
+        const size_t count = first[r + 1] - first[r];
+        all[r] = malloc(count * n * size + 1); /* not a number more: the sanitizer looks */
+        if (status == MG_OK) {
+            status = mg_trainer_gradients(trainer, c->tokens, c->starts, DOCUMENTS,
+                                          (step * batch_size + first[r]) % DOCUMENTS, count, width, all[r],
+                                          count * n * size, losses + first[r], &done);
+            CHECK(status != MG_OK || done == count);
+        }
+    }
+    for (size_t slice = 0; status == MG_OK && slice < n; slice += width) {
+        const size_t whole = n - slice < width ? n - slice : width;
+        for (size_t r = 0; r < ranks; r++) {
+            const size_t count = first[r + 1] - first[r];
+            const char *rows = all[r] + slice * count * size;
+            if (batch_size == 1 && count == 1) {
+                memcpy(sum + slice * size, rows, whole * size);
+            } else {
+                CHECK(mg_trainer_add_rows(trainer, rows, count * whole * size, sum + slice * size, whole * size) ==
+                      MG_OK);
+            }
+        }
+    }
+    if (status == MG_OK) {
+        CHECK(mg_trainer_apply(trainer, sum, n * size + 1, batch_size, c->rates[step]) == MG_SHAPE);
+        CHECK(mg_trainer_apply(trainer, sum, n * size, 0, c->rates[step]) == MG_SHAPE);
+        status = mg_trainer_apply(trainer, sum, n * size, batch_size, c->rates[step]);
+    }
+    for (size_t r = 0; r < ranks; r++) {
+        free(all[r]);
+    }
+    free(sum);
+    return status;
+}
+
+static void a_step_in_parts_is_a_step(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    const size_t batch_sizes[] = {1, 2, 3, 7, 16}, widths[] = {1, 7, 100, 100000};
+    for (size_t i = 0; i < 5 * 4 * 2; i++) {
+        const bool fast = i % 2;
+        const size_t batch_size = batch_sizes[i / 2 % 5], width = widths[i / 10];
+        double expected[STEPS], losses[16];
+        corpus *c = make_corpus(shape, 60), *same = make_corpus(shape, 60);
+        mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
+        CHECK(run(same, other, batch_size, 0, 4, expected) == MG_OK);
+        for (size_t step = 0; step < 4; step++) {
+            double total = 0;
+            CHECK(step_in_parts(c, trainer, fast, batch_size, 1 + (i + step) % 4, width, step, losses) == MG_OK);
+            for (size_t b = 0; b < batch_size; b++) {
+                total += losses[b];
+            }
+            CHECK(total * (1 / (double)batch_size) == expected[step]);
+        }
+        CHECK(same_parameters(&c->model, &same->model) && same_state(trainer, other, parameters_of(&c->model)));
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
+/* A part that cannot be done leaves all as it was, and buffers of another size are refused. */
+static void a_failing_part_changes_nothing(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    for (int fast = 0; fast < 2; fast++) {
+        double expected[STEPS], losses[16] = {0};
+        corpus *c = make_corpus(shape, 65), *same = make_corpus(shape, 65);
+        mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
+        const size_t size = fast ? sizeof(float) : sizeof(double), n = parameters_of(&c->model), bytes = 3 * n * size;
+        char *gradients = malloc(bytes);
+        size_t done;
+        CHECK(run(same, other, 3, 0, 1, expected) == MG_OK);
+        int32_t *token = &c->tokens[c->starts[2]], before = *token;
+        *token = -1;
+        CHECK(mg_trainer_gradients(trainer, c->tokens, c->starts, DOCUMENTS, 0, 3, n, gradients, bytes, losses,
+                                   &done) == MG_SHAPE);
+        CHECK(done == 0 && mg_adjoint(c->model.tape, c->model.parameters[2]) == 0);
+        *token = before;
+        struct {
+            size_t documents, first, count, width, bytes;
+        } wrong[] = {{0, 0, 3, n, bytes},     {DOCUMENTS, DOCUMENTS, 3, n, bytes}, {DOCUMENTS, 0, 2, n, bytes},
+                     {DOCUMENTS, 0, 3, 0, bytes}, {DOCUMENTS, 0, 3, n, bytes - 1}, {DOCUMENTS, 0, SIZE_MAX, n, bytes}};
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+            CHECK(mg_trainer_gradients(trainer, c->tokens, c->starts, wrong[i].documents, wrong[i].first,
+                                       wrong[i].count, wrong[i].width, gradients, wrong[i].bytes, losses,
+                                       &done) == MG_SHAPE);
+        }
+        CHECK(mg_trainer_add_rows(trainer, gradients, 3 * size, gradients, 2 * size) == MG_SHAPE);
+        CHECK(mg_trainer_add_rows(trainer, gradients, 2 * size, gradients, size - 1) == MG_SHAPE);
+        CHECK(mg_trainer_add_rows(trainer, gradients, size, gradients, 0) == MG_SHAPE);
+        CHECK(mg_trainer_add_rows(trainer, gradients, 0, gradients, 0) == MG_OK);
+        if (!fast) { /* its square is too large */
+            memset(gradients, 0, n * size);
+            ((double *)gradients)[n - 1] = 1e300;
+            CHECK(mg_trainer_apply(trainer, gradients, n * size, 1, 0.1) == MG_POWER_RANGE);
+        }
+        CHECK(step_in_parts(c, trainer, fast, 3, 2, 50, 0, losses) == MG_OK);
+        CHECK(same_parameters(&c->model, &same->model) && same_state(trainer, other, n));
+        free(gradients);
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
+/* Statement by statement: many steps a call, steps in parts, and the losses alone are as by hand. */
+static void training_without_a_plan_is_recording(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    for (size_t batch_size = 1; batch_size <= 3; batch_size++) {
+        double expected[STEPS], losses[STEPS], parts[STEPS];
+        corpus *by_hand = make_corpus(shape, 45), *c = make_corpus(shape, 45), *other = make_corpus(shape, 45);
+        c->plain = other->plain = true;
+        train_by_hand(by_hand, batch_size, expected);
+        mg_trainer *trainer = trainer_of(c, false), *in_parts = trainer_of(other, false);
+        CHECK(trainer->batch == NULL && trainer_of(c, true) == NULL);
+        CHECK(mg_tape_take_status(c->model.tape) == MG_SHAPE);
+        CHECK(run(c, trainer, batch_size, 0, 5, losses) == MG_OK);
+        CHECK(run(c, trainer, batch_size, 5, STEPS - 5, losses) == MG_OK);
+        for (size_t step = 0; step < STEPS; step++) {
+            CHECK(step_in_parts(other, in_parts, false, batch_size, 1 + step % 2, 50, step, parts) == MG_OK);
+        }
+        CHECK(same_numbers(losses, expected, STEPS));
+        CHECK(same_parameters(&c->model, &by_hand->model) && same_parameters(&other->model, &by_hand->model));
+        CHECK(same_state(trainer, in_parts, parameters_of(&c->model)));
+        mg_trainer_free(trainer);
+        mg_trainer_free(in_parts);
+        free_corpus(by_hand);
+        free_corpus(c);
+        free_corpus(other);
+    }
+}
+
+/* A step that fails half way, statement by statement, leaves nothing behind. */
+static void a_plain_step_that_fails_changes_nothing(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    double losses[STEPS], expected[STEPS];
+    corpus *c = make_corpus(shape, 46), *same = make_corpus(shape, 46);
+    c->plain = same->plain = true;
+    mg_trainer *trainer = trainer_of(c, false), *other = trainer_of(same, false);
+    CHECK(run(same, other, 3, 0, 3, expected) == MG_OK && run(c, trainer, 3, 0, 1, losses) == MG_OK);
+    /* the row of one token, which the second document of the step reads and the first does not */
+    const mg_id row = c->model.parameters[0] + (mg_id)c->tokens[c->starts[4]] * 8;
+    const double before = mg_value(c->model.tape, row), spoiled[] = {NAN, INFINITY};
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(mg_set_value(c->model.tape, row, spoiled[i]) == MG_OK);
+        CHECK(run(c, trainer, 3, 1, 1, losses) != MG_OK);
+        CHECK(mg_set_value(c->model.tape, row, before) == MG_OK);
+        for (size_t p = 0; p < c->model.runs; p++) {
+            CHECK(mg_adjoint(c->model.tape, c->model.parameters[p]) == 0);
+        }
+    }
+    mg_trainer_interrupt(trainer);
+    CHECK(run(c, trainer, 3, 1, 2, losses) == MG_INTERRUPTED);
+    CHECK(run(c, trainer, 3, 1, 2, losses) == MG_OK);
+    CHECK(same_numbers(losses, expected, 3) && same_parameters(&c->model, &same->model));
+    mg_trainer_free(trainer);
+    mg_trainer_free(other);
+    free_corpus(c);
+    free_corpus(same);
+}
+
+/* More documents than are computed at a time, in a step and for their losses alone. */
+static void many_documents_are_as_many_recordings(void) {
+    enum { MANY = 2 * MG_WAVE + 9, LONGEST = 6 };
+    const model_shape shape = {8, 2, 1, LONGEST, 6, true, false, false, false};
+    for (int kind = 0; kind < 3; kind++) { /* planned, plain, fast */
+        double losses[MANY + 1], again[MANY + 1], expected[STEPS], step[STEPS];
+        corpus *c = make_corpus(shape, 47), *by_hand = make_corpus(shape, 47);
+        c->plain = kind == 1;
+        mg_trainer *trainer = trainer_of(c, kind == 2);
+        int32_t *tokens = allocate(MANY * (LONGEST + 1), sizeof *tokens);
+        size_t starts[MANY + 1] = {0};
+        for (size_t d = 0; d < MANY; d++) {
+            const size_t from = c->starts[d % DOCUMENTS], length = c->starts[d % DOCUMENTS + 1] - from;
+            memcpy(tokens + starts[d], c->tokens + from, length * sizeof *tokens);
+            starts[d + 1] = starts[d] + length;
+        }
+        losses[MANY] = again[MANY] = 99;
+        CHECK(mg_trainer_losses(trainer, tokens, starts, 0, MANY, losses) == MG_OK && losses[MANY] == 99);
+        for (size_t d = 0; kind < 2 && d < DOCUMENTS; d++) {
+            const mg_mark mark = mg_tape_mark(by_hand->model.tape);
+            const recording *r = of_length(by_hand, starts[d + 1] - starts[d], tokens + starts[d]);
+            CHECK(same_number(losses[d], mg_value(r->tape, r->loss)));
+            CHECK(mg_tape_rewind(by_hand->model.tape, mark) == MG_OK);
+        }
+        for (size_t d = DOCUMENTS; d < MANY; d++) {
+            CHECK(kind == 2 || same_number(losses[d], losses[d % DOCUMENTS]));
+        }
+        const size_t runs[][2] = {{3, 3}, {MANY - 1, MANY}, {5, MG_WAVE + 6}};
+        for (size_t i = 0; i < 3; i++) {
+            memset(again, 0, MANY * sizeof *again);
+            tokens[starts[2]] = -1; /* which is none of them */
+            CHECK(mg_trainer_losses(trainer, tokens, starts, runs[i][0], runs[i][1], again + runs[i][0]) == MG_OK);
+            tokens[starts[2]] = c->tokens[c->starts[2]];
+            for (size_t d = 0; d < MANY; d++) {
+                const bool inside = d >= runs[i][0] && d < runs[i][1];
+                CHECK(inside ? same_number(again[d], losses[d]) : again[d] == 0);
+            }
+        }
+        tokens[starts[MG_WAVE + 3]] = -1;
+        CHECK(mg_trainer_losses(trainer, tokens, starts, 5, MG_WAVE + 6, again) == MG_SHAPE);
+        for (size_t p = 0; p < c->model.runs; p++) {
+            CHECK(mg_adjoint(c->model.tape, c->model.parameters[p]) == 0);
+        }
+        if (kind < 2) {
+            train_by_hand(by_hand, MANY, expected);
+            CHECK(run(c, trainer, MANY, 0, STEPS, step) == MG_OK);
+            CHECK(same_numbers(step, expected, STEPS) && same_parameters(&c->model, &by_hand->model));
+        }
+        mg_trainer_free(trainer);
+        free(tokens);
+        free_corpus(c);
+        free_corpus(by_hand);
+    }
+}
+
+/* Losses that are no numbers, statement by statement or by a plan, end the call. */
+static void losses_that_are_no_numbers_are_refused(void) {
+    for (int kind = 0; kind < 3; kind++) {
+        double losses[DOCUMENTS];
+        corpus *c = make_corpus((model_shape){8, 2, 1, 6, 6, true, false, false, false}, 48);
+        c->plain = kind == 1;
+        mg_trainer *trainer = trainer_of(c, kind == 2);
+        const mg_id weight = c->model.parameters[2];
+        const double before = mg_value(c->model.tape, weight);
+        CHECK(mg_set_value(c->model.tape, weight, NAN) == MG_OK);
+        CHECK(mg_trainer_losses(trainer, c->tokens, c->starts, 0, DOCUMENTS, losses) == MG_NOT_FINITE);
+        CHECK(mg_set_value(c->model.tape, weight, before) == MG_OK);
+        CHECK(mg_trainer_losses(trainer, c->tokens, c->starts, 0, DOCUMENTS, losses) == MG_OK);
+        mg_trainer_free(trainer);
+        free_corpus(c);
+    }
+}
+
+/* In the fast mode every leaf that the plan reads or may read is a parameter; otherwise any leaves may be. */
+static void the_fast_mode_needs_all_leaves(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    corpus *c = make_corpus(shape, 49);
+    mg_trainer_free(trainer_of(c, true));
+    const recording *r = &c->model;
+    for (size_t p = 0; p < r->runs; p++) {
+        for (int cut = 0; cut < 4; cut++) { /* without it, its first lane, its last; and in two runs */
+            mg_id first[MOST_RUNS + 1];
+            size_t sizes[MOST_RUNS + 1], runs = 0;
+            for (size_t q = 0; q < r->runs; q++) {
+                first[runs] = r->parameters[q];
+                sizes[runs] = r->sizes[q];
+                if (p == q && cut < 3) {
+                    first[runs] += cut == 1;
+                    sizes[runs] -= cut > 0;
+                } else if (p == q) {
+                    sizes[runs++] = 3;
+                    first[runs] = r->parameters[q] + 3;
+                    sizes[runs] = r->sizes[q] - 3;
+                }
+                runs += p != q || cut > 0;
+            }
+            const bool unread = p == 1 && cut == 2; /* there are more positions than the model has */
+            mg_trainer *fast = mg_trainer_new(c->program, first, sizes, runs, &ADAM, true);
+            CHECK((fast != NULL) == (cut == 3 || unread));
+            CHECK(mg_tape_take_status(r->tape) == (fast != NULL ? MG_OK : MG_SHAPE));
+            mg_trainer *exact = mg_trainer_new(c->program, first, sizes, runs, &ADAM, false);
+            CHECK(exact != NULL && broken_trainer(exact) == NULL);
+            mg_trainer_free(fast);
+            mg_trainer_free(exact);
+        }
+    }
+    free_corpus(c);
+}
+
+/* Parameters in any order, each as it would be alone. */
+static void the_order_of_parameters_is_free(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    for (int fast = 0; fast < 2; fast++) {
+        double losses[STEPS], expected[STEPS];
+        corpus *c = make_corpus(shape, 51), *same = make_corpus(shape, 51);
+        mg_trainer *other = trainer_of(same, fast);
+        mg_trainer_free(trainer_of(c, fast));
+        mg_id first[MOST_RUNS];
+        size_t sizes[MOST_RUNS];
+        const recording *r = &c->model;
+        for (size_t p = 0; p < r->runs; p++) {
+            first[p] = r->parameters[(p * 5 + 3) % r->runs];
+            sizes[p] = r->sizes[(p * 5 + 3) % r->runs];
+        }
+        CHECK(r->runs == 9); /* which has no factor with 5 */
+        mg_trainer *trainer = mg_trainer_new(c->program, first, sizes, r->runs, &ADAM, fast);
+        CHECK(run(c, trainer, 2, 0, STEPS, losses) == MG_OK && run(same, other, 2, 0, STEPS, expected) == MG_OK);
+        CHECK(same_numbers(losses, expected, STEPS) && same_parameters(&c->model, &same->model));
+        mg_trainer_free(trainer);
+        mg_trainer_free(other);
+        free_corpus(c);
+        free_corpus(same);
+    }
+}
+
+static bool subnormals_count(void) {
+    volatile double small = 0x1p-1000, smaller = small * 0x1p-60;
+    volatile float single = 0x1p-120f, tiny = single * 0x1p-20f;
+    return smaller > 0 && tiny > 0;
+}
+
+/* The fast mode's way with numbers is that of its calls alone, whatever becomes of them; and a closed tape has none. */
+static void calls_leave_no_mode_behind(void) {
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    corpus *c = make_corpus(shape, 52);
+    mg_trainer *trainer = trainer_of(c, true);
+    const size_t n = parameters_of(&c->model);
+    double losses[STEPS];
+    float *numbers = allocate(n, sizeof *numbers);
+    double *m = allocate(2 * n, sizeof *m);
+    uint64_t steps = 9;
+    size_t done = 9;
+    CHECK(run(c, trainer, 2, 0, 2, losses) == MG_OK && subnormals_count());
+    CHECK(mg_trainer_losses(trainer, c->tokens, c->starts, 0, 2, losses) == MG_OK && subnormals_count());
+    CHECK(mg_trainer_gradients(trainer, c->tokens, c->starts, DOCUMENTS, 0, 1, n, numbers, n * sizeof *numbers, losses,
+                               &done) == MG_OK && subnormals_count());
+    CHECK(mg_trainer_add_rows(trainer, numbers, sizeof *numbers, numbers, sizeof *numbers) == MG_OK);
+    CHECK(subnormals_count());
+    CHECK(mg_trainer_apply(trainer, numbers, n * sizeof *numbers, 1, 0.1) == MG_OK && subnormals_count());
+    CHECK(mg_trainer_use_threads(trainer, MG_MOST_THREADS) == MG_OK && mg_trainer_use_threads(trainer, 1) == MG_OK);
+    CHECK(mg_trainer_read_state(trainer, m, m + n, n - 1, &steps) == MG_SHAPE && steps == 0);
+    CHECK(mg_trainer_write_state(trainer, m, m + n, n + 1, 3) == MG_SHAPE);
+    CHECK(mg_trainer_read_state(trainer, m, m + n, n, &steps) == MG_OK && steps == 3);
+    CHECK(mg_tape_close(c->model.tape) == MG_OK);
+    CHECK(run(c, trainer, 2, 0, 2, losses) == MG_CLOSED);
+    CHECK(mg_trainer_losses(trainer, c->tokens, c->starts, 0, 2, losses) == MG_CLOSED);
+    CHECK(mg_trainer_gradients(trainer, c->tokens, c->starts, DOCUMENTS, 0, 1, n, numbers, n * sizeof *numbers, losses,
+                               &done) == MG_CLOSED && done == 0);
+    CHECK(mg_trainer_add_rows(trainer, numbers, sizeof *numbers, numbers, sizeof *numbers) == MG_CLOSED);
+    CHECK(mg_trainer_apply(trainer, numbers, n * sizeof *numbers, 1, 0.1) == MG_CLOSED);
+    CHECK(mg_trainer_use_threads(trainer, 2) == MG_CLOSED);
+    CHECK(mg_trainer_read_state(trainer, m, m + n, n, &steps) == MG_CLOSED && steps == 0);
+    CHECK(mg_trainer_write_state(trainer, m, m + n, n, 3) == MG_CLOSED);
+    free(numbers);
+    free(m);
+    mg_trainer_free(trainer);
+    free_corpus(c);
+}
+
+int main(void) {
+    RUN(training_is_recording);
+    RUN(a_failing_step_changes_nothing);
+    RUN(a_failing_document_is_forgotten);
+    RUN(an_infinite_gradient_stops_the_fast_mode);
+    RUN(an_interrupted_step_changes_nothing);
+    RUN(what_is_no_trainer_is_refused);
+    RUN(the_fast_mode_is_near);
+    RUN(a_trainer_survives_no_memory);
+    RUN(a_batch_survives_no_memory);
+    RUN(a_step_in_parts_is_a_step);
+    RUN(a_failing_part_changes_nothing);
+    RUN(training_without_a_plan_is_recording);
+    RUN(a_plain_step_that_fails_changes_nothing);
+    RUN(many_documents_are_as_many_recordings);
+    RUN(losses_that_are_no_numbers_are_refused);
+    RUN(the_fast_mode_needs_all_leaves);
+    RUN(the_order_of_parameters_is_free);
+    RUN(calls_leave_no_mode_behind);
+    return verdict();
+}
