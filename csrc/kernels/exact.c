@@ -75,6 +75,7 @@ static const uint64_t lane_bit[64] = {BITS_FROM(0), BITS_FROM(16), BITS_FROM(32)
 
 #define ROW plain
 #define WIDTH 2
+#define TILE_WIDTH 2
 #define FOR_ROW
 #define POW_IS_NEAR 0
 #include "kernels/row.h"
@@ -85,16 +86,19 @@ static const uint64_t lane_bit[64] = {BITS_FROM(0), BITS_FROM(16), BITS_FROM(32)
 #if defined(__x86_64__)
 #define ROW avx2
 #define WIDTH 4
+#define TILE_WIDTH 4
 #define FOR_ROW MG_FOR_AVX2
 #include "kernels/row.h"
 
 #define ROW avx512
 #define WIDTH 8
+#define TILE_WIDTH 8
 #define FOR_ROW MG_FOR_AVX512
 #include "kernels/row.h"
 #elif defined(__aarch64__)
 #define ROW neon
 #define WIDTH 2
+#define TILE_WIDTH 2
 #define FOR_ROW
 #include "kernels/row.h"
 #endif

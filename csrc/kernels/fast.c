@@ -37,6 +37,7 @@
 #endif
 #define ROW fast_plain
 #define WIDTH 4
+#define TILE_WIDTH 4
 #define FOR_ROW
 #include "kernels/row.h"
 #undef FUSED
@@ -47,11 +48,14 @@
 #define FUSED_ONE(sum, a, b) __builtin_fmaf(a, b, sum)
 #define ROW fast_avx2
 #define WIDTH 8
+#define TILE_WIDTH 8
 #define FOR_ROW MG_FOR_AVX2
 #include "kernels/row.h"
 
 #define ROW fast_avx512
 #define WIDTH 8 /* a chunk of positions; what has no positions, such as adam, runs in wider vectors */
+#define TILE_WIDTH 16
+#define FUSED_WIDE(sum, a, b) ((NAME(wide_tile))_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(sum)))
 #define FOR_ROW MG_FOR_AVX512
 #include "kernels/row.h"
 #endif

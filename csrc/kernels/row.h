@@ -2,15 +2,18 @@
  *
  *     ROW         the row's name
  *     REAL, BITS  double and int64_t, or float and int32_t
- *     WIDTH       numbers in a vector register
+ *     WIDTH       numbers in a vector, at most a chunk
+ *     TILE_WIDTH  and in one where several chunks come together: WIDTH, or twice as many
  *     FOR_ROW     the attributes that tell the compiler of the processor
  *     EXACT       1: the bits of Python's arithmetic. 0: the fast mode
  *     FUSED(sum, a, b)  sum + a * b of vectors, FUSED_ONE of numbers: with one rounding in the fast mode, where the
  *                 processor can. Every sum of products that two functions compute is made of these
+ *     FUSED_WIDE  of vectors of TILE_WIDTH, where that is more than WIDTH
  *     POW_IS_NEAR 1: pow is called only where its result may differ from the correctly rounded one
  *     POW, LOG, EXP, SQRT  of the C library, for REAL
  *
- * and its parts: row_products.h, sums of products, which is all matrix work; row_powers.h, what pow gives; row_exp.h, what
+ * and its parts: row_products.h, sums of products, which is all matrix work, and row_tiles.h, its inner loops; row_powers.h,
+ * what pow gives; row_exp.h, what
  * exp gives; row_optimizer.h, the optimizers; row_gradients.h, sums of gradients; row_rows.h, a plan's step at work; row_maps.h, row_linears.h, row_attention.h
  * and row_sums.h, what every kind of step computes, forward beside reverse; row_leaves.h, the additions to leaves;
  * row_plan.h, all steps; row_sample.h, one position.
@@ -104,6 +107,7 @@ static const mg_kernels NAME(row) = {
 };
 
 #undef VECTORS
+#undef MOST_VECTORS
 #undef BLOCK
 #undef PART
 #undef FEW
@@ -124,4 +128,5 @@ static const mg_kernels NAME(row) = {
 #undef NAME
 #undef ROW
 #undef WIDTH
+#undef TILE_WIDTH
 #undef FOR_ROW

@@ -256,81 +256,29 @@ FOR_ROW static void NAME(add_gathered)(const mg_text *text, const mg_region *reg
     }
 }
 
-/* A text, as the sums of a matrix's gradients read it. */
-typedef struct {
-    const REAL *adjoint; /* number `position` of lane i is at i * padded + start[position] */
-    const REAL *line;
-    const size_t *start;
-    size_t length, padded;
-} NAME(factors);
-
 #define TEXTS_AT_ONCE 32
-
-/* out[k][c] gets for each text the sum of g[k] * x[c], positions down, of `outputs` lanes and `chunks` of columns, the first
-   n of which are there; of a text alone, each g[k] * x[c]. `outputs` and `chunks` are constants wherever this is inlined. */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_block)(const size_t outputs, const size_t chunks,
-                                                                             const NAME(factors) *texts, size_t count,
-                                                                             size_t output, size_t place, size_t wide,
-                                                                             REAL *out, size_t out_stride, size_t n,
-                                                                             bool alone) {
-    const bool whole = n == chunks * MG_CHUNK;
-    REAL edge[WIDTH * 2 * MG_CHUNK], *total = whole ? out + output * out_stride + place : edge;
-    const size_t next = whole ? out_stride : 2 * MG_CHUNK;
-    for (size_t k = 0; !whole && k < outputs; k++) {
-        memset(edge + k * next, 0, next * sizeof *edge);
-        memcpy(edge + k * next, out + (output + k) * out_stride + place, n * sizeof *edge);
-    }
-    for (size_t d = 0; d < count; d++) {
-        const size_t padded = texts[d].padded, *start = texts[d].start;
-        const REAL *line = texts[d].line + texts[d].length * wide + place, *g = texts[d].adjoint + output * padded;
-        VECTOR sum[WIDTH][2 * VECTORS];
-        for (size_t k = 0; k < outputs; k++) {
-            for (size_t v = 0; v < chunks * VECTORS; v++) {
-                sum[k][v] = (VECTOR){0};
-                if (alone) {
-                    sum[k][v] = LOAD(total + k * next + v * WIDTH);
-                }
-            }
-        }
-        for (size_t t = texts[d].length; t-- > 0;) {
-            const REAL *column = g + start[t];
-            VECTOR x[2 * VECTORS];
-            line -= wide;
-            for (size_t v = 0; v < chunks * VECTORS; v++) {
-                x[v] = LOAD(line + v * WIDTH);
-            }
-            for (size_t k = 0; k < outputs; k++) {
-                for (size_t v = 0; v < chunks * VECTORS; v++) {
-                    sum[k][v] = FUSED(sum[k][v], x[v], EVERYWHERE(column[k * padded]));
-                }
-            }
-        }
-        for (size_t k = 0; k < outputs; k++) {
-            for (size_t v = 0; v < chunks * VECTORS; v++) {
-                if (!alone) {
-                    sum[k][v] += LOAD(total + k * next + v * WIDTH);
-                }
-                STORE(total + k * next + v * WIDTH, sum[k][v]);
-            }
-        }
-    }
-    for (size_t k = 0; !whole && k < outputs; k++) {
-        memcpy(out + (output + k) * out_stride + place, edge + k * next, n * sizeof *edge);
-    }
-}
 
 /* `outputs` rows from `output` on, all columns. */
 FOR_ROW static inline __attribute__((always_inline)) void NAME(matrix_rows)(const size_t outputs, const NAME(factors) *texts,
                                                                             size_t count, size_t output, size_t columns,
                                                                             REAL *out, size_t stride, bool alone) {
-    const size_t wide = mg_padded(columns), two = WIDTH == 8 ? 2 * MG_CHUNK : columns + 1; /* there are registers for two */
+    const size_t wide = mg_padded(columns);
     size_t place = 0;
-    for (; place + two <= columns; place += two) {
-        NAME(matrix_block)(outputs, 2, texts, count, output, place, wide, out, stride, two, alone);
+#if TILE_WIDTH > WIDTH
+    for (; place + 2 * TILE_WIDTH <= columns; place += 2 * TILE_WIDTH) {
+        NAME(wide_gradient_tile)(outputs, 2, texts, count, output, place, wide, out, stride, 2 * TILE_WIDTH, alone);
     }
+    for (; place + TILE_WIDTH <= columns; place += TILE_WIDTH) {
+        NAME(wide_gradient_tile)(outputs, 1, texts, count, output, place, wide, out, stride, TILE_WIDTH, alone);
+    }
+#elif WIDTH == 8
+    for (; place + 2 * MG_CHUNK <= columns; place += 2 * MG_CHUNK) {
+        NAME(gradient_tile)(outputs, 2 * VECTORS, texts, count, output, place, wide, out, stride, 2 * MG_CHUNK, alone);
+    }
+#endif
     for (; place < columns; place += MG_CHUNK) {
         const size_t n = columns - place < MG_CHUNK ? columns - place : MG_CHUNK;
-        NAME(matrix_block)(outputs, 1, texts, count, output, place, wide, out, stride, n, alone);
+        NAME(gradient_tile)(outputs, VECTORS, texts, count, output, place, wide, out, stride, n, alone);
     }
 }
 

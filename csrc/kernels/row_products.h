@@ -9,45 +9,25 @@ typedef struct {
     size_t terms;
 } NAME(sum);
 
-/* `outputs` outputs from `output` on, at `vectors` vectors of places from `place` on. Both are constants wherever this is
-   inlined. */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(block)(const size_t outputs, const size_t vectors,
-                                                                       const NAME(sum) *sums, size_t count, size_t output,
-                                                                       size_t place, REAL *out, size_t out_stride,
-                                                                       bool first) {
-    VECTOR total[WIDTH][2 * VECTORS];
-    out += output * out_stride + place;
-    for (size_t k = 0; k < outputs; k++) {
-        for (size_t v = 0; v < vectors; v++) {
-            if (first) {
-                total[k][v] = (VECTOR){0};
-            } else {
-                total[k][v] = LOAD(out + k * out_stride + v * WIDTH);
-            }
-        }
-    }
-    for (size_t s = 0; s < count; s++) {
-        const ptrdiff_t a_output = sums[s].a_output, a_term = sums[s].a_term, b_term = sums[s].b_term;
-        const REAL *a = sums[s].a + (ptrdiff_t)output * a_output, *b = sums[s].b + place;
-        for (size_t n = sums[s].terms; n > 0; n--, a += a_term, b += b_term) {
-            VECTOR x[2 * VECTORS];
-            for (size_t v = 0; v < vectors; v++) {
-                x[v] = LOAD(b + v * WIDTH);
-            }
-            for (size_t k = 0; k < outputs; k++) {
-                const VECTOR y = EVERYWHERE(a[(ptrdiff_t)k * a_output]);
-                for (size_t v = 0; v < vectors; v++) {
-                    total[k][v] = FUSED(total[k][v], x[v], y);
-                }
-            }
-        }
-    }
-    for (size_t k = 0; k < outputs; k++) {
-        for (size_t v = 0; v < vectors; v++) {
-            STORE(out + k * out_stride + v * WIDTH, total[k][v]);
-        }
-    }
-}
+/* A text, as the sums of a matrix's gradients read it. */
+typedef struct {
+    const REAL *adjoint; /* number `position` of lane i is at i * padded + start[position] */
+    const REAL *line;
+    const size_t *start;
+    size_t length, padded;
+} NAME(factors);
+
+#define MOST_VECTORS (TILE_WIDTH > WIDTH ? 2 : 2 * VECTORS) /* of a tile: there are registers for so many */
+#define LANES WIDTH
+#define TILED(name) NAME(name)
+#define TILE_FUSED FUSED
+#include "kernels/row_tiles.h"
+#if TILE_WIDTH > WIDTH
+#define LANES TILE_WIDTH
+#define TILED(name) NAME(wide_##name)
+#define TILE_FUSED FUSED_WIDE
+#include "kernels/row_tiles.h"
+#endif
 
 /* All whole chunks of places of `outputs` outputs. */
 FOR_ROW static inline __attribute__((always_inline)) void NAME(outputs)(const size_t outputs, size_t whole,
@@ -55,11 +35,20 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(outputs)(const si
                                                                          size_t output, REAL *out, size_t out_stride,
                                                                          bool first) {
     size_t place = 0;
-    for (; !EXACT && WIDTH == 8 && place + 2 * MG_CHUNK <= whole; place += 2 * MG_CHUNK) { /* there are registers for it */
-        NAME(block)(outputs, 2 * VECTORS, sums, count, output, place, out, out_stride, first);
+#if TILE_WIDTH > WIDTH
+    for (; place + 2 * TILE_WIDTH <= whole; place += 2 * TILE_WIDTH) {
+        NAME(wide_product_tile)(outputs, 2, sums, count, output, place, out, out_stride, first);
     }
+    for (; place + TILE_WIDTH <= whole; place += TILE_WIDTH) {
+        NAME(wide_product_tile)(outputs, 1, sums, count, output, place, out, out_stride, first);
+    }
+#elif !EXACT && WIDTH == 8
+    for (; place + 2 * MG_CHUNK <= whole; place += 2 * MG_CHUNK) {
+        NAME(product_tile)(outputs, 2 * VECTORS, sums, count, output, place, out, out_stride, first);
+    }
+#endif
     for (; place < whole; place += MG_CHUNK) {
-        NAME(block)(outputs, VECTORS, sums, count, output, place, out, out_stride, first);
+        NAME(product_tile)(outputs, VECTORS, sums, count, output, place, out, out_stride, first);
     }
 }
 
