@@ -19,7 +19,7 @@
 
 struct mg_pool {
     size_t threads, started; /* the caller's among them; without it */
-    pid_t process; /* whose threads they are */
+    pid_t process; /* whose threads they are; 0 before the first run */
     pthread_mutex_t lock;
     pthread_cond_t work_came, work_done;
     void (*work)(void *context, size_t part);
@@ -95,7 +95,6 @@ mg_pool *mg_pool_new(size_t threads) {
     mg_pool *pool = calloc(1, sizeof *pool + (threads - 1) * sizeof *pool->thread);
     if (pool != NULL) {
         pool->threads = threads;
-        reset(pool);
     }
     return pool;
 }
@@ -134,7 +133,7 @@ static void start(mg_pool *pool) {
 }
 
 void mg_pool_run(mg_pool *pool, void (*work)(void *context, size_t part), void *context, size_t parts) {
-    const bool shared = pool != NULL && pool->threads > 1 && parts > 1;
+    const bool shared = pool != NULL && parts > 1;
     if (shared && pool->process != getpid()) {
         reset(pool);
     }

@@ -213,7 +213,6 @@ bool mg_position_compute(const mg_position *position, const int32_t *path, size_
             }
             memcpy(step->out + p * gather->block, value + slot, gather->block * sizeof *value);
         }
-        mg_sample_keep(step, t, step->out);
     }
     return mg_kernels_chosen()->position(&position->steps, t);
 }

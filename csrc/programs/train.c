@@ -43,7 +43,6 @@ static mg_status learn_plainly(mg_trainer *trainer, const mg_tokens *all, size_t
         return trainer->batch->groups == 0 ? MG_NO_MEMORY : MG_NOT_FINITE;
     }
     memcpy(trainer->values, all->tokens + all->starts[document], count * sizeof *trainer->values);
-    memset(trainer->values + count, 0, (trainer->inputs - count) * sizeof *trainer->values);
     mg_program_select(program, trainer->values);
     mg_status status = mg_compute_plainly(program, positions, loss);
     if (status == MG_OK && !isfinite(*loss)) {
@@ -71,7 +70,6 @@ static size_t wave_of(size_t documents) { return documents < MG_WAVE ? documents
 
 /* A call that computes begins, if what it was given fits; what is returned other than MG_OK ends it. */
 static mg_status begin(mg_trainer *trainer, bool fits, mg_float_mode *mode) {
-    MG_TRY(mg_enter(trainer->tape));
     MG_TRY(fits ? mg_trainer_load(trainer) : MG_SHAPE);
     *mode = mg_flush_subnormals(mg_trains_fast(trainer));
     return MG_OK;
@@ -307,18 +305,10 @@ mg_status mg_trainer_add_rows(mg_trainer *trainer, const void *rows, size_t rows
 mg_status mg_trainer_apply(mg_trainer *trainer, const void *sum, size_t bytes, size_t batch_size,
                            double learning_rate) {
     MG_INSIDE(trainer->tape);
-    const size_t size = trainer->kernels->size;
     mg_float_mode mode;
-    MG_TRY(begin(trainer, bytes == trainer->parameters * size && batch_size > 0, &mode));
-    if (batch_size > 1) {
-        memcpy(trainer->sum, sum, bytes);
-        take_mean(trainer, 1 / (double)batch_size);
-    } else {
-        const char *next = sum;
-        for (size_t r = 0; r < trainer->run_count; next += trainer->run[r++].n * size) {
-            memcpy(trainer->run[r].grad, next, trainer->run[r].n * size);
-        }
-    }
+    MG_TRY(begin(trainer, bytes == trainer->parameters * trainer->kernels->size && batch_size > 0, &mode));
+    memcpy(trainer->sum, sum, bytes);
+    take_mean(trainer, 1 / (double)batch_size); /* of one: itself */
     const mg_status status = end(trainer, mode, apply(trainer, learning_rate));
     mg_trainer_store(trainer);
     return status;

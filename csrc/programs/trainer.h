@@ -25,7 +25,7 @@ struct mg_trainer {
     mg_parameters *run; /* [run_count] */
     size_t count, run_count, parameters;
     void *m, *v, *sum; /* [parameters], run after run */
-    int32_t *values;   /* [inputs] */
+    int32_t *values;   /* [inputs]: tokens of the last document that was learnt plainly, and of those before it */
     mg_batch *batch;   /* NULL where the program has no plan */
     mg_pool *pool;     /* NULL: the caller's thread alone */
     size_t *losses;    /* [inputs + 1]: of a document of so many tokens */

@@ -53,6 +53,7 @@ static inline void add_parameter(recording *r, size_t rows, size_t columns, cons
 static inline recording begin(model_shape shape, const double *numbers) {
     recording r = {.tape = mg_tape_new(), .shape = shape, .lanes = allocate(MOST_LANES, sizeof(mg_id))};
     const size_t e = shape.embd;
+    mg_leaf(r.tape, 0); /* no parameter is the tape's first slot */
     add_parameter(&r, shape.vocab, e, &numbers);
     add_parameter(&r, MOST_TOKENS, e, &numbers);
     add_parameter(&r, shape.vocab, e, &numbers);

@@ -178,6 +178,9 @@ static void a_table_that_is_gone_is_refused(void) {
         CHECK(mg_tape_collect(tape, roots, sizes, count) == MG_OK);
         CHECK(mg_program_set(program, values, 3) == MG_STALE);
         CHECK(mg_program_forward(program) == MG_STALE && mg_program_plan(program) == MG_STALE);
+        const mg_optimizer sgd = {.kind = MG_SGD};
+        CHECK(mg_trainer_new(program, &table[(gone + 1) % 3], (size_t[1]){MG_PAGE}, 1, &sgd, false) == NULL);
+        CHECK(mg_tape_take_status(tape) == MG_STALE);
         mg_program_free(program);
         mg_tape_free(tape);
     }

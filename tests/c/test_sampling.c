@@ -66,6 +66,11 @@ static size_t tokens_of(const int32_t *lengths, size_t texts) {
     return sum;
 }
 
+/* The memory of a tape, but for the sweep's lists, which grow with what programs it has had. */
+static uint64_t bytes_of(mg_tape *tape) {
+    return mg_tape_memory(tape).bytes - (tape->order.capacity + tape->stack.capacity) * sizeof *tape->order.item;
+}
+
 /* Texts in one call are those in several, and of a sampler that was used for other things between them; and all that
    without memory for the tree, or with none at all. */
 static void samplers_do_not_mix(void) {
@@ -86,6 +91,7 @@ static void samplers_do_not_mix(void) {
         memcpy(after, before, sizeof after);
         recording r = begin(shape, numbers);
         record_model(&r, tokens);
+        const uint64_t bytes = bytes_of(r.tape);
         mg_program *program = bound_program(&r);
         mg_sampler *sampler = mg_sampler_new(program);
         CHECK(mg_sampler_run(sampler, &settings, tokens, given, TEXTS, after, STATE, wanted, MOST, wanted_lengths,
@@ -94,10 +100,10 @@ static void samplers_do_not_mix(void) {
         const size_t count = tokens_of(wanted_lengths, TEXTS);
         for (uint64_t k = 0; k < (kind == 0 ? 60 : 3); k++) { /* the k-th allocation fails */
             mg_tape_fail_allocation(r.tape, k);
-            const uint64_t bytes = mg_tape_memory(r.tape).bytes;
+            const uint64_t before_it = mg_tape_memory(r.tape).bytes;
             sampler = mg_sampler_new(program);
             if (sampler == NULL) {
-                CHECK(mg_tape_take_status(r.tape) == MG_NO_MEMORY && mg_tape_memory(r.tape).bytes == bytes);
+                CHECK(mg_tape_take_status(r.tape) == MG_NO_MEMORY && mg_tape_memory(r.tape).bytes == before_it);
                 mg_tape_fail_allocation(r.tape, 0);
                 sampler = mg_sampler_new(program);
                 mg_tape_fail_allocation(r.tape, 1 + k % 2); /* it does without the tree */
@@ -127,6 +133,7 @@ static void samplers_do_not_mix(void) {
             mg_sampler_free(sampler);
         }
         mg_program_free(program);
+        CHECK(bytes_of(r.tape) == bytes); /* all is given back */
         end(&r);
     }
     free(numbers);
@@ -153,7 +160,7 @@ static void what_is_no_sampler_is_refused(void) {
 
 /* What a small model has besides an attention whose queries, keys and values are lanes of one statement. */
 enum { GAINS = 1, STRIDES = 2, CONCATENATION = 4, SCALED_PAST = 8, UNIFORM_PAST = 16, CAUSAL_PAST = 32, UNIFORM = 64,
-       UNIGRAM = 128 };
+       UNIGRAM = 128, ONE_PART = 256, SECOND_HEAD = 512, FIRST_PAST = 1024 };
 enum { SMALL_EMBD = 6, SMALL_HEADS = 2, SMALL_VOCAB = 5, SMALL_POSITIONS = 7, SMALL_NUMBERS = 400 };
 
 typedef struct {
@@ -184,7 +191,10 @@ static mg_id attend(small_model *m, unsigned with, mg_id q, const mg_id *keys, c
         logits = mg_map(m->tape, MG_MUL, 1, H * positions, &lanes, &scale, 0);
     }
     const mg_id weights = record_softmax_of_groups(m->tape, logits, H, positions);
-    const mg_view by = {.first = weights, .group = positions, .term = 1};
+    mg_view by = {.first = weights, .group = positions, .term = 1};
+    if (with & SECOND_HEAD) { /* whose weights are for all */
+        by = (mg_view){.first = weights + positions, .term = 1};
+    }
     const mg_view mixed = {.group = E / H, .lane = 1, .list = values, .entries = positions, .block = 1, .by_term = true};
     return mg_sum(m->tape, H, E / H, positions, &by, &mixed);
 }
@@ -220,6 +230,9 @@ static void record_small(small_model *m, unsigned with, const int32_t *tokens) {
             const mg_view lane = {.first = fused, .group = E / H};
             values[t] = mg_map(tape, MG_TANH, H, E / H, &lane, NULL, 0);
         }
+        if (with & FIRST_PAST) { /* what the first statement of a position has computed */
+            values[t] = m->embeddings[t];
+        }
         mg_id mixed = attend(m, with, fused, keys, values, t + 1);
         if (with & CAUSAL_PAST) { /* logits, whose first lanes are then values */
             const mg_view query = terms_from(mixed), past = {.term = 1, .list = keys, .entries = t + 1, .block = 1};
@@ -237,6 +250,11 @@ static void record_small(small_model *m, unsigned with, const int32_t *tokens) {
             const mg_view weights = {.first = m->head, .lane = 2 * E, .term = 1};
             const mg_view both = {.list = (mg_id[2]){mixed, x}, .entries = 2, .block = E, .term = 1, .by_term = true};
             logits = mg_sum(tape, 1, SMALL_VOCAB, 2 * E, &weights, &both);
+        }
+        if (with & ONE_PART) {
+            const mg_view weights = {.first = m->head, .lane = E, .term = 1};
+            const mg_view part = {.list = (mg_id[1]){mixed}, .entries = 1, .block = E, .term = 1, .by_term = true};
+            logits = mg_sum(tape, 1, SMALL_VOCAB, E, &weights, &part);
         }
         if (with & UNIGRAM) {
             logits = record_map(tape, MG_TANH, m->head, SMALL_VOCAB, 0);
@@ -265,6 +283,30 @@ static mg_program *small_program(const small_model *m, unsigned with, size_t shi
     return program;
 }
 
+/* Are texts the same without memory for what they begin with? */
+static bool same_without_a_tree(mg_tape *tape, mg_sampler *sampler) {
+    enum { TEXTS = 30, MOST = TEXTS * SMALL_POSITIONS };
+    const mg_sampling settings[2] = {{false, 0, 0, 0}, {false, 0, 0, SMALL_VOCAB - 1}};
+    int32_t given = 2, tokens[2][MOST] = {{0}}, lengths[2][TEXTS] = {{0}};
+    uint64_t state = 77;
+    uint32_t words[2][STATE];
+    bool same = true;
+    for (size_t rule = 0; rule < 2; rule++) {
+        seed_generator(words[0], &state);
+        memcpy(words[1], words[0], sizeof words[0]);
+        for (size_t with = 0; with < 2; with++) {
+            size_t done = 0;
+            mg_tape_fail_allocation(tape, with == 0); /* the first time without */
+            CHECK(mg_sampler_run(sampler, &settings[rule], &given, 1, TEXTS, words[with], STATE, tokens[with], MOST,
+                                 lengths[with], &done) == MG_OK && done == TEXTS);
+            mg_tape_fail_allocation(tape, 0);
+        }
+        same = same && memcmp(tokens[0], tokens[1], sizeof tokens[0]) == 0 &&
+               memcmp(lengths[0], lengths[1], sizeof lengths[0]) == 0 && memcmp(words[0], words[1], sizeof words[0]) == 0;
+    }
+    return same;
+}
+
 /* A model of another form is sampled as it was recorded, or refused. */
 static void other_models_are_recordings(void) {
     static const struct {
@@ -276,8 +318,11 @@ static void other_models_are_recordings(void) {
                  {GAINS | STRIDES, true},
                  {UNIGRAM, true},
                  {UNIFORM, true},
+                 {SECOND_HEAD, true},
+                 {FIRST_PAST, true},
                  {UNIFORM_PAST, true},
                  {CONCATENATION, false},
+                 {ONE_PART, false},
                  {SCALED_PAST, false},
                  {CAUSAL_PAST, false}};
     uint64_t state = 5;
@@ -311,10 +356,59 @@ static void other_models_are_recordings(void) {
             }
             mg_tape_free(fresh.tape);
         }
+        CHECK(sampler == NULL || same_without_a_tree(m.tape, sampler));
         mg_sampler_free(sampler);
         mg_program_free(program);
         mg_tape_free(m.tape);
     }
+}
+
+/* What is remembered of a call is of its rule and of what it was given: another call with one thing otherwise is as the
+   first of a sampler. */
+static void a_call_is_as_the_first(void) {
+    enum { TEXTS = 20, MOST = TEXTS * (SMALL_POSITIONS + 1) };
+    static const mg_sampling rules[] = {{false, 0, 0, 4}, {false, 0, 0.6, 4}, {false, 0, 0.3, 4}, {false, 3, 0.3, 4},
+                                        {false, 2, 0.3, 4}, {true, 2, 0.3, 4}, {true, 2, 0.3, 1}, {false, 2, 0.3, 1},
+                                        {false, 0, 0, 1},   {false, 0, 0, 4}};
+    static const int32_t given[][3] = {{2, 1, 3}, {2, 1, 3}, {2, 1, 0}, {0, 1, 3}};
+    static const size_t counts[] = {1, 2, 3, 3, 1, 2};
+    uint64_t state = 6;
+    double numbers[SMALL_NUMBERS];
+    for (size_t n = 0; n < SMALL_NUMBERS; n++) {
+        numbers[n] = random_between(&state, -1, 1);
+    }
+    small_model m = begin_small(numbers);
+    record_small(&m, 0, (int32_t[SMALL_POSITIONS + 1]){0});
+    mg_program *program = small_program(&m, 0, 0, 1, SMALL_VOCAB);
+    mg_sampler *kept = mg_sampler_new(program);
+    for (size_t call = 0; call < 120; call++) {
+        const mg_sampling *rule = &rules[call / 4 % 10];
+        const int32_t *tokens = given[call / 40 + call % 2];
+        const size_t count = counts[(call / 40 + call % 2) % 6];
+        int32_t texts[2][MOST] = {{0}}, lengths[2][TEXTS] = {{0}};
+        uint32_t words[2][STATE];
+        seed_generator(words[0], &state);
+        memcpy(words[1], words[0], sizeof words[0]);
+        if (call % 8 == 7) { /* a number of the model */
+            CHECK(mg_set_value(m.tape, m.head + call % 30, random_between(&state, -1, 1)) == MG_OK);
+        }
+        double found[SMALL_VOCAB];
+        if (call % 5 == 4) { /* something else between two calls */
+            CHECK(mg_sampler_probabilities(kept, given[call % 4], 1 + call % 3, found, SMALL_VOCAB) == MG_OK);
+        }
+        mg_sampler *fresh = mg_sampler_new(program);
+        for (size_t n = 0; n < 2; n++) {
+            size_t done = 0;
+            CHECK(mg_sampler_run(n == 0 ? kept : fresh, rule, tokens, count, TEXTS, words[n], STATE, texts[n], MOST,
+                                 lengths[n], &done) == MG_OK && done == TEXTS);
+        }
+        CHECK(memcmp(texts[0], texts[1], sizeof texts[0]) == 0 && memcmp(lengths[0], lengths[1], sizeof lengths[0]) == 0);
+        CHECK(memcmp(words[0], words[1], sizeof words[0]) == 0);
+        mg_sampler_free(fresh);
+    }
+    mg_sampler_free(kept);
+    mg_program_free(program);
+    mg_tape_free(m.tape);
 }
 
 /* What is drawn at a position must be the next one's token, of as many as there are, and nothing may read it before. */
@@ -344,6 +438,7 @@ int main(void) {
     RUN(samplers_are_recordings);
     RUN(samplers_do_not_mix);
     RUN(other_models_are_recordings);
+    RUN(a_call_is_as_the_first);
     RUN(other_inputs_are_refused);
     RUN(what_is_no_sampler_is_refused);
     return verdict();

@@ -458,11 +458,11 @@ static mg_status step_in_parts(corpus *c, mg_trainer *trainer, bool fast, size_t
 
 static void a_step_in_parts_is_a_step(void) {
     const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
-    const size_t batch_sizes[] = {1, 2, 3, 7, 16}, widths[] = {1, 7, 100, 100000};
-    for (size_t i = 0; i < 5 * 4 * 2; i++) {
+    const size_t batch_sizes[] = {1, 2, 3, 7, 16, MG_WAVE + 2}, widths[] = {1, 7, 100, 100000};
+    for (size_t i = 0; i < 6 * 4 * 2; i++) {
         const bool fast = i % 2;
-        const size_t batch_size = batch_sizes[i / 2 % 5], width = widths[i / 10];
-        double expected[STEPS], losses[16];
+        const size_t batch_size = batch_sizes[i / 2 % 6], width = widths[i / 12];
+        double expected[STEPS], losses[MG_WAVE + 2];
         corpus *c = make_corpus(shape, 60), *same = make_corpus(shape, 60);
         mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
         CHECK(run(same, other, batch_size, 0, 4, expected) == MG_OK);
@@ -561,7 +561,11 @@ static void a_plain_step_that_fails_changes_nothing(void) {
     corpus *c = make_corpus(shape, 46), *same = make_corpus(shape, 46);
     c->plain = same->plain = true;
     mg_trainer *trainer = trainer_of(c, false), *other = trainer_of(same, false);
+    const int32_t token = c->tokens[c->starts[3]];
+    c->tokens[c->starts[3]] = -1; /* of the next step */
     CHECK(run(same, other, 3, 0, 3, expected) == MG_OK && run(c, trainer, 3, 0, 1, losses) == MG_OK);
+    CHECK(run(c, trainer, 3, 1, 1, losses) == MG_SHAPE);
+    c->tokens[c->starts[3]] = token;
     /* the row of one token, which the second document of the step reads and the first does not */
     const mg_id row = c->model.parameters[0] + (mg_id)c->tokens[c->starts[4]] * 8;
     const double before = mg_value(c->model.tape, row), spoiled[] = {NAN, INFINITY};
@@ -600,7 +604,9 @@ static void many_documents_are_as_many_recordings(void) {
             starts[d + 1] = starts[d] + length;
         }
         losses[MANY] = again[MANY] = 99;
+        CHECK(mg_program_forward(c->program) == MG_OK);
         CHECK(mg_trainer_losses(trainer, tokens, starts, 0, MANY, losses) == MG_OK && losses[MANY] == 99);
+        CHECK(mg_program_reverse(c->program) == MG_OVERWRITTEN); /* there may be the last document's numbers */
         for (size_t d = 0; kind < 2 && d < DOCUMENTS; d++) {
             const mg_mark mark = mg_tape_mark(by_hand->model.tape);
             const recording *r = of_length(by_hand, starts[d + 1] - starts[d], tokens + starts[d]);
@@ -636,6 +642,41 @@ static void many_documents_are_as_many_recordings(void) {
         free_corpus(c);
         free_corpus(by_hand);
     }
+}
+
+/* Where there is no room for documents after others that were learnt by the plan, all of the step is learnt statement by
+   statement, from nothing. */
+static void a_step_that_leaves_its_plan_begins_anew(void) {
+    enum { MANY = 2 * MG_WAVE, SHORT = 3, LONG = 7 };
+    const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
+    int32_t tokens[MANY * LONG];
+    size_t starts[MANY + 1] = {0}, done;
+    for (size_t d = 0; d < MANY; d++) {
+        starts[d + 1] = starts[d] + (d < MG_WAVE ? SHORT : LONG);
+    }
+    for (size_t n = 0; n < MANY * LONG; n++) {
+        tokens[n] = (int32_t)(n * n % 5);
+    }
+    double expected, loss;
+    corpus *same = make_corpus(shape, 53);
+    mg_trainer *other = trainer_of(same, false);
+    CHECK(mg_trainer_run(other, tokens, starts, MANY, MANY, same->rates, 1, &expected, &done) == MG_OK);
+    uint64_t k = 1;
+    for (bool complete = false; !complete && k < 400; k++) {
+        corpus *c = make_corpus(shape, 53);
+        mg_trainer *trainer = trainer_of(c, false);
+        mg_tape_fail_allocation(c->model.tape, k);
+        CHECK(mg_trainer_run(trainer, tokens, starts, MANY, MANY, c->rates, 1, &loss, &done) == MG_OK);
+        complete = c->model.tape->fail_in > 0;
+        mg_tape_fail_allocation(c->model.tape, 0);
+        CHECK(same_number(loss, expected) && same_parameters(&c->model, &same->model));
+        CHECK(same_state(trainer, other, parameters_of(&c->model)));
+        mg_trainer_free(trainer);
+        free_corpus(c);
+    }
+    CHECK(k > 3 && k < 400);
+    mg_trainer_free(other);
+    free_corpus(same);
 }
 
 /* Losses that are no numbers, statement by statement or by a plan, end the call. */
@@ -777,6 +818,7 @@ int main(void) {
     RUN(training_without_a_plan_is_recording);
     RUN(a_plain_step_that_fails_changes_nothing);
     RUN(many_documents_are_as_many_recordings);
+    RUN(a_step_that_leaves_its_plan_begins_anew);
     RUN(losses_that_are_no_numbers_are_refused);
     RUN(the_fast_mode_needs_all_leaves);
     RUN(the_order_of_parameters_is_free);
