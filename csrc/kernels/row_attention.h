@@ -51,13 +51,13 @@ FOR_ROW static void NAME(dots_of_one_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const REAL *adjoint = w->adjoint + g * w->width * w->padded;
         const size_t rows = (past->offset + g * past->group) * w->padded;
-        if (NAME(gets)(w, x)) {
+        if (x->gets) {
             const REAL *keys = NAME(values_of)(w->replay, past->step) + rows;
             const NAME(sum) sum = {keys + last, NAME(stride)(w, past->term), -1, adjoint + last * w->padded, -row,
                                    w->positions};
             NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), x->term * w->padded, x->first);
         }
-        if (NAME(gets)(w, past)) {
+        if (past->gets) {
             const REAL *turned = NAME(turned)(w, adjoint);
             const NAME(sum) sum = {NAME(value_row)(w, x, g, 0, 0) + last, NAME(stride)(w, x->term), -1,
                                    turned + last * w->padded, -row, w->positions};
@@ -92,13 +92,13 @@ FOR_ROW static void NAME(mix_of_one_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const REAL *adjoint = w->adjoint + g * w->width * w->padded;
         const size_t rows = (past->offset + g * past->group) * w->padded, last = w->width - 1;
-        if (NAME(gets)(w, x)) {
+        if (x->gets) {
             const REAL *values = NAME(values_of)(w->replay, past->step) + rows;
             const NAME(sum) sum = {values + last * past->lane * w->padded, 1, -NAME(stride)(w, past->lane),
                                    adjoint + last * w->padded, -row, w->width};
             NAME(products)(w->positions, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), w->padded, x->first);
         }
-        if (NAME(gets)(w, past)) {
+        if (past->gets) {
             const REAL *turned = NAME(turned)(w, NAME(value_row)(w, x, g, 0, 0));
             const NAME(sum) sum = {adjoint + w->positions - 1, row, -1, turned + (w->positions - 1) * w->padded, -row,
                                    w->positions};
@@ -106,7 +106,7 @@ FOR_ROW static void NAME(mix_of_one_reverse)(const NAME(work) *w, size_t f) {
                            past->lane * w->padded, past->first);
         }
     }
-    if (NAME(gets)(w, x)) {
+    if (x->gets) {
         NAME(cut_adjoints_of)(w, x);
     }
 }
@@ -136,8 +136,8 @@ FOR_ROW static inline NAME(pair) NAME(pair_of)(const NAME(work) *w, size_t f, si
         .here = NAME(value_row)(w, x, g, 0, 0),
         .there = NAME(values_of)(w->replay, past->step) + rows,
         .g = w->adjoint + g * w->width * w->padded,
-        .to_here = NAME(gets)(w, x) ? NAME(adjoint_row)(w, x, g, 0, 0) : NULL,
-        .to_there = NAME(gets)(w, past) ? NAME(adjoints_of)(w->replay, past->step) + rows : NULL,
+        .to_here = x->gets ? NAME(adjoint_row)(w, x, g, 0, 0) : NULL,
+        .to_there = past->gets ? NAME(adjoints_of)(w->replay, past->step) + rows : NULL,
         .first_here = x->first,
         .first_there = past->first,
         .next_here = here * w->padded,

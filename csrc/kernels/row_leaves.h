@@ -43,7 +43,7 @@ FOR_ROW static REAL NAME(partial_at)(const NAME(work) *w, size_t f, NAME(place) 
     case MG_EXP: return w->value[stored * w->padded + at.column];
     default:
         return step->partials == 0 ? NAME(value_at)(w, 0, at, g, i, c) * 2
-                                   : w->partial[(stored * step->partials + f) * w->padded + at.column];
+                                   : NAME(partials_of)(w)[(stored * step->partials + f) * w->padded + at.column];
     }
 }
 

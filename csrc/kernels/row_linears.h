@@ -139,16 +139,24 @@ FOR_ROW static void NAME(fan_of_many)(const NAME(work) *w, const mg_fan *fan, co
     }
 }
 
-/* to[c] += weight[c * term] * g */
-FOR_ROW static void NAME(add_lane)(size_t terms, const REAL *weight, size_t term, REAL g, REAL *restrict to) {
-    if (term == 1) {
-        for (size_t c = 0; c < terms; c++) {
-            to[c] = FUSED_ONE(to[c], weight[c], g);
+/* Number c of a column gets weight[i][c] * g[i] at one position, for all lanes of its runs, in their order. */
+FOR_ROW static void NAME(fan_column)(const NAME(work) *w, const mg_exception *own, const NAME(part) *part, REAL *column) {
+    for (size_t from = own->from; from < own->to; from += AT_ONCE) {
+        const size_t count = own->to - from < AT_ONCE ? own->to - from : AT_ONCE;
+        const size_t term = w->step->operand[w->step->weights].term;
+        NAME(sum) sums[AT_ONCE];
+        for (size_t r = 0; r < count; r++) {
+            const mg_rows *run = &w->plan->run[from + r];
+            const mg_step *step = &w->plan->step[run->step];
+            const mg_source *leaves = &step->operand[step->weights];
+            const size_t slot = run->start * leaves->lane + part->first * leaves->term;
+            const REAL *g = NAME(adjoints_of)(w->replay, run->step) + run->start * w->padded + own->position;
+            const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves + (mg_slot)slot);
+            const ptrdiff_t next_g = -(ptrdiff_t)w->padded, next = -(ptrdiff_t)leaves->lane;
+            sums[r] = term == 1 ? (NAME(sum)){g, 0, next_g, weights, next, run->count}
+                                : (NAME(sum)){weights, (ptrdiff_t)term, next, g, next_g, run->count};
         }
-        return;
-    }
-    for (size_t c = 0; c < terms; c++) {
-        to[c] = FUSED_ONE(to[c], weight[c * term], g);
+        NAME(products)(term == 1 ? 1 : part->terms, term == 1 ? part->terms : 1, sums, count, column, 1, false);
     }
 }
 
@@ -163,16 +171,7 @@ FOR_ROW static void NAME(fan_of_one)(const NAME(work) *w, const mg_fan *fan, con
         for (size_t c = 0; c < part->terms; c++) {
             column[c] = part->rows.first ? 0 : rows[c * stride + exception->position];
         }
-        for (size_t r = exception->from; r < exception->to; r++) {
-            const mg_rows *run = &w->plan->run[r];
-            const mg_step *step = &w->plan->step[run->step];
-            const mg_source *leaves = &step->operand[step->weights];
-            const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves) + part->first * leaves->term;
-            const REAL *g = NAME(adjoints_of)(w->replay, run->step) + exception->position;
-            for (size_t lane = run->start, n = run->count; n > 0; n--, lane--) {
-                NAME(add_lane)(part->terms, weights + lane * leaves->lane, leaves->term, g[lane * w->padded], column);
-            }
-        }
+        NAME(fan_column)(w, exception, part, column);
     }
     NAME(fan_rows)(w, fan->from, fan->to, part, (NAME(columns)){0, w->padded});
     while (own-- > fan->exceptions) {
@@ -223,7 +222,7 @@ FOR_ROW static bool NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
     bool finite = true;
     const NAME(work) w = NAME(work_of)(replay, fan->first);
     const size_t padded = replay->padded;
-    if (!NAME(gets)(&w, &w.step->operand[1 - w.step->weights])) {
+    if (!w.step->operand[1 - w.step->weights].gets) {
         return true;
     }
     REAL *saved = replay->scratch;

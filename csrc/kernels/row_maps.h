@@ -109,7 +109,7 @@ FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size
     const size_t move[2] = {x[0].move, x[1].move};
     for (size_t r = 0; r < size->groups * size->width; r++) {
         const NAME(map_row) row = NAME(map_row_of)(w, size, x, r);
-        REAL *out = w->value + r * w->padded, *partial = w->partial + r * step->partials * w->padded;
+        REAL *out = w->value + r * w->padded, *partial = NAME(partials_of)(w) + r * step->partials * w->padded;
         bool ordinary = false;
         if (move[0] == 0 || (step->operation != MG_LOG && step->operation != MG_POW)) {
             memset(partial, 0, step->partials * w->padded * sizeof *partial);
@@ -201,9 +201,6 @@ FOR_ROW static bool NAME(map)(const NAME(work) *w) {
 
 #undef EACH_LANE
 
-/* Is a source rows that have adjoints? */
-FOR_ROW static inline bool NAME(gets)(const NAME(work) *w, const mg_source *x) { return mg_adds_to_rows(w->plan, x); }
-
 /* What a partial is, in terms of a factor. */
 typedef enum { NAME(one), NAME(factor), NAME(positive), NAME(twice) } NAME(kind);
 
@@ -290,7 +287,7 @@ FOR_ROW static NAME(kind) NAME(partial_of)(const NAME(work) *w, size_t f, NAME(r
         *factor = NAME(operand_of)(w, 0);
         return NAME(twice);
     }
-    *factor = (NAME(rows)){w->partial + f * w->padded, step->partials * group, step->partials * lane, 1};
+    *factor = (NAME(rows)){NAME(partials_of)(w) + f * w->padded, step->partials * group, step->partials * lane, 1};
     return NAME(factor);
 }
 
@@ -339,13 +336,14 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
         NAME(cut)(w, step->groups, w->adjoint);
     }
     for (size_t f = 0; f < step->factors; f++) {
-        gets[f] = NAME(gets)(w, &step->operand[f]);
+        gets[f] = step->operand[f].gets;
         if (gets[f]) {
             kind[f] = NAME(partial_of)(w, f, &x[f]);
             to[f] = NAME(target_of)(w, &step->operand[f]);
         }
     }
-    if (gets[0] && gets[1] && step->operand[0].step == step->operand[1].step) {
+    const bool in_turn = gets[0] && gets[1] && step->operand[0].step == step->operand[1].step;
+    if (in_turn) {
         for (size_t r = step->groups * w->width; r-- > 0;) {
             for (size_t f = 0; f < 2; f++) {
                 const size_t n = r / w->width, i = r % w->width;
@@ -358,7 +356,7 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
     }
     for (size_t f = 0; f < step->factors; f++) {
         const mg_source *source = &step->operand[f];
-        if (gets[f] && !(gets[0] && gets[1] && step->operand[0].step == step->operand[1].step)) {
+        if (gets[f] && !in_turn) {
             NAME(add_of_kind)(kind[f], source->first, size, &g, &x[f], &to[f]);
         }
         REAL *rows = gets[f] && source->from == MG_FROM_SELECTED ? NAME(adjoints_of)(w->replay, source->step) : NULL;

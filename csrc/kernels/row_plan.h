@@ -91,9 +91,11 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
         }
     }
     for (size_t k = 0; replay->texts == 1 && k < plan->each; k++) { /* an adjoint that is not finite makes all below it so */
-        NAME(take)(&w, k);
-        if (w.step->ends && !NAME(all_finite)(w.step->groups * w.width * w.padded, w.adjoint)) {
-            return false;
+        if (plan->step[k].ends) {
+            NAME(take)(&w, k);
+            if (!NAME(all_finite)(w.step->groups * w.width * w.padded, w.adjoint)) {
+                return false;
+            }
         }
     }
     NAME(turn_all)(replay);

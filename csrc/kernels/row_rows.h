@@ -15,8 +15,7 @@ typedef struct {
     const size_t *start;
     size_t width, terms; /* the numbers of rows, of this text */
     bool skips;          /* lane u of a causal step begins at column start[u], a whole number of chunks */
-    REAL *value, *partial; /* its rows */
-    REAL *adjoint;
+    REAL *value, *adjoint; /* its rows */
 } NAME(work);
 
 FOR_ROW static REAL *NAME(values_of)(const mg_replay *replay, size_t step) {
@@ -27,6 +26,11 @@ FOR_ROW static REAL *NAME(adjoints_of)(const mg_replay *replay, size_t step) {
     return (REAL *)replay->adjoint + mg_adjoint_row(replay, step) * replay->padded;
 }
 
+/* Rows of partials follow those of values. */
+FOR_ROW static inline REAL *NAME(partials_of)(const NAME(work) *w) {
+    return w->value + w->step->groups * (w->step->uniform ? 1 : w->width) * w->padded;
+}
+
 /* Goes to another step of the same replay. */
 FOR_ROW static inline __attribute__((always_inline)) void NAME(take)(NAME(work) *w, size_t number) {
     const mg_step *step = &w->plan->step[number];
@@ -35,7 +39,6 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(take)(NAME(work) 
     w->width = step->causal ? w->positions : step->width;
     w->terms = step->causal_terms ? w->positions : step->terms;
     w->value = NAME(values_of)(w->replay, number);
-    w->partial = w->value + step->groups * (step->uniform ? 1 : w->width) * w->padded;
     w->adjoint = NAME(adjoints_of)(w->replay, number);
 }
 

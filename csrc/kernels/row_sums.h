@@ -34,7 +34,7 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
     if (w->step->cut_adjoint) {
         NAME(cut)(w, w->step->groups, w->adjoint);
     }
-    const bool to_x = NAME(gets)(w, x), two = w->step->factors == 2, to_y = two && NAME(gets)(w, y);
+    const bool to_x = x->gets, two = w->step->factors == 2, to_y = two && y->gets;
     const size_t to_a = x->term * w->padded, to_b = y->term * w->padded, *lane = NAME(begin)(w, w->step->causal);
     const size_t *begin = NAME(begin)(w, w->step->causal_terms);
     for (size_t r = w->step->groups * w->width; r-- > 0;) {
@@ -62,7 +62,7 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
         }
     }
     for (size_t f = 0; f < w->step->factors && w->step->causal_terms; f++) {
-        if (NAME(gets)(w, &w->step->operand[f])) {
+        if (w->step->operand[f].gets) {
             NAME(cut_adjoints_of)(w, &w->step->operand[f]);
         }
     }

@@ -32,14 +32,6 @@ static bool adds_rows(const mg_plan *plan, const mg_step *step) {
     return gathered && step->operation == MG_ADD && step->groups == 1 && !step->causal && step->derives;
 }
 
-static bool ends(const mg_plan *plan, const mg_step *step) {
-    bool goes_on = false;
-    for (size_t f = 0; f < step->factors; f++) {
-        goes_on = goes_on || mg_adds_to_rows(plan, &step->operand[f]);
-    }
-    return step->derives && step->operation != MG_GATHER && !goes_on;
-}
-
 static void place_columns(mg_plan *plan, size_t k) {
     mg_step *step = &plan->step[k];
     size_t same = 0;
@@ -81,7 +73,11 @@ void mg_lay_out(mg_plan *plan) {
         add(&plan->value_rows, rows, 1 + step->partials);
         add(&plan->adjoint_rows, lanes, step->derives && step->operation != MG_GATHER);
         step->adds_rows = adds_rows(plan, step);
-        step->ends = ends(plan, step);
+        step->ends = step->derives && step->operation != MG_GATHER;
+        for (size_t f = 0; f < step->factors; f++) {
+            step->operand[f].gets = mg_adds_to_rows(plan, &step->operand[f]);
+            step->ends = step->ends && !step->operand[f].gets;
+        }
         place_columns(plan, k);
         if (step->operation < MG_LANE) {
             plan->most_lanes.fixed = larger(plan->most_lanes.fixed, lanes.fixed);

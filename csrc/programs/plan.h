@@ -59,6 +59,7 @@ typedef struct {
     size_t select;             /* number of the selection */
     size_t parts, part, block; /* parts > 0: a concatenation by terms, of plan->part[part ..] */
     bool derives;              /* does a derivative go to it? */
+    bool gets;                 /* and is that one of rows, which the reverse adds to? */
     bool first;                /* is its addition the first to all rows that it reads, each of which it adds to once? */
 } mg_source;
 
