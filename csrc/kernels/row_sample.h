@@ -42,7 +42,7 @@ FOR_ROW static void NAME(sample_products)(const mg_sample_step *step, size_t pos
         for (; i + WIDTH < width; i += 2 * WIDTH) {
             NAME(lanes_of_sum)(2, terms, a, x->term, b + i, matrix->term, out + i);
         }
-        for (; i < width; i += WIDTH) {
+        if (i < width) {
             NAME(lanes_of_sum)(1, terms, a, x->term, b + i, matrix->term, out + i);
         }
     }

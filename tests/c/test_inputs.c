@@ -3,6 +3,7 @@
 #include "check.h"
 #include "compositions.h"
 #include "microgpt.h"
+#include "tape/tape.h"
 
 enum { TABLE = 60, OTHER = 30, MOST = 64 };
 
@@ -120,7 +121,11 @@ static void a_factor_that_there_is_not_is_refused(void) {
     const mg_view terms = terms_from(x);
     const mg_id sum = mg_sum(tape, 1, 1, 2, &terms, NULL);
     mg_program *program = mg_program_new(tape, sum, 0);
+    const mg_id later = mg_leaves(tape, (double[4]){1, 2, 3, 4}, 4); /* than what would read it */
     CHECK(mg_program_bind(program, 0, sum, 1, 0, x, 2, 2) == MG_OPERATION);
+    CHECK(mg_program_bind(program, 0, sum, 0, 0, later, 2, 2) == MG_SHAPE);
+    CHECK(mg_program_bind(program, 0, sum, 0, 0, x, 2, 0) == MG_SHAPE);
+    CHECK(mg_program_bind(program, 0, sum, 0, 0, x, 0, 2) == MG_SHAPE);
     CHECK(mg_program_bind(program, 0, sum, 0, 0, x, 2, 2) == MG_OK);
     mg_program_free(program);
     mg_tape_free(tape);
@@ -230,6 +235,8 @@ static void sums_of_losses_are_known(void) {
     /* in another order, one of them twice, not all computed, of several lanes, with weights */
     CHECK(losses_of(tape, record_mean(tape, (mg_id[3]){a, c, b}, 3), 0) == 0);
     CHECK(losses_of(tape, record_mean(tape, (mg_id[3]){a, b, b}, 3), 0) == 0);
+    CHECK(losses_of(tape, record_mean(tape, (mg_id[2]){b, a}, 2), 0) == 0);
+    CHECK(losses_of(tape, record_mean(tape, (mg_id[2]){a, a}, 2), 0) == 0);
     CHECK(losses_of(tape, record_mean(tape, (mg_id[3]){x, a, b}, 3), 0) == 0);
     CHECK(losses_of(tape, record_mean(tape, (mg_id[2]){a, two}, 2), 0) == 0);
     CHECK(losses_of(tape, record_mean(tape, (mg_id[2]){a, two + 1}, 2), 0) == 0);
@@ -257,6 +264,31 @@ static void sums_of_losses_are_known(void) {
     mg_tape_free(tape);
 }
 
+/* All losses are known, or there is no program. */
+static void losses_are_known_without_memory(void) {
+    enum { LOSSES = 40 };
+    bool complete = false;
+    uint64_t k = 1;
+    for (; !complete && k < 60; k++) {
+        mg_tape *tape = mg_tape_new();
+        const mg_id x = mg_leaf(tape, 1);
+        mg_id losses[LOSSES];
+        for (size_t t = 0; t < LOSSES; t++) {
+            losses[t] = mg_unary(tape, MG_EXP, x);
+        }
+        const mg_id loss = record_mean(tape, losses, LOSSES);
+        mg_tape_fail_allocation(tape, k);
+        mg_program *program = mg_program_new(tape, loss, 0);
+        complete = tape->fail_in > 0;
+        mg_tape_fail_allocation(tape, 0);
+        CHECK(mg_tape_take_status(tape) == (program == NULL ? MG_NO_MEMORY : MG_OK));
+        CHECK(program == NULL || mg_program_losses(program, 0) == LOSSES);
+        mg_program_free(program);
+        mg_tape_free(tape);
+    }
+    CHECK(complete && k > 8);
+}
+
 /* Loss t reads what input t and input t + 1 select, and with the second it reads what comes right after the first. */
 static void a_text_has_the_losses_that_need_no_more_tokens(void) {
     enum { LOSSES = 4, WORDS = 3 };
@@ -270,7 +302,7 @@ static void a_text_has_the_losses_that_need_no_more_tokens(void) {
         losses[t] = mg_add(tape, read[t], read[t + 1]);
     }
     mg_program *program = mg_program_new(tape, record_mean(tape, losses, LOSSES), 0);
-    for (size_t t = 0; t <= LOSSES; t++) {
+    for (size_t t = LOSSES + 1; t-- > 0;) {
         CHECK(mg_program_bind(program, t, read[t], 0, 0, table, 1, WORDS) == MG_OK);
     }
     for (size_t tokens = 0; tokens <= LOSSES + 2; tokens++) {
@@ -365,6 +397,7 @@ int main(void) {
     RUN(a_table_that_is_gone_is_refused);
     RUN(a_selection_elsewhere_changes_nothing);
     RUN(sums_of_losses_are_known);
+    RUN(losses_are_known_without_memory);
     RUN(a_text_has_the_losses_that_need_no_more_tokens);
     RUN(statements_are_listed);
     RUN(statements_are_computed_in_order_of_recording);

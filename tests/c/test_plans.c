@@ -72,6 +72,27 @@ static void random_shapes_are_recordings(void) {
     }
 }
 
+/* What was recorded after a program, and reads lanes of it, is overwritten by a replay in vectors as by any other. */
+static void what_reads_a_replay_is_overwritten(void) {
+    const model_shape shape = {8, 2, 1, 5, 6, true, false, false, false};
+    const size_t n = (2 * shape.vocab + MOST_TOKENS) * shape.embd + 12 * shape.embd * shape.embd;
+    double *numbers = allocate(n, sizeof *numbers);
+    int32_t tokens[MOST_TOKENS + 1] = {0};
+    uint64_t state = 8;
+    random_numbers(&state, numbers, n);
+    recording r = begin(shape, numbers);
+    record_model(&r, tokens);
+    mg_program *program = bound_program(&r);
+    const mg_view p = terms_from(r.probabilities[2]);
+    const mg_id sum = mg_sum(r.tape, 1, 1, shape.vocab, &p, &p);
+    CHECK(mg_sweep(r.tape, sum) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_OK && program->in_plan);
+    CHECK(mg_sweep(r.tape, sum) == MG_OVERWRITTEN);
+    mg_program_free(program);
+    end(&r);
+    free(numbers);
+}
+
 /* A table that is used twice, and other steps before the softmax, have other orders. */
 static void other_orders_are_recordings(void) {
     replay((model_shape){8, 2, 1, 5, 6, true, false, true, false}, 5, 3);
@@ -220,6 +241,7 @@ static void no_memory_is_survived(void) {
 int main(void) {
     RUN(plans_are_recordings);
     RUN(random_shapes_are_recordings);
+    RUN(what_reads_a_replay_is_overwritten);
     RUN(other_orders_are_recordings);
     RUN(operands_may_cross_statements);
     RUN(extremes_are_recordings);

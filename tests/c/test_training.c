@@ -579,6 +579,11 @@ static void a_plain_step_that_fails_changes_nothing(void) {
     }
     mg_trainer_interrupt(trainer);
     CHECK(run(c, trainer, 3, 1, 2, losses) == MG_INTERRUPTED);
+    double alone;
+    size_t done;
+    mg_trainer *third = trainer_of(c, false); /* of one document, without a rate: nothing moves */
+    CHECK(mg_trainer_run(third, c->tokens, c->starts, 1, 1, &(double){0}, 1, &alone, &done) == MG_OK && done == 1);
+    mg_trainer_free(third);
     CHECK(run(c, trainer, 3, 1, 2, losses) == MG_OK);
     CHECK(same_numbers(losses, expected, 3) && same_parameters(&c->model, &same->model));
     mg_trainer_free(trainer);
@@ -733,6 +738,27 @@ static void the_fast_mode_needs_all_leaves(void) {
     free_corpus(c);
 }
 
+/* Parameters that the program does not need may go from the tape: then there is no step. */
+static void parameters_that_are_gone_are_refused(void) {
+    corpus *c = make_corpus((model_shape){8, 2, 1, 6, 6, true, false, false, false}, 54);
+    mg_tape *tape = c->model.tape;
+    mg_trainer_free(trainer_of(c, false));
+    mg_id first[MOST_RUNS + 1] = {mg_leaves(tape, (double[MG_PAGE]){0}, MG_PAGE)};
+    size_t sizes[MOST_RUNS + 1] = {MG_PAGE}, kept = c->model.runs;
+    memcpy(first + 1, c->model.parameters, kept * sizeof *first);
+    memcpy(sizes + 1, c->model.sizes, kept * sizeof *sizes);
+    mg_trainer *trainer = mg_trainer_new(c->program, first, sizes, kept + 1, &ADAM, false);
+    double losses[STEPS];
+    CHECK(run(c, trainer, 1, 0, 1, losses) == MG_OK);
+    CHECK(mg_leaves(tape, (double[MG_PAGE]){0}, MG_PAGE) != MG_NONE); /* the page that is being filled stays */
+    first[0] = c->program->result;
+    sizes[0] = 1;
+    CHECK(mg_tape_collect(tape, first, sizes, kept + 1) == MG_OK);
+    CHECK(run(c, trainer, 1, 1, 1, losses) == MG_STALE);
+    mg_trainer_free(trainer);
+    free_corpus(c);
+}
+
 /* Parameters in any order, each as it would be alone. */
 static void the_order_of_parameters_is_free(void) {
     const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
@@ -821,6 +847,7 @@ int main(void) {
     RUN(a_step_that_leaves_its_plan_begins_anew);
     RUN(losses_that_are_no_numbers_are_refused);
     RUN(the_fast_mode_needs_all_leaves);
+    RUN(parameters_that_are_gone_are_refused);
     RUN(the_order_of_parameters_is_free);
     RUN(calls_leave_no_mode_behind);
     return verdict();
