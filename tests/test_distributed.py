@@ -266,6 +266,37 @@ def test_a_rank_is_killed(mpi, victim):
         ends_whole(process)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("MPI.Exception(MPI.ERR_OTHER)", ENDED),  # as where another rank has died
+        ("RuntimeError('bits are out')", "microgpt: rank {rank}: RuntimeError: bits are out\n"),
+    ],
+)
+def test_a_rank_that_fails_says_so(mpi, rank, fault, message):
+    """In one line, which the launcher does not lose, and all ranks end."""
+    code = f"""
+import sys
+from mpi4py import MPI
+from microgpt.cli import main
+from microgpt.distributed import Distributed
+
+take = Distributed._step
+
+def step(self, number):
+    if number == 30 and MPI.COMM_WORLD.rank == {rank}:
+        raise {fault}
+    return take(self, number)
+
+Distributed._step = step
+sys.exit(main())
+"""
+    status, _, err = run(3, *LONG, code=code)
+    assert (status != 0, err) == (True, message.format(rank=rank))
+    is_whole("run")
+
+
 def test_the_launcher_is_ended(mpi):
     with start(2, *LONG) as process:
         saved_once(process)

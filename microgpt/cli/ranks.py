@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ..communicator import BEGIN, END, hear, tell
 from ..errors import DistributedError, MicrogptError
@@ -153,9 +154,30 @@ def _mpi(ranks: int) -> Any:
 def _abort(comm: Any, status: int) -> int:
     """End all ranks; what MPI has to say of that nobody needs."""
     flush()
+    _let_be_read(2)  # as a launcher that is told to abort does not look at what it has not read
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     comm.Abort(status)
     return status
+
+
+def _let_be_read(pipe: int) -> None:
+    """Wait until the launcher has read what was written, for a second at most, where it can be asked."""
+    with suppress(ImportError, OSError):
+        import fcntl
+        import termios
+
+        for _ in range(200):
+            left = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+            if not any(left):
+                return
+            time.sleep(0.005)
+
+
+def _die() -> NoReturn:
+    """End as the rank that has died. The launcher then ends the others and waits for what rank 0's watch says; where it
+    is told to abort it does not wait."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise SystemExit(1)  # not reached
 
 
 def take_part(place: Place, command: Callable[[Job], int]) -> int:
@@ -178,7 +200,7 @@ def take_part(place: Place, command: Callable[[Job], int]) -> int:
             return 0
         return _lead(comm, watch, command)
     except mpi.Exception:
-        return _abort(comm, 1)  # a rank has died: rank 0's watch says so
+        _die()  # another rank has: rank 0's watch says so
     except Exception as error:
         if watch is not None:
             watch.end()
