@@ -160,7 +160,8 @@ static void what_is_no_sampler_is_refused(void) {
 
 /* What a small model has besides an attention whose queries, keys and values are lanes of one statement. */
 enum { GAINS = 1, STRIDES = 2, CONCATENATION = 4, SCALED_PAST = 8, UNIFORM_PAST = 16, CAUSAL_PAST = 32, UNIFORM = 64,
-       UNIGRAM = 128, ONE_PART = 256, SECOND_HEAD = 512, FIRST_PAST = 1024 };
+       UNIGRAM = 128, ONE_PART = 256, SECOND_HEAD = 512, FIRST_PAST = 1024, RULES = 2048,
+       CONTEXT = 4096 };
 enum { SMALL_EMBD = 6, SMALL_HEADS = 2, SMALL_VOCAB = 5, SMALL_POSITIONS = 7, SMALL_NUMBERS = 400 };
 
 typedef struct {
@@ -205,6 +206,20 @@ static void record_small(small_model *m, unsigned with, const int32_t *tokens) {
     mg_id keys[SMALL_POSITIONS], values[SMALL_POSITIONS], causal[SMALL_POSITIONS], losses[SMALL_POSITIONS];
     for (size_t t = 0; t < SMALL_POSITIONS; t++) {
         mg_id x = m->embeddings[t] = record_add(tape, m->wte + (size_t)tokens[t] * E, m->wpe + t * E, E);
+        if (with & CONTEXT) { /* two tokens side by side */
+            const mg_id before = m->wte + (size_t)tokens[t == 0 ? 0 : t - 1] * E, now = m->wte + (size_t)tokens[t] * E;
+            const mg_view both = {.list = (mg_id[2]){before, now}, .entries = 2, .block = E, .term = 1, .by_term = true};
+            const mg_view weights = {.first = m->fused, .lane = 2 * E, .term = 1};
+            x = m->embeddings[t] = mg_sum(tape, 1, E, 2 * E, &weights, &both);
+        }
+        if (with & RULES) { /* of two operands, with a constant, and such as need more than a few instructions */
+            const mg_view lanes = lanes_from(record_map(tape, MG_EXP, x, E, 0)), others = lanes_from(x);
+            x = mg_map(tape, MG_POWER, 1, E, &lanes, &others, 0);
+            const mg_view powers = lanes_from(record_map(tape, MG_POW, x, E, 0.3));
+            x = mg_map(tape, MG_MAX, 1, E, &powers, &others, 0);
+            x = record_map(tape, MG_EXPONENT, record_map(tape, MG_SIN, x, E, 0), E, 1.5);
+            x = record_map(tape, MG_POW, record_map(tape, MG_POW, x, E, -1), E, 3);
+        }
         if (with & GAINS) { /* one number a lane, one a group, one a lane of all groups, and one for all */
             const mg_view lanes = lanes_from(x), gain = lanes_from(m->gain);
             x = mg_map(tape, MG_MUL, 1, E, &lanes, &gain, 0);
@@ -275,7 +290,11 @@ static void record_small(small_model *m, unsigned with, const int32_t *tokens) {
 static mg_program *small_program(const small_model *m, unsigned with, size_t shift, size_t drawn, size_t words) {
     mg_program *program = mg_program_new(m->tape, m->loss, 0);
     for (size_t t = 0; t < SMALL_POSITIONS; t++) {
-        if (!(with & UNIGRAM)) {
+        if (with & CONTEXT) {
+            const mg_id lane = m->embeddings[t];
+            CHECK(mg_program_bind(program, t == 0 ? 0 : t - 1, lane, 1, 0, m->wte, SMALL_EMBD, words) == MG_OK);
+            CHECK(mg_program_bind(program, t, lane, 1, 1, m->wte, SMALL_EMBD, words) == MG_OK);
+        } else if (!(with & UNIGRAM)) {
             CHECK(mg_program_bind(program, t + shift, m->embeddings[t], 0, 0, m->wte, SMALL_EMBD, words) == MG_OK);
         }
         CHECK(mg_program_bind(program, t + drawn, m->logarithms[t], 0, 0, m->probabilities[t], 1, SMALL_VOCAB) == MG_OK);
@@ -320,6 +339,8 @@ static void other_models_are_recordings(void) {
                  {UNIFORM, true},
                  {SECOND_HEAD, true},
                  {FIRST_PAST, true},
+                 {RULES, true},
+                 {CONTEXT, true},
                  {UNIFORM_PAST, true},
                  {CONCATENATION, false},
                  {ONE_PART, false},
@@ -395,6 +416,14 @@ static void a_call_is_as_the_first(void) {
         double found[SMALL_VOCAB];
         if (call % 5 == 4) { /* something else between two calls */
             CHECK(mg_sampler_probabilities(kept, given[call % 4], 1 + call % 3, found, SMALL_VOCAB) == MG_OK);
+        }
+        int32_t other[3];
+        memcpy(other, tokens, sizeof other);
+        if (call % 7 == 3 && count > 1) { /* which leaves the beginning of one text before that of another */
+            other[0] = tokens[0] == 0 ? 1 : 0;
+            CHECK(mg_sampler_probabilities(kept, tokens, count, found, SMALL_VOCAB) == MG_OK);
+            CHECK(mg_sampler_probabilities(kept, other, 1, found, SMALL_VOCAB) == MG_OK);
+            tokens = other;
         }
         mg_sampler *fresh = mg_sampler_new(program);
         for (size_t n = 0; n < 2; n++) {
