@@ -81,16 +81,15 @@ static void read_past(const mg_sample_step *from, const mg_source *x, mg_sample_
     }
 }
 
-/* Weights are turned round. */
+/* Weights are turned round; other leaves are read by maps alone. */
 static void read_leaves(mg_position *position, const mg_step *step, const mg_source *x, mg_sample_operand *operand) {
-    const size_t width = step->uniform ? 1 : step->width;
     if (step->weights != MG_NOWHERE && x == &step->operand[step->weights]) {
-        operand->base = copy_of(position, (mg_copied){.slot = x->leaves, .rows = step->terms, .columns = width,
+        operand->base = copy_of(position, (mg_copied){.slot = x->leaves, .rows = step->terms, .columns = step->width,
                                                       .row_stride = x->term, .column_stride = x->lane});
         operand->lane = 1;
-        operand->term = mg_padded(width);
+        operand->term = mg_padded(step->width);
     } else {
-        const size_t reach = (step->groups - 1) * x->group + (width - 1) * x->lane + (step->terms - 1) * x->term;
+        const size_t reach = (step->groups - 1) * x->group + (step->width - 1) * x->lane;
         operand->base = copy_of(position, (mg_copied){.slot = x->leaves, .rows = 1, .columns = reach + 1,
                                                       .column_stride = 1});
     }
