@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)# compilers side by side
+WORKERS ?= auto# processes that share the Python tests, a file at a time; 0 for none
+C_TESTS = $(MAKE) --no-print-directory -C tests/c -j $(JOBS)
 
 .PHONY: help install check format lint types c-check test docs asan valgrind bench bench-long peers wheel clean
 .DEFAULT_GOAL := help
@@ -32,32 +35,32 @@ types: install ## mypy, strict; and mypy and pyright on what users write
 	$(BIN)/python tests/check_types.py
 
 c-check: ## the C tests, with all warnings as errors
-	$(MAKE) --no-print-directory -C tests/c check
+	$(C_TESTS) check
 
 test: install ## the Python tests
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet -n $(WORKERS) --dist loadfile
 
 docs: install ## the API reference from the docstrings, in docs/_build; a warning is an error
 	$(BIN)/python -W error -m pdoc microgpt --output-directory docs/_build
 
 asan: ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(MAKE) --no-print-directory -C tests/c asan
+	$(C_TESTS) asan
 
 .PHONY: asan-python tsan tsan-python fuzz
 asan-python: install ## Python tests on a core with these sanitizers, which also looks for leaks of the core
 	$(call sanitized,asan,address$(comma)undefined -fno-sanitize-recover=all,libasan.so libubsan.so,$(ASAN_TESTS))
 
 tsan: ## the C tests that use threads under ThreadSanitizer
-	$(MAKE) --no-print-directory -C tests/c tsan
+	$(C_TESTS) tsan
 
 fuzz: ## calls of the C core that a fuzzer chooses, for SECONDS (60), with clang
-	$(MAKE) --no-print-directory -C tests/c fuzz
+	$(C_TESTS) fuzz
 
 tsan-python: install ## the Python tests that use threads, on a core with ThreadSanitizer
 	$(call sanitized,tsan,thread,libtsan.so,$(TSAN_TESTS))
 
 valgrind: ## the C tests under valgrind
-	$(MAKE) --no-print-directory -C tests/c valgrind
+	$(C_TESTS) valgrind
 
 # Python tests on a core that is built with sanitizers, in a copy of the package: the core in the checkout stays as it is.
 # The sanitizer must be in the process before anything that it watches, and Python must take memory from it.
@@ -73,8 +76,9 @@ SANITIZER_OPTIONS = PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=1:malloc_conte
     LSAN_OPTIONS=print_suppressions=0:suppressions=tests/leaks.txt TSAN_OPTIONS=halt_on_error=1
 define sanitized
 	rm -rf build/$(1) && mkdir -p build/$(1)
-	cp -r csrc microgpt microgpt_core tests examples setup.py pyproject.toml README.md LICENSE build/$(1)/ && rm -f build/$(1)/microgpt/*.so
-	cd build/$(1) && CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=$(2)" LDFLAGS="-fsanitize=$(2)" \
+	tar --exclude=__pycache__ --exclude='*.so' --exclude=tests/c/build -cf - csrc microgpt microgpt_core tests examples \
+	    setup.py pyproject.toml README.md LICENSE | tar -xf - -C build/$(1)
+	cd build/$(1) && CFLAGS="-Og -g -g1 -fno-omit-frame-pointer -fsanitize=$(2)" LDFLAGS="-fsanitize=$(2)" \
 	    $(abspath $(BIN))/python -m pip wheel --quiet --no-deps .
 	cd build/$(1) && env $(SANITIZER_OPTIONS) LD_PRELOAD="$(foreach library,$(3),$(shell $(CC) -print-file-name=$(library)))" \
 	    setarch --addr-no-randomize $(abspath $(BIN))/python -m pytest --quiet -p no:cacheprovider $(4)

@@ -155,7 +155,7 @@ static void training_is_recording(void) {
         {6, 2, 1, 6, 7, true, false, true, false},
     };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-        for (size_t batch_size = 1; batch_size <= 19; batch_size += batch_size < 3 ? 2 : 8) {
+        for (size_t batch_size = 1; batch_size <= 19; batch_size += small_run() ? 10 : batch_size < 3 ? 2 : 8) {
             double expected[STEPS], losses[STEPS];
             corpus *by_hand = make_corpus(shapes[s], 40 + s);
             train_by_hand(by_hand, batch_size, expected);
