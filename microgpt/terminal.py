@@ -19,12 +19,14 @@ from typing import Any, TextIO
 from .errors import ConfigError
 
 PATIENCE = 2  # seconds that a second Ctrl-C may go unheard
+EARLY_PATIENCE = 0.3  # and a first one while nothing has been computed that could be kept
 LONGEST = 1000  # characters of a line on standard error; words of a command line may be longer
 
 
 class Interrupts:
     """Ctrl-C while the block runs. The first is remembered in `come`, to be asked between two steps, and calls `stop`,
-    which ends a call of the core. The second raises KeyboardInterrupt; where that is not heard, the process ends.
+    which ends a call of the core. The second raises KeyboardInterrupt; where that is not heard, the process ends. So it
+    does at the first while `early` says, as its last line, that there is nothing yet to be ended well.
 
     Raised at once, the first could come up inside a callback of the garbage collector, where Python drops it. Python
     looks for signals between two of its own instructions only, so a thread listens too: it is told of them at once.
@@ -33,6 +35,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.come = False
         self.stop: Callable[[], None] | None = None
+        self.early: str | None = None
         self._before: Any = None
         self._over = threading.Event()
 
@@ -68,10 +71,17 @@ class Interrupts:
             heard += signals.count(signal.SIGINT)
             if heard == 1 and self.stop is not None:
                 self.stop()
+            elif heard == 1 and not self._over.wait(EARLY_PATIENCE) and self.early is not None:
+                with suppress(OSError, ValueError):
+                    flush()
+                self._end(self.early)
             if heard > 1 and not self._over.wait(PATIENCE):
-                with suppress(OSError):
-                    os.write(2, b"microgpt: interrupted, in the middle of a step\n")
-                os._exit(130)  # as a kill would end it, which loses nothing that was kept
+                self._end("interrupted, in the middle of a step")
+
+    def _end(self, message: str) -> None:
+        with suppress(OSError):
+            os.write(2, f"microgpt: {message}\n".encode())
+        os._exit(130)  # as a kill would end it, which loses nothing that was kept
 
     def check(self) -> None:
         """KeyboardInterrupt if it has come."""

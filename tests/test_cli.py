@@ -346,6 +346,36 @@ def test_a_second_interrupt_ends_what_does_not_hear():
     assert (done.returncode, done.stderr) == (130, "microgpt: interrupted, in the middle of a step\n")
 
 
+@not_on_windows
+def test_the_first_interrupt_ends_the_setting_up(directory, run):
+    """Calls of the core that take long for a large model need not be waited for, and nothing is half written."""
+    code = (
+        "import os, signal, sys, threading, time\n"
+        "from microgpt.cli import main, train\n"
+        "def training(*arguments):\n"
+        "    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    time.sleep(60)\n"  # goes on after a signal whose handler raises nothing
+        "train.Training = training\n"
+        "sys.exit(main())\n"
+    )
+
+    def interrupted(*words):
+        line = [sys.executable, "-c", code, *words]
+        return subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+
+    done = interrupted(*TINY, "--steps=3", "--out=run")
+    assert (done.returncode, done.stderr) == (130, "microgpt: interrupted after step 0 of 3\n")
+    assert done.stdout.count("\n") == 3
+    assert [event["event"] for event in read_log(directory / "run" / "log.jsonl")] == ["run"]
+    assert run(*TINY, "--steps", 3, "--out", "run", "--stop-after", 2)[0] == 0
+    before = (directory / "run" / "model.safetensors").read_bytes()
+    done = interrupted("--resume=run")
+    line = "microgpt: interrupted after step 2 of 3; go on with: microgpt train --resume run\n"
+    assert (done.returncode, done.stderr) == (130, line)
+    assert (directory / "run" / "model.safetensors").read_bytes() == before
+    assert run("--resume", "run")[0] == 0
+
+
 def test_interrupt_is_not_lost(run, directory, monkeypatch):
     """Ctrl-C also ends the run when it comes in the callback of a weak reference, out of which Python raises nothing.
 

@@ -258,8 +258,11 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                     f"--learning-rate {config.learning_rate:g} is high for --n-embd {config.n_embd}, where a training "
                     f"may diverge: try {lower:.1g}"
                 )
+            if arguments.job is None:  # other ranks are told
+                advice = "" if run.previous_steps is None else run.advice()
+                interrupts.early = f"interrupted after step {reached} of {config.steps}{advice}"
             run.start()
-            interrupts.stop = run.training.interrupt
+            interrupts.early, interrupts.stop = None, run.training.interrupt
             if run.previous_steps is None:
                 run.look(output)
                 run.keep(logs)
