@@ -161,7 +161,7 @@ static void what_is_no_sampler_is_refused(void) {
 /* What a small model has besides an attention whose queries, keys and values are lanes of one statement. */
 enum { GAINS = 1, STRIDES = 2, CONCATENATION = 4, SCALED_PAST = 8, UNIFORM_PAST = 16, CAUSAL_PAST = 32, UNIFORM = 64,
        UNIGRAM = 128, ONE_PART = 256, SECOND_HEAD = 512, FIRST_PAST = 1024, RULES = 2048,
-       CONTEXT = 4096 };
+       CONTEXT = 4096, WINDOWS = 8192, PAIRS = 16384 };
 enum { SMALL_EMBD = 6, SMALL_HEADS = 2, SMALL_VOCAB = 5, SMALL_POSITIONS = 7, SMALL_NUMBERS = 400 };
 
 typedef struct {
@@ -238,6 +238,19 @@ static void record_small(small_model *m, unsigned with, const int32_t *tokens) {
             const mg_view backwards = {.first = x, .group = 1, .lane = E / 2};
             x = record_map(tape, MG_TANH, mg_map(tape, MG_RELU, E / 2, 2, &backwards, NULL, 0), E, 0);
         }
+        if (with & WINDOWS) { /* no attention: as many lanes as there are, some read twice and some not at all */
+            mg_view windows = {.first = x, .group = 1, .lane = 1}, gains = {.first = m->gain, .group = 2, .lane = 1};
+            if (with & PAIRS) { /* each lane twice, in two orders */
+                windows.group = 2;
+                gains = (mg_view){.first = x, .group = 1, .lane = 3};
+            }
+            x = record_map(tape, MG_TANH, mg_map(tape, MG_MUL, 3, 2, &windows, &gains, 0), E, 0);
+            mg_id p = m->probabilities[t] = record_softmax(tape, record_linear(tape, x, m->head, SMALL_VOCAB, E),
+                                                           SMALL_VOCAB);
+            m->logarithms[t] = mg_unary(tape, MG_LOG, p + (size_t)tokens[t + 1]);
+            losses[t] = mg_binary_with(tape, MG_MUL, m->logarithms[t], -1);
+            continue;
+        }
         const mg_id fused = record_linear(tape, x, m->fused, 3 * E, E);
         keys[t] = fused + E;
         values[t] = fused + 2 * E;
@@ -302,6 +315,18 @@ static mg_program *small_program(const small_model *m, unsigned with, size_t shi
     return program;
 }
 
+/* Are the gradients of a replay, planned or not, those of recording? */
+static bool same_replay(mg_program *program, const small_model *m, const small_model *fresh, const int32_t *tokens) {
+    const size_t n = (size_t)(m->scale - m->wte) + 1; /* the parameters stand one after the other */
+    double found[SMALL_NUMBERS], wanted[SMALL_NUMBERS];
+    CHECK(n <= SMALL_NUMBERS && mg_clear_adjoints(m->tape, m->wte, n) == MG_OK);
+    CHECK(mg_program_set(program, tokens, SMALL_POSITIONS + 1) == MG_OK && mg_program_forward(program) == MG_OK);
+    CHECK(mg_program_reverse(program) == MG_OK && mg_sweep(fresh->tape, fresh->loss) == MG_OK);
+    CHECK(mg_read_adjoints(m->tape, m->wte, n, found) == MG_OK);
+    CHECK(mg_read_adjoints(fresh->tape, fresh->wte, n, wanted) == MG_OK);
+    return same_numbers(found, wanted, n) && same_bits(mg_value(m->tape, m->loss), mg_value(fresh->tape, fresh->loss));
+}
+
 /* Are texts the same without memory for what they begin with? */
 static bool same_without_a_tree(mg_tape *tape, mg_sampler *sampler) {
     enum { TEXTS = 30, MOST = TEXTS * SMALL_POSITIONS };
@@ -341,6 +366,8 @@ static void other_models_are_recordings(void) {
                  {FIRST_PAST, true},
                  {RULES, true},
                  {CONTEXT, true},
+                 {WINDOWS, true},
+                 {WINDOWS | PAIRS, true},
                  {UNIFORM_PAST, true},
                  {CONCATENATION, false},
                  {ONE_PART, false},
@@ -375,6 +402,8 @@ static void other_models_are_recordings(void) {
                     printf("    with %x, at position %zu\n", with, t);
                 }
             }
+            CHECK(mg_program_plan(program) == MG_OK && (!(with & WINDOWS) || is_planned(program)));
+            CHECK(with & UNIGRAM || same_replay(program, &m, &fresh, tokens));
             mg_tape_free(fresh.tape);
         }
         CHECK(sampler == NULL || same_without_a_tree(m.tape, sampler));
