@@ -170,15 +170,20 @@ FOR_ROW static bool NAME(square_rows)(const NAME(work) *w, const NAME(extent) *s
 FOR_ROW static bool NAME(map)(const NAME(work) *w) {
     const mg_step *step = w->step;
     NAME(extent) size = {step->groups, step->uniform ? 1 : w->width, w->padded, NAME(begin)(w, step->causal && !step->uniform)};
-    NAME(rows) x[2] = {NAME(operand_of)(w, 0), {NULL, 0, 0, 0}};
-    x[1] = step->factors == 2 ? NAME(operand_of)(w, 1) : x[0];
+    NAME(rows) x[2];
+    NAME(find_operand)(w, 0, &x[0]);
+    if (step->factors == 2) {
+        NAME(find_operand)(w, 1, &x[1]);
+    } else {
+        NAME(set_rows)(&x[1], x[0].row, x[0].group, x[0].lane, x[0].move);
+    }
     const bool square = step->operation == MG_POW && step->constant == 2;
     const bool exponential = step->operation == MG_EXP && x[0].move != 0;
     bool ordinary = true;
     REAL *out = w->value;
     if (step->operation == MG_ADD || step->operation == MG_MUL || step->operation == MG_RELU || square ||
         (exponential && !step->causal && w->computed == w->padded)) {
-        NAME(join_rows)(&size, (const NAME(rows) *const[]){&x[0], &x[1]}, 2);
+        NAME(join_rows)(&size, &x[0], &x[1], &x[1]);
     }
     if (step->operation == MG_ADD) {
         EACH_LANE(a + b)
@@ -218,9 +223,10 @@ FOR_ROW static inline __attribute__((always_inline)) VECTOR NAME(plus)(NAME(kind
 
 /* to += partial * g, lanes down; from 0 where `first`. It and `kind` are constants wherever this is inlined. */
 FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAME(kind) kind, bool first,
-                                                                             NAME(extent) size, const NAME(rows) *g,
+                                                                             const NAME(extent) *of, const NAME(rows) *g,
                                                                              const NAME(rows) *x, const NAME(rows) *to) {
     const VECTOR zero = {0};
+    NAME(extent) size = {of->groups, of->width, of->length, of->begin};
     if (to->lane == 0 && size.width > 1) { /* all lanes of a group add to one row */
         for (size_t n = size.groups; n-- > 0;) {
             REAL *sum = to->row + n * to->group;
@@ -243,7 +249,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAM
         }
         return;
     }
-    NAME(join_rows)(&size, (const NAME(rows) *const[]){g, x, to}, 3);
+    NAME(join_rows)(&size, g, x, to);
     for (size_t n = size.groups; NAME(is_short)(&size) && n-- > 0;) { /* the rows differ: their order does not matter */
         for (size_t t = 0; t < size.length; t += WIDTH) {
             REAL *sum = to->row + n * to->group + t;
@@ -277,21 +283,21 @@ FOR_ROW static NAME(kind) NAME(partial_of)(const NAME(work) *w, size_t f, NAME(r
     const mg_step *step = w->step;
     const size_t lane = step->uniform ? 0 : w->padded, group = step->uniform ? w->padded : w->width * w->padded;
     switch (step->operation) {
-    case MG_ADD: *factor = (NAME(rows)){w->value, group, lane, 1}; return NAME(one);
-    case MG_MUL: *factor = NAME(operand_of)(w, 1 - f); return NAME(factor);
-    case MG_RELU: *factor = NAME(operand_of)(w, 0); return NAME(positive);
-    case MG_EXP: *factor = (NAME(rows)){w->value, group, lane, 1}; return NAME(factor);
+    case MG_ADD: NAME(set_rows)(factor, w->value, group, lane, 1); return NAME(one);
+    case MG_MUL: NAME(find_operand)(w, 1 - f, factor); return NAME(factor);
+    case MG_RELU: NAME(find_operand)(w, 0, factor); return NAME(positive);
+    case MG_EXP: NAME(set_rows)(factor, w->value, group, lane, 1); return NAME(factor);
     default: break;
     }
     if (step->partials == 0) {
-        *factor = NAME(operand_of)(w, 0);
+        NAME(find_operand)(w, 0, factor);
         return NAME(twice);
     }
-    *factor = (NAME(rows)){NAME(partials_of)(w) + f * w->padded, step->partials * group, step->partials * lane, 1};
+    NAME(set_rows)(factor, NAME(partials_of)(w) + f * w->padded, step->partials * group, step->partials * lane, 1);
     return NAME(factor);
 }
 
-FOR_ROW static void NAME(add_of_kind)(NAME(kind) kind, bool first, NAME(extent) size, const NAME(rows) *g,
+FOR_ROW static void NAME(add_of_kind)(NAME(kind) kind, bool first, const NAME(extent) *size, const NAME(rows) *g,
                                       const NAME(rows) *x, const NAME(rows) *to) {
 #define OF_KIND(name)                                       \
     case NAME(name):                                        \
@@ -315,13 +321,13 @@ FOR_ROW static inline NAME(rows) NAME(lane_of)(const NAME(rows) *x, size_t g, si
 }
 
 /* The rows that get what is added to an operand; for a lane that an input selects, one row, which is added later. */
-FOR_ROW static NAME(rows) NAME(target_of)(const NAME(work) *w, const mg_source *x) {
+FOR_ROW static void NAME(find_target)(const NAME(work) *w, const mg_source *x, NAME(rows) *rows) {
     if (x->from == MG_FROM_ROWS) {
-        return NAME(rows_of)(w, x, NAME(adjoints_of)(w->replay, x->step));
+        NAME(find_rows)(w, x, NAME(adjoints_of)(w->replay, x->step), rows);
+        return;
     }
-    NAME(rows) to = {(REAL *)w->replay->scratch + w->replay->scratch_numbers - w->padded, 0, 0, 1};
-    memset(to.row, 0, w->padded * sizeof *to.row);
-    return to;
+    NAME(set_rows)(rows, (REAL *)w->replay->scratch + w->replay->scratch_numbers - w->padded, 0, 0, 1);
+    memset(rows->row, 0, w->padded * sizeof *rows->row);
 }
 
 /* Lanes down, the operands of each in order; one operand after the other where they are of different steps. */
@@ -339,7 +345,7 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
         gets[f] = step->operand[f].gets;
         if (gets[f]) {
             kind[f] = NAME(partial_of)(w, f, &x[f]);
-            to[f] = NAME(target_of)(w, &step->operand[f]);
+            NAME(find_target)(w, &step->operand[f], &to[f]);
         }
     }
     const bool in_turn = gets[0] && gets[1] && step->operand[0].step == step->operand[1].step;
@@ -350,14 +356,14 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
                 const NAME(rows) g1 = NAME(lane_of)(&g, n, i), x1 = NAME(lane_of)(&x[f], n, i);
                 const NAME(rows) to1 = NAME(lane_of)(&to[f], n, i);
                 const NAME(extent) one = {1, 1, w->padded, size.begin == NULL ? NULL : size.begin + i};
-                NAME(add_of_kind)(kind[f], step->operand[f].first, one, &g1, &x1, &to1);
+                NAME(add_of_kind)(kind[f], step->operand[f].first, &one, &g1, &x1, &to1);
             }
         }
     }
     for (size_t f = 0; f < step->factors; f++) {
         const mg_source *source = &step->operand[f];
         if (gets[f] && !in_turn) {
-            NAME(add_of_kind)(kind[f], source->first, size, &g, &x[f], &to[f]);
+            NAME(add_of_kind)(kind[f], source->first, &size, &g, &x[f], &to[f]);
         }
         REAL *rows = gets[f] && source->from == MG_FROM_SELECTED ? NAME(adjoints_of)(w->replay, source->step) : NULL;
         for (size_t t = 0; rows != NULL && t < w->computed; t++) {

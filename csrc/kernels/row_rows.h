@@ -92,19 +92,31 @@ typedef struct {
     size_t group, lane, move;
 } NAME(rows);
 
-FOR_ROW static NAME(rows) NAME(rows_of)(const NAME(work) *w, const mg_source *x, REAL *numbers) {
-    REAL *first = numbers + (x->whole ? x->offset * w->positions : x->offset) * w->padded;
-    return (NAME(rows)){first, (x->whole ? x->group * w->positions : x->group) * w->padded, x->lane * w->padded, 1};
+FOR_ROW static inline void NAME(set_rows)(NAME(rows) *rows, REAL *row, size_t group, size_t lane, size_t move) {
+    rows->row = row; /* one by one: a structure that is copied as a vector waits for the numbers that were just written */
+    rows->group = group;
+    rows->lane = lane;
+    rows->move = move;
+}
+
+FOR_ROW static inline void NAME(find_rows)(const NAME(work) *w, const mg_source *x, REAL *numbers, NAME(rows) *rows) {
+    const size_t times = x->whole ? w->positions * w->padded : w->padded;
+    NAME(set_rows)(rows, numbers + x->offset * times, x->group * times, x->lane * w->padded, 1);
 }
 
 /* The values of operand f of a map; what are no rows is made so in scratch. */
-FOR_ROW static NAME(rows) NAME(operand_of)(const NAME(work) *w, size_t f) {
+FOR_ROW static void NAME(find_operand)(const NAME(work) *w, size_t f, NAME(rows) *rows) {
     const mg_source *x = &w->step->operand[f];
     const size_t lanes = w->step->groups * w->width;
     REAL *room = (REAL *)w->replay->scratch + f * (w->padded + lanes * MG_CHUNK);
     if (x->from == MG_FROM_ROWS) {
         REAL *numbers = NAME(values_of)(w->replay, x->step);
-        return x->spread ? (NAME(rows)){numbers, w->padded, 0, 1} : NAME(rows_of)(w, x, numbers);
+        if (x->spread) {
+            NAME(set_rows)(rows, numbers, w->padded, 0, 1);
+        } else {
+            NAME(find_rows)(w, x, numbers, rows);
+        }
+        return;
     }
     if (x->from == MG_FROM_SELECTED) {
         const REAL *numbers = NAME(values_of)(w->replay, x->step);
@@ -112,7 +124,8 @@ FOR_ROW static NAME(rows) NAME(operand_of)(const NAME(work) *w, size_t f) {
         for (size_t t = 0; t < w->computed; t++) {
             room[t] = numbers[NAME(selected)(w, x)[t] * w->padded + t];
         }
-        return (NAME(rows)){room, 0, 0, 1};
+        NAME(set_rows)(rows, room, 0, 0, 1);
+        return;
     }
     const bool same = x->from == MG_FROM_CONSTANT;
     for (size_t r = 0; r < (same ? 1 : lanes); r++) {
@@ -123,7 +136,7 @@ FOR_ROW static NAME(rows) NAME(operand_of)(const NAME(work) *w, size_t f) {
             room[r * MG_CHUNK + t] = number;
         }
     }
-    return same ? (NAME(rows)){room, 0, 0, 0} : (NAME(rows)){room, w->width * MG_CHUNK, MG_CHUNK, 0};
+    NAME(set_rows)(rows, room, same ? 0 : w->width * MG_CHUNK, same ? 0 : MG_CHUNK, 0);
 }
 
 /* Groups, rows in a group and numbers in a row of a loop over a map, and where each of the rows begins; NULL: at 0. */
@@ -142,20 +155,18 @@ FOR_ROW static inline size_t NAME(first_of)(const size_t *begin, size_t i) { ret
 /* Are the rows so short that a loop over them beats one along them? */
 FOR_ROW static inline bool NAME(is_short)(const NAME(extent) *size) { return size->begin == NULL && size->length <= 2 * MG_CHUNK; }
 
-FOR_ROW static bool NAME(in_order)(const NAME(extent) *size, const NAME(rows) *x) {
+FOR_ROW static inline bool NAME(in_order)(const NAME(extent) *size, const NAME(rows) *x) {
     const bool lanes = size->width == 1 || x->lane == size->length;
     return (x->move == 1 && lanes && (size->groups == 1 || x->group == size->width * size->length)) ||
            (x->move == 0 && (x->lane == 0 || size->width == 1) && (x->group == 0 || size->groups == 1));
 }
 
-/* One long row, where all of `count` operands stand in the order of the lanes. */
-FOR_ROW static void NAME(join_rows)(NAME(extent) *size, const NAME(rows) *const *x, size_t count) {
-    for (size_t k = 0; k < count; k++) {
-        if (size->begin != NULL || !NAME(in_order)(size, x[k])) {
-            return;
-        }
+/* One long row, where all operands stand in the order of the lanes. */
+FOR_ROW static inline void NAME(join_rows)(NAME(extent) *size, const NAME(rows) *x, const NAME(rows) *y, const NAME(rows) *z) {
+    if (size->begin == NULL && NAME(in_order)(size, x) && NAME(in_order)(size, y) && NAME(in_order)(size, z)) {
+        size->length *= size->groups * size->width;
+        size->groups = size->width = 1;
     }
-    *size = (NAME(extent)){1, 1, size->groups * size->width * size->length, NULL};
 }
 
 /* Are n numbers, a whole number of chunks, all finite? */
