@@ -105,9 +105,9 @@ FOR_ROW static void NAME(turn)(const NAME(work) *w) {
     const size_t wide = mg_padded(w->terms);
     REAL *lines = NAME(turned_lines)(w->replay, w->number);
     for (size_t p = 0; p < NAME(parts_of)(w); p++) {
-        const NAME(part) part = NAME(part_of)(w, p);
-        NAME(turn_rows)(w, NAME(value_row)(w, &part.rows, 0, 0, 0), part.rows.term * w->padded, part.terms,
-                        lines + part.first, wide);
+        NAME(part) part;
+        NAME(find_part)(w, p, &part);
+        NAME(turn_rows)(w, part.value, part.stride, part.terms, lines + part.first, wide);
     }
     for (size_t n = 0; n < w->replay->lines && w->terms < wide; n++) {
         memset(lines + n * wide + w->terms, 0, (wide - w->terms) * sizeof *lines);

@@ -6,23 +6,24 @@
 
 /* Part p of the rows that a sum of products with leaves reads: its terms, and the leaves' first. */
 typedef struct {
-    mg_source rows; /* without parts */
+    const REAL *value;
+    REAL *adjoint;
+    size_t stride; /* numbers between terms */
+    bool fresh;    /* may its adjoints be anything before they are added to? */
     size_t first, terms;
 } NAME(part);
 
-FOR_ROW static NAME(part) NAME(part_of)(const NAME(work) *w, size_t p) {
+FOR_ROW static inline void NAME(find_part)(const NAME(work) *w, size_t p, NAME(part) *part) {
     const mg_source *x = &w->step->operand[1 - w->step->weights];
-    NAME(part) part = {*x, 0, w->terms};
-    if (x->parts > 0) {
-        const mg_part *from = &w->plan->part[x->part + p];
-        part.rows.step = from->step;
-        part.rows.offset = from->offset;
-        part.rows.parts = 0;
-        part.rows.first = from->first;
-        part.first = p * x->block;
-        part.terms = part.first + x->block < w->terms ? x->block : w->terms - part.first;
-    }
-    return part;
+    const mg_part *from = x->parts > 0 ? &w->plan->part[x->part + p] : NULL;
+    const size_t step = from == NULL ? x->step : from->step, offset = from == NULL ? x->offset : from->offset;
+    const size_t row = (x->whole ? offset * w->positions : offset) * w->padded;
+    part->value = NAME(values_of)(w->replay, step) + row;
+    part->adjoint = NAME(adjoints_of)(w->replay, step) + row;
+    part->stride = x->term * w->padded;
+    part->fresh = from == NULL ? x->first : from->first;
+    part->first = from == NULL ? 0 : p * x->block;
+    part->terms = from != NULL && part->first + x->block < w->terms ? x->block : w->terms - part->first;
 }
 
 FOR_ROW static size_t NAME(parts_of)(const NAME(work) *w) {
@@ -73,13 +74,14 @@ FOR_ROW static bool NAME(linear)(const NAME(work) *w) {
     const mg_source *leaves = &w->step->operand[w->step->weights];
     const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves);
     for (size_t p = 0; p < NAME(parts_of)(w); p++) {
-        const NAME(part) part = NAME(part_of)(w, p);
+        NAME(part) part;
+        NAME(find_part)(w, p, &part);
         const NAME(sum) sum = {
             .a = weights + part.first * leaves->term,
             .a_output = (ptrdiff_t)leaves->lane,
             .a_term = (ptrdiff_t)leaves->term,
-            .b = NAME(value_row)(w, &part.rows, 0, 0, 0),
-            .b_term = NAME(stride)(w, part.rows.term),
+            .b = part.value,
+            .b_term = (ptrdiff_t)part.stride,
             .terms = part.terms,
         };
         NAME(share_products)(w->replay, w->width, w->padded, &sum, 1, w->value, w->padded, p == 0);
@@ -97,8 +99,8 @@ FOR_ROW static void NAME(fan_rows)(const NAME(work) *w, size_t from, size_t to, 
                                    NAME(columns) columns) {
     const mg_replay *replay = w->replay;
     const size_t term = w->step->operand[w->step->weights].term;
-    REAL *out = NAME(adjoint_row)(w, &part->rows, 0, 0, 0) + columns.first;
-    bool first = part->rows.first;
+    REAL *out = part->adjoint + columns.first;
+    bool first = part->fresh;
     for (; from < to; from += AT_ONCE, first = false) {
         const size_t count = to - from < AT_ONCE ? to - from : AT_ONCE;
         NAME(sum) sums[AT_ONCE];
@@ -116,7 +118,7 @@ FOR_ROW static void NAME(fan_rows)(const NAME(work) *w, size_t from, size_t to, 
                 .terms = run->count,
             };
         }
-        NAME(share_products)(replay, part->terms, columns.count, sums, count, out, part->rows.term * w->padded, first);
+        NAME(share_products)(replay, part->terms, columns.count, sums, count, out, part->stride, first);
     }
 }
 
@@ -162,14 +164,14 @@ FOR_ROW static void NAME(fan_column)(const NAME(work) *w, const mg_exception *ow
 
 /* Of one text a position is a column: those with an order of their own are put aside and computed there. */
 FOR_ROW static void NAME(fan_of_one)(const NAME(work) *w, const mg_fan *fan, const NAME(part) *part, REAL *aside) {
-    REAL *rows = NAME(adjoint_row)(w, &part->rows, 0, 0, 0);
-    const size_t stride = part->rows.term * w->padded;
+    REAL *rows = part->adjoint;
+    const size_t stride = part->stride;
     size_t own = fan->exceptions;
     for (; own < fan->exceptions_end && w->plan->exception[own].position < w->positions; own++) {
         const mg_exception *exception = &w->plan->exception[own];
         REAL *column = aside + (own - fan->exceptions) * part->terms;
         for (size_t c = 0; c < part->terms; c++) {
-            column[c] = part->rows.first ? 0 : rows[c * stride + exception->position];
+            column[c] = part->fresh ? 0 : rows[c * stride + exception->position];
         }
         NAME(fan_column)(w, exception, part, column);
     }
@@ -185,9 +187,9 @@ FOR_ROW static void NAME(fan_of_one)(const NAME(work) *w, const mg_fan *fan, con
 /* The selected lane comes last: its adjoint is put aside, and it is then added in each column. */
 FOR_ROW static void NAME(selected_row)(const NAME(work) *w, const mg_fan *fan, const NAME(part) *part, const REAL *saved) {
     const mg_source *leaves = &w->step->operand[w->step->weights];
-    const size_t *selected = mg_selected(w->replay, fan->select), stride = part->rows.term * w->padded;
+    const size_t *selected = mg_selected(w->replay, fan->select), stride = part->stride;
     const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves) + part->first * leaves->term;
-    REAL *to = NAME(adjoint_row)(w, &part->rows, 0, 0, 0);
+    REAL *to = part->adjoint;
     size_t done = 0;
     for (; leaves->term == 1 && done + WIDTH <= w->computed; done += WIDTH) { /* as many columns at once, in squares */
         const VECTOR g = LOAD(saved + done);
@@ -232,14 +234,15 @@ FOR_ROW static bool NAME(fan)(const mg_replay *replay, const mg_fan *fan) {
         w.adjoint[selected[t] * padded + t] = 0;
     }
     for (size_t p = 0; p < NAME(parts_of)(&w); p++) {
-        const NAME(part) part = NAME(part_of)(&w, p);
+        NAME(part) part;
+        NAME(find_part)(&w, p, &part);
         if (replay->texts > 1) {
             NAME(fan_of_many)(&w, fan, &part);
         } else {
             NAME(fan_of_one)(&w, fan, &part, saved + padded);
         }
         for (size_t c = 0; fan->select != MG_NOWHERE && c < part.terms; c++) {
-            finite = finite && NAME(all_finite)(padded, NAME(adjoint_row)(&w, &part.rows, 0, 0, c));
+            finite = finite && NAME(all_finite)(padded, part.adjoint + c * part.stride);
         }
         if (fan->select != MG_NOWHERE) {
             NAME(selected_row)(&w, fan, &part, saved);
