@@ -2,6 +2,9 @@
 
 It has everything that the course's class has and behaves the same, bit for bit; the numbers, the graph and `backward()`
 are in the C core. A Value is a handle on one lane of a tape: the tape keeps what an existing Value was computed from.
+
+The class is one file, longer than others: every operator that Python has is written out, the two busiest in full, as a
+call less shows in every step. Its functions of one number and its graph stand in files of their own.
 """
 
 from __future__ import annotations
