@@ -469,6 +469,135 @@ static void a_call_is_as_the_first(void) {
     mg_tape_free(m.tape);
 }
 
+/* The likeliest tokens, one after the other, up to the end or as many as there is room for. */
+static void greedy_texts_are_the_likeliest(void) {
+    enum { MOST = SMALL_POSITIONS + 1 };
+    uint64_t state = 12;
+    size_t full = 0, ended = 0;
+    for (size_t round = 0; round < 30; round++) {
+        double numbers[SMALL_NUMBERS], p[SMALL_VOCAB];
+        for (size_t n = 0; n < SMALL_NUMBERS; n++) {
+            numbers[n] = random_between(&state, -1, 1);
+        }
+        small_model m = begin_small(numbers);
+        record_small(&m, 0, (int32_t[MOST]){0});
+        mg_program *program = small_program(&m, 0, 0, 1, SMALL_VOCAB);
+        mg_sampler *sampler = mg_sampler_new(program);
+        int32_t path[MOST] = {0}, found[2 * MOST], lengths[2], end = (int32_t)random_below(&state, SMALL_VOCAB);
+        const size_t given = 1 + random_below(&state, SMALL_POSITIONS);
+        for (size_t t = 0; t < given; t++) {
+            path[t] = (int32_t)random_below(&state, SMALL_VOCAB);
+        }
+        size_t length = 0, done = 0;
+        for (bool ends = false; !ends && given + length <= SMALL_POSITIONS;) {
+            CHECK(mg_sampler_probabilities(sampler, path, given + length, p, SMALL_VOCAB) == MG_OK);
+            int32_t likeliest = 0;
+            for (int32_t token = 1; token < SMALL_VOCAB; token++) {
+                likeliest = p[token] > p[likeliest] ? token : likeliest;
+            }
+            ends = likeliest == end;
+            path[given + length] = likeliest;
+            length += !ends;
+            ended += ends;
+            full += !ends && given + length > SMALL_POSITIONS;
+        }
+        uint32_t words[STATE];
+        seed_generator(words, &state);
+        const mg_sampling rule = {true, 0, 0, end};
+        CHECK(mg_sampler_run(sampler, &rule, path, given, 2, words, STATE, found, 2 * MOST, lengths, &done) == MG_OK);
+        CHECK(done == 2 && (size_t)lengths[0] == length && lengths[1] == lengths[0]);
+        CHECK(memcmp(found, path + given, length * sizeof *found) == 0);
+        CHECK(memcmp(found + length, path + given, length * sizeof *found) == 0);
+        mg_sampler_free(sampler);
+        mg_program_free(program);
+        mg_tape_free(m.tape);
+    }
+    CHECK(full > 3 && ended > 3);
+}
+
+/* Sizes that do not fit, tokens that there are not, numbers that are none: nothing is drawn beyond the last whole text. */
+static void what_a_sampler_cannot_do_is_refused(void) {
+    enum { TEXTS = 50, MOST = TEXTS * (SMALL_POSITIONS + 1) };
+    double numbers[SMALL_NUMBERS], p[SMALL_VOCAB];
+    uint64_t state = 13;
+    for (size_t n = 0; n < SMALL_NUMBERS; n++) {
+        numbers[n] = random_between(&state, -1, 1);
+    }
+    small_model m = begin_small(numbers);
+    record_small(&m, 0, (int32_t[SMALL_POSITIONS + 1]){0});
+    mg_program *program = small_program(&m, 0, 0, 1, SMALL_VOCAB);
+    mg_sampler *sampler = mg_sampler_new(program);
+    uint32_t before[STATE], words[STATE], again[STATE];
+    int32_t found[MOST], whole[MOST], lengths[TEXTS], given[SMALL_POSITIONS + 1] = {0};
+    size_t done = 9, part = 9;
+    const mg_sampling rule = {false, 0, 0, -1};
+    seed_generator(before, &state);
+    memcpy(words, before, sizeof words);
+    const struct {
+        int32_t token;
+        size_t count, texts, words, room;
+        double top_p;
+        uint32_t index;
+        mg_status status;
+    } cases[] = {
+        {0, 1, 2, STATE, 2 * SMALL_POSITIONS, 0, STATE - 1, MG_OK},
+        {0, SMALL_POSITIONS, 2, STATE, 2, 1, 0, MG_OK},
+        {0, 1, 2, STATE, 2 * SMALL_POSITIONS - 1, 0, STATE - 1, MG_SHAPE},
+        {0, SMALL_POSITIONS, 2, STATE, 1, 0, STATE - 1, MG_SHAPE},
+        {0, 0, 2, STATE, MOST, 0, STATE - 1, MG_SHAPE},
+        {0, SMALL_POSITIONS + 1, 2, STATE, MOST, 0, STATE - 1, MG_SHAPE},
+        {-1, 1, 2, STATE, MOST, 0, STATE - 1, MG_SHAPE},
+        {SMALL_VOCAB, 1, 2, STATE, MOST, 0, STATE - 1, MG_SHAPE},
+        {0, 1, 2, STATE - 1, MOST, 0, STATE - 1, MG_SHAPE},
+        {0, 1, 2, STATE + 1, MOST, 0, STATE - 1, MG_SHAPE},
+        {0, 1, 2, STATE, MOST, 0, STATE, MG_SHAPE},
+        {0, 1, 2, STATE, MOST, -0.1, STATE - 1, MG_SHAPE},
+        {0, 1, 2, STATE, MOST, 1.1, STATE - 1, MG_SHAPE},
+        {0, 1, 2, STATE, MOST, NAN, STATE - 1, MG_SHAPE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mg_sampling other = rule;
+        other.top_p = cases[i].top_p;
+        given[0] = cases[i].token;
+        words[STATE - 1] = cases[i].index;
+        const mg_status status = mg_sampler_run(sampler, &other, given, cases[i].count, cases[i].texts, words,
+                                                cases[i].words, found, cases[i].room, lengths, &done);
+        if (!CHECK(status == cases[i].status && done == (status == MG_OK ? 2 : 0))) {
+            printf("    in case %zu\n", i);
+        }
+        CHECK(status == MG_OK || memcmp(words, before, (STATE - 1) * sizeof *words) == 0);
+        memcpy(words, before, sizeof words);
+    }
+    const int32_t bad[] = {-1, SMALL_VOCAB};
+    for (size_t i = 0; i < 2; i++) { /* also where it is not the first */
+        given[0] = 0;
+        given[1] = bad[i];
+        CHECK(mg_sampler_probabilities(sampler, given, 2, p, SMALL_VOCAB) == MG_SHAPE);
+        CHECK(mg_sampler_probabilities(sampler, given, 1, p, SMALL_VOCAB) == MG_OK);
+    }
+    CHECK(mg_sampler_probabilities(sampler, given, 1, p, SMALL_VOCAB - 1) == MG_SHAPE);
+    CHECK(mg_sampler_probabilities(sampler, given, 0, p, SMALL_VOCAB) == MG_SHAPE);
+    /* one token has no numbers: whole texts are drawn until it comes */
+    CHECK(mg_set_value(m.tape, m.wte + 3 * SMALL_EMBD, INFINITY) == MG_OK);
+    CHECK(mg_sampler_run(sampler, &rule, given, 1, TEXTS, words, STATE, found, MOST, lengths, &done) == MG_NOT_FINITE);
+    CHECK(done < TEXTS);
+    memcpy(again, before, sizeof again);
+    int32_t part_lengths[TEXTS];
+    CHECK(mg_sampler_run(sampler, &rule, given, 1, done, again, STATE, whole, MOST, part_lengths, &part) == MG_OK);
+    CHECK(part == done && memcmp(words, again, sizeof words) == 0);
+    CHECK(memcmp(lengths, part_lengths, done * sizeof *lengths) == 0);
+    given[0] = 3;
+    CHECK(mg_sampler_run(sampler, &rule, given, 1, 1, words, STATE, found, MOST, lengths, &done) == MG_NOT_FINITE);
+    CHECK(mg_sampler_probabilities(sampler, given, 1, p, SMALL_VOCAB) == MG_NOT_FINITE);
+    given[0] = 0;
+    CHECK(mg_tape_close(m.tape) == MG_OK);
+    CHECK(mg_sampler_run(sampler, &rule, given, 1, 1, words, STATE, found, MOST, lengths, &done) == MG_CLOSED);
+    CHECK(mg_sampler_probabilities(sampler, given, 1, p, SMALL_VOCAB) == MG_CLOSED);
+    mg_sampler_free(sampler);
+    mg_program_free(program);
+    mg_tape_free(m.tape);
+}
+
 /* What is drawn at a position must be the next one's token, of as many as there are, and nothing may read it before. */
 static void other_inputs_are_refused(void) {
     static const struct {
@@ -497,6 +626,8 @@ int main(void) {
     RUN(samplers_do_not_mix);
     RUN(other_models_are_recordings);
     RUN(a_call_is_as_the_first);
+    RUN(greedy_texts_are_the_likeliest);
+    RUN(what_a_sampler_cannot_do_is_refused);
     RUN(other_inputs_are_refused);
     RUN(what_is_no_sampler_is_refused);
     return verdict();
