@@ -29,7 +29,7 @@ from microgpt.functions import mean, softmax, surprisal
 
 from . import program
 from .bits import all_bits
-from .rows import in_every_row, printed_in_row
+from .rows import in_every_row, printed_in_row, processor_has
 
 SMALL = Config(n_embd=6, n_head=2, block_size=10, zero_output=False, std=0.4, steps=8)
 CONFIGS = [
@@ -266,6 +266,23 @@ def test_the_first_fast_step_is_near():
         far = [a for a, b in zip(found[True][1], found[False][1]) if abs(a - b) > 1e-4 * config.learning_rate]
         assert len(far) < len(found[True][1]) / 100  # Adam divides by a gradient's size, also where that is rounding
         assert found[True] != found[False]
+
+
+def print_fast() -> None:
+    """For the test below, in a process of its own: widths that vectors of 4, 8, 16 and 32 numbers fill, or do not."""
+    tokenizer = Tokenizer(WORDS)
+    documents = [tokenizer.encode(word) for word in WORDS * 3]
+    for n_embd, batch_size in itertools.product((8, 20, 24, 36, 44), (1, 7, 19)):
+        config = replace(SMALL, n_embd=n_embd, batch_size=batch_size, steps=3)
+        model = model_of(config, tokenizer.vocab_size)
+        losses = [step.loss for step in train(model, documents, fast=True)]
+        print(n_embd, batch_size, losses, parameters_sha256(model.state_dict))
+
+
+@pytest.mark.skipif(not processor_has("avx512"), reason="compares two rows, of which this processor has one")
+def test_wide_and_narrow_vectors_have_the_same_bits():
+    """What is fused is spelled out: how many numbers a vector holds changes nothing in the fast mode either."""
+    assert printed_in_row("avx512", print_fast) == printed_in_row("avx2", print_fast)
 
 
 def test_fast_losses_are_the_same_on_average():
