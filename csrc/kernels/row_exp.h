@@ -169,9 +169,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(exp_later)(NAME(e
 #if EXACT
 /* The same, now. False when a result is too large for a float. */
 FOR_ROW static bool NAME(exp_row)(size_t padded, size_t from, size_t to, const REAL *x, REAL *out) {
-    NAME(exponentials) all;
-    all.chunks = 0;
-    all.fits = true;
+    NAME(exponentials) all = {.fits = true};
     NAME(exp_later)(&all, padded, from, to, x, out);
     NAME(exp_waiting)(&all);
     return all.fits;

@@ -90,9 +90,7 @@ FOR_ROW static inline NAME(map_row) NAME(map_row_of)(const NAME(work) *w, const 
 
 FOR_ROW static bool NAME(exp_rows)(const NAME(work) *w, const NAME(extent) *size, const NAME(rows) *x) {
     const size_t to = size->length > w->padded ? size->length : w->computed; /* rows joined, or one */
-    NAME(exponentials) all;
-    all.chunks = 0;
-    all.fits = true;
+    NAME(exponentials) all = {.fits = true};
     for (size_t r = 0; r < size->groups * size->width; r++) {
         const NAME(map_row) row = NAME(map_row_of)(w, size, x, r);
         const size_t begin = NAME(first_of)(size->begin, r % size->width);
