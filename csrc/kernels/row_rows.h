@@ -153,7 +153,9 @@ FOR_ROW static inline const size_t *NAME(begin)(const NAME(work) *w, bool causal
 FOR_ROW static inline size_t NAME(first_of)(const size_t *begin, size_t i) { return begin == NULL ? 0 : begin[i]; }
 
 /* Are the rows so short that a loop over them beats one along them? */
-FOR_ROW static inline bool NAME(is_short)(const NAME(extent) *size) { return size->begin == NULL && size->length <= 2 * MG_CHUNK; }
+FOR_ROW static inline bool NAME(is_short)(const NAME(extent) *size) {
+    return size->begin == NULL && size->length <= 2 * MG_CHUNK;
+}
 
 FOR_ROW static inline bool NAME(in_order)(const NAME(extent) *size, const NAME(rows) *x) {
     const bool lanes = size->width == 1 || x->lane == size->length;

@@ -40,7 +40,8 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
     for (size_t r = w->step->groups * w->width; r-- > 0;) {
         const size_t g = r / w->width, i = r % w->width;
         const REAL *a = NAME(value_row)(w, x, g, i, 0), *b = two ? NAME(value_row)(w, y, g, i, 0) : a;
-        REAL *a_adjoint = to_x ? NAME(adjoint_row)(w, x, g, i, 0) : NULL, *b_adjoint = to_y ? NAME(adjoint_row)(w, y, g, i, 0) : NULL;
+        REAL *a_adjoint = to_x ? NAME(adjoint_row)(w, x, g, i, 0) : NULL;
+        REAL *b_adjoint = to_y ? NAME(adjoint_row)(w, y, g, i, 0) : NULL;
         size_t terms = begin == NULL ? w->terms : 0;
         for (size_t t = NAME(first_of)(lane, i); t < w->padded; t += WIDTH) {
             const VECTOR adjoint = LOAD(w->adjoint + r * w->padded + t);
