@@ -121,9 +121,9 @@ static void a_factor_that_there_is_not_is_refused(void) {
     const mg_view terms = terms_from(x);
     const mg_id sum = mg_sum(tape, 1, 1, 2, &terms, NULL);
     mg_program *program = mg_program_new(tape, sum, 0);
-    const mg_id later = mg_leaves(tape, (double[4]){1, 2, 3, 4}, 4); /* than what would read it */
+    const mg_id later = mg_leaves(tape, (double[40]){1, 2, 3, 4}, 40); /* than what would read it */
     CHECK(mg_program_bind(program, 0, sum, 1, 0, x, 2, 2) == MG_OPERATION);
-    CHECK(mg_program_bind(program, 0, sum, 0, 0, later, 2, 2) == MG_SHAPE);
+    CHECK(mg_program_bind(program, 0, sum, 0, 0, later, 2, 20) == MG_SHAPE);
     CHECK(mg_program_bind(program, 0, sum, 0, 0, x, 2, 0) == MG_SHAPE);
     CHECK(mg_program_bind(program, 0, sum, 0, 0, x, 0, 2) == MG_SHAPE);
     CHECK(mg_program_bind(program, 0, sum, 0, 0, x, 2, 2) == MG_OK);
