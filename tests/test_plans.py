@@ -280,8 +280,8 @@ def print_fast() -> None:
 
 
 @pytest.mark.skipif(not processor_has("avx512"), reason="compares two rows, of which this processor has one")
-def test_wide_and_narrow_vectors_have_the_same_bits():
-    """What is fused is spelled out: how many numbers a vector holds changes nothing in the fast mode either."""
+def test_avx512_has_the_bits_of_avx2():
+    """In the fast mode too: what is fused is spelled out, and how many numbers a vector holds changes nothing."""
     assert printed_in_row("avx512", print_fast) == printed_in_row("avx2", print_fast)
 
 
