@@ -40,6 +40,7 @@ from microgpt import (
     train,
 )
 from microgpt.functions import attention_weights, weighed
+from microgpt.vector import View, record_sum
 
 from .bits import all_bits
 
@@ -105,6 +106,23 @@ def transformer(w, tokens, *, norm, activation, tied=False, positions=True, para
     return mean(losses)
 
 
+def transposed(w, tokens):
+    """Queries, keys and values by matrices that are read by columns: their terms do not stand side by side."""
+
+    def by_columns(x, name):
+        return record_sum(1, EMBD, EMBD, View(w(name, EMBD, EMBD), lane=1, term=EMBD), View(x, term=1))
+
+    keys, values, losses = [], [], []
+    for token, target in pairwise(tokens):
+        x = w("wte", VOCAB, EMBD)[token]
+        before = rmsnorm(x)
+        keys.append(by_columns(before, "wk"))
+        values.append(by_columns(before, "wv"))
+        x = attention(by_columns(before, "wq"), keys, values, 2) + x
+        losses.append(loss_of(linear(x, w("lm_head", VOCAB, EMBD)), target))
+    return mean(losses)
+
+
 def attending(w, tokens, *, change):
     """What each position attends to is changed before it is used, by maps over the positions so far."""
     keys, values, losses = [], [], []
@@ -151,6 +169,7 @@ PLANNED = {
     "bigram": bigram,
     "bigram mlp": bigram_mlp,
     "makemore": makemore,
+    "transposed": transposed,
     "tied": lambda w, t: transformer(w, t, norm=rms, activation=relu, tied=True),
     "layernorm gelu": lambda w, t: transformer(w, t, norm=layer, activation=gelu),
     "silu without positions": lambda w, t: transformer(w, t, norm=rms, activation=silu, positions=False),
