@@ -94,31 +94,34 @@ typedef struct {
     size_t first, count;
 } NAME(columns);
 
+/* What the rows of a part get from a run of lanes, in columns from `column` on. */
+FOR_ROW static inline NAME(sum) NAME(sum_of_run)(const NAME(work) *w, const mg_rows *run, const NAME(part) *part,
+                                                 size_t column) {
+    const mg_step *step = &w->plan->step[run->step];
+    const mg_source *leaves = &step->operand[step->weights];
+    const size_t slot = run->start * leaves->lane + part->first * leaves->term;
+    return (NAME(sum)){
+        .a = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves + (mg_slot)slot),
+        .a_output = (ptrdiff_t)leaves->term,
+        .a_term = -(ptrdiff_t)leaves->lane,
+        .b = NAME(adjoints_of)(w->replay, run->step) + run->start * w->padded + column,
+        .b_term = -(ptrdiff_t)w->padded,
+        .terms = run->count,
+    };
+}
+
 /* Row c of a part gets weight[i][c] * g[i], for all lanes of the runs from .. to - 1, in their order. */
 FOR_ROW static void NAME(fan_rows)(const NAME(work) *w, size_t from, size_t to, const NAME(part) *part,
                                    NAME(columns) columns) {
-    const mg_replay *replay = w->replay;
-    const size_t term = w->step->operand[w->step->weights].term;
     REAL *out = part->adjoint + columns.first;
     bool first = part->fresh;
     for (; from < to; from += AT_ONCE, first = false) {
         const size_t count = to - from < AT_ONCE ? to - from : AT_ONCE;
         NAME(sum) sums[AT_ONCE];
         for (size_t r = 0; r < count; r++) {
-            const mg_rows *run = &w->plan->run[from + r];
-            const mg_step *step = &w->plan->step[run->step];
-            const mg_source *leaves = &step->operand[step->weights];
-            const size_t slot = run->start * leaves->lane + part->first * leaves->term;
-            sums[r] = (NAME(sum)){
-                .a = NAME(leaf)(replay, replay->leaf_value, leaves->leaves + (mg_slot)slot),
-                .a_output = (ptrdiff_t)term,
-                .a_term = -(ptrdiff_t)leaves->lane,
-                .b = NAME(adjoints_of)(replay, run->step) + run->start * w->padded + columns.first,
-                .b_term = -(ptrdiff_t)w->padded,
-                .terms = run->count,
-            };
+            sums[r] = NAME(sum_of_run)(w, &w->plan->run[from + r], part, columns.first);
         }
-        NAME(share_products)(replay, part->terms, columns.count, sums, count, out, part->stride, first);
+        NAME(share_products)(w->replay, part->terms, columns.count, sums, count, out, part->stride, first);
     }
 }
 
@@ -141,24 +144,18 @@ FOR_ROW static void NAME(fan_of_many)(const NAME(work) *w, const mg_fan *fan, co
     }
 }
 
-/* Number c of a column gets weight[i][c] * g[i] at one position, for all lanes of its runs, in their order. */
+/* Number c of a column gets weight[i][c] * g[i] at one position, for all lanes of its runs, in their order. Weights that stand
+   side by side are the vectors. */
 FOR_ROW static void NAME(fan_column)(const NAME(work) *w, const mg_exception *own, const NAME(part) *part, REAL *column) {
     for (size_t from = own->from; from < own->to; from += AT_ONCE) {
         const size_t count = own->to - from < AT_ONCE ? own->to - from : AT_ONCE;
-        const size_t term = w->step->operand[w->step->weights].term;
+        const bool turned = w->step->operand[w->step->weights].term == 1;
         NAME(sum) sums[AT_ONCE];
         for (size_t r = 0; r < count; r++) {
-            const mg_rows *run = &w->plan->run[from + r];
-            const mg_step *step = &w->plan->step[run->step];
-            const mg_source *leaves = &step->operand[step->weights];
-            const size_t slot = run->start * leaves->lane + part->first * leaves->term;
-            const REAL *g = NAME(adjoints_of)(w->replay, run->step) + run->start * w->padded + own->position;
-            const REAL *weights = NAME(leaf)(w->replay, w->replay->leaf_value, leaves->leaves + (mg_slot)slot);
-            const ptrdiff_t next_g = -(ptrdiff_t)w->padded, next = -(ptrdiff_t)leaves->lane;
-            sums[r] = term == 1 ? (NAME(sum)){g, 0, next_g, weights, next, run->count}
-                                : (NAME(sum)){weights, (ptrdiff_t)term, next, g, next_g, run->count};
+            const NAME(sum) sum = NAME(sum_of_run)(w, &w->plan->run[from + r], part, own->position);
+            sums[r] = turned ? (NAME(sum)){sum.b, 0, sum.b_term, sum.a, sum.a_term, sum.terms} : sum;
         }
-        NAME(products)(term == 1 ? 1 : part->terms, term == 1 ? part->terms : 1, sums, count, column, 1, false);
+        NAME(products)(turned ? 1 : part->terms, turned ? part->terms : 1, sums, count, column, 1, false);
     }
 }
 

@@ -73,7 +73,7 @@ FOR_ROW static bool NAME(rule_row)(const NAME(work) *w, size_t from, const REAL 
     return true;
 }
 
-/* Row r of operand f, and where it begins to mean something. */
+/* Row r of both operands, and where it begins to mean something. */
 typedef struct {
     const REAL *x[2];
     size_t from;
