@@ -14,16 +14,6 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _default_tape_is_given_back():
-    """What a module's tests have recorded and dropped does not slow down those of the next: making a program goes
-    through its whole tape."""
-    yield
-    from microgpt.tape import default_tape  # here, as some tests look at what an import brings
-
-    default_tape().collect()
-
-
 @pytest.fixture
 def run(capsys):
     """Runs the command line in this process: its exit status, and what it wrote to both outputs."""

@@ -9,6 +9,7 @@
 #include "programs/inputs.h"
 #include "programs/plain.h"
 #include "programs/plan.h"
+#include "programs/reach.h"
 #include "tape/marking.h"
 #include "tape/statements.h"
 
@@ -16,46 +17,82 @@
 
 /* ---- what a program is made of ---------------------------------------------------------------------------------- */
 
+/* The pages that marks are in. */
+typedef struct {
+    mg_tape *tape;
+    mg_reached reached;
+} marks;
+
+static bool mark_run(void *context, mg_slot first, size_t n) {
+    marks *found = context;
+    mg_reach_slots(&found->reached, first, n);
+    return mg_mark_run(found->tape, first, n);
+}
+
+/* Marks the statements that the result was computed from since `since`, and what they read. */
+static bool mark_statements(marks *found, mg_slot result, mg_mark since) {
+    mg_tape *tape = found->tape;
+    mg_list *statements = &tape->stack;
+    statements->count = 0;
+    bool marked = mark_run(found, result, 1);
+    for (size_t k = 0; k < statements->count; k++) { /* also where there was no memory for more: these have marks */
+        const mg_slot head = statements->item[k];
+        mg_reach_slots(&found->reached, head, mg_end(tape, head) - head);
+        marked = marked && (mg_id_of(tape, head) < since || mg_each_run(tape, head, mark_run, found));
+    }
+    return marked;
+}
+
 static int by_serial(const void *a, const void *b) {
     const mg_entry *left = a, *right = b;
     return (left->serial > right->serial) - (left->serial < right->serial);
 }
 
-/* Lists the marked statements recorded since `since`, page by page, and takes all marks away. */
-static bool list_statements(mg_program *program, mg_mark since) {
+/* Lists the statements that are marked and were recorded since `since`, in order of recording. */
+static bool list_marked(mg_program *program, const marks *found, mg_mark since, mg_blocks *scratch) {
     mg_tape *tape = program->tape;
-    mg_blocks scratch = {.tape = tape};
-    mg_entry *pages = mg_allot(&scratch, tape->page_count, sizeof *pages);
+    mg_entry *pages = mg_allot(scratch, found->reached.slots / MG_PAGE, sizeof *pages);
     size_t count = 0;
-    bool listed = pages != NULL;
-    for (size_t p = 0; listed && p < tape->page_count; p++) {
-        if (tape->pages[p].serial != 0) {
+    if (pages == NULL) {
+        return false;
+    }
+    for (size_t p = 0; p < tape->page_count; p++) {
+        if (found->reached.page[p] != 0) {
             pages[count++] = (mg_entry){tape->pages[p].serial, (uint32_t)p};
         }
     }
-    if (listed) {
-        qsort(pages, count, sizeof *pages, by_serial);
-    }
-    for (size_t p = 0; listed && p < count; p++) {
+    qsort(pages, count, sizeof *pages, by_serial);
+    bool listed = true;
+    for (size_t p = 0; p < count; p++) {
         const mg_slot from = pages[p].page * MG_PAGE, to = from + tape->pages[pages[p].page].used;
         for (mg_slot s = from; listed && s < to; s++) {
             const uint8_t operation = tape->operation[s], code = mg_code(tape, s);
-            if (!(operation & MG_VISITED) || mg_is_leaf(code) || code == MG_LANE || code == MG_PAYLOAD ||
-                operation & MG_JOINED || mg_id_of(tape, s) < since) {
-                continue;
+            if (operation & MG_VISITED && !(operation & MG_JOINED) && !mg_is_leaf(code) && code != MG_LANE &&
+                code != MG_PAYLOAD && mg_id_of(tape, s) >= since) {
+                listed = mg_list_push(tape, &program->statements, s) &&
+                         mg_list_push(tape, &program->ends, mg_end(tape, s));
             }
-            listed = mg_list_push(tape, &program->statements, s) &&
-                     mg_list_push(tape, &program->ends, mg_end(tape, s));
+        }
+    }
+    return listed;
+}
+
+/* Lists the statements that the result was computed from since `since`. */
+static bool list_statements(mg_program *program, mg_slot result, mg_mark since) {
+    mg_tape *tape = program->tape;
+    mg_blocks scratch = {.tape = tape};
+    marks found = {tape, mg_reached_nothing(&scratch)};
+    if (scratch.failed) {
+        return false;
+    }
+    const bool listed = mark_statements(&found, result, since) && list_marked(program, &found, since, &scratch);
+    for (size_t p = 0; p < tape->page_count; p++) {
+        for (size_t s = p * MG_PAGE; found.reached.page[p] != 0 && s < (p + 1) * MG_PAGE; s++) {
+            tape->operation[s] &= (uint8_t)~MG_VISITED;
         }
     }
     mg_free_blocks(scratch);
     return listed;
-}
-
-static void take_marks_away(mg_tape *tape) {
-    for (size_t s = 0; s < tape->page_count * MG_PAGE; s++) {
-        tape->operation[s] &= (uint8_t)~MG_VISITED;
-    }
 }
 
 /* Is the result a sum of lanes, or their mean? Lists them. */
@@ -148,9 +185,7 @@ static mg_status build(mg_program *program, mg_mark since) {
     if (!mg_find(tape, program->result, &result)) {
         return MG_STALE;
     }
-    const bool listed = mg_mark_needed(tape, result, 1) && list_statements(program, since);
-    take_marks_away(tape);
-    if (!listed || !find_losses(program) || !find_needed(program)) {
+    if (!list_statements(program, result, since) || !find_losses(program) || !find_needed(program)) {
         return MG_NO_MEMORY;
     }
     for (size_t i = 0; i < program->statements.count; i++) {

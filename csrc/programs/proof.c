@@ -10,15 +10,15 @@
  * those parts that belong to its positions. Where an input selects a lane, the caller proves one lane after the other.
  */
 #include "programs/descent.h"
+#include "programs/reach.h"
 
 #include <string.h>
 
 typedef struct {
     mg_program *program;
     mg_plan *plan;
-    const char **why_not;
-    size_t slots;
-    uint64_t *hash;  /* [slots]: what the accumulator holds; 0: nothing was added */
+    mg_reached reached;
+    uint64_t *hash;  /* [reached.slots]: what the accumulator holds; 0: nothing was added */
     size_t *binding; /* [gathered_count]: what selects a part of a gather, or MG_NOWHERE */
 } proof;
 
@@ -28,8 +28,11 @@ static uint64_t product(uint64_t partial, uint64_t adjoint) {
     return (mixed ^ mixed >> 32) * 0xff51afd7ed558ccdu;
 }
 
+static uint64_t *hash_of(const proof *p, mg_slot slot) { return &p->hash[mg_reached_at(&p->reached, slot)]; }
+
 static void add(proof *p, mg_slot target, uint64_t what) {
-    p->hash[target] = (p->hash[target] + what) * 0xc4ceb9fe1a85ec53u;
+    uint64_t *hash = hash_of(p, target);
+    *hash = (*hash + what) * 0xc4ceb9fe1a85ec53u;
 }
 
 /* The partial of term c of an operand: the number of the other factor's slot, or of this statement's own partial. */
@@ -63,7 +66,7 @@ static void add_to(proof *p, const mg_step *step, size_t f, size_t t, size_t c, 
 static void sweep_terms(proof *p, const mg_descent *d) {
     const mg_tape *tape = p->program->tape;
     const mg_step *step = &p->plan->step[d->step];
-    const uint64_t g = p->hash[d->slot];
+    const uint64_t g = *hash_of(p, d->slot);
     if (step->operation < MG_LANE) {
         for (size_t f = 0; f < step->factors; f++) {
             const mg_slot target = tape->operand[d->slot][f];
@@ -94,21 +97,28 @@ static void go_down_the_list(proof *p) {
 
 /* ---- in the plan's order ---------------------------------------------------------------------------------------- */
 
+/* Are the slots of an operand's terms as far apart as its stride says? */
+static bool is_straight(const mg_plan *plan, const mg_source *x) {
+    return x->from == MG_FROM_LEAVES || (x->from == MG_FROM_ROWS && x->parts == 0 && x->step < plan->each);
+}
+
 /* Adds what a lane gives to the operands that are rows, or to operand `only` where that is leaves. */
 #define ROWS MG_NOWHERE
 static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t begin, size_t end, size_t only) {
     mg_plan *plan = p->plan;
     const mg_step *step = &plan->step[k];
     const mg_slot slot = mg_lane_of_step(p->program, plan, k, t, g * mg_width_at(step, t) + i);
-    const uint64_t adjoint = p->hash[slot];
+    const uint64_t adjoint = *hash_of(p, slot);
     if (adjoint == 0) { /* the sweep does not come here */
         plan->check_values = plan->check_values || only != ROWS;
         return;
     }
+    mg_slot operand[2] = {0, 0};
     for (size_t c = end; c-- > begin;) {
-        mg_slot operand[2] = {0, 0};
         for (size_t f = 0; f < step->factors; f++) {
-            operand[f] = mg_source_slot(p->program, plan, step, f, t, g, i, c);
+            const bool goes_on = c + 1 < end && is_straight(plan, &step->operand[f]);
+            operand[f] = goes_on ? operand[f] - (mg_slot)step->operand[f].term
+                                 : mg_source_slot(p->program, plan, step, f, t, g, i, c);
         }
         for (size_t f = 0; f < step->factors; f++) {
             const mg_source *x = &step->operand[f];
@@ -197,31 +207,33 @@ static void go_through_the_plan(proof *p) {
 /* ---- the comparison --------------------------------------------------------------------------------------------- */
 
 static void begin(proof *p) {
-    memset(p->hash, 0, p->slots * sizeof *p->hash);
+    memset(p->hash, 0, p->reached.slots * sizeof *p->hash);
     for (size_t t = 0; t < p->plan->positions; t++) {
-        p->hash[p->program->loss.item[t]] = 1 + (uint64_t)t;
+        *hash_of(p, p->program->loss.item[t]) = 1 + (uint64_t)t;
     }
 }
 
-/* Every leaf, and every lane that passes something on. */
+/* Every leaf, and every lane that passes something on; and nothing elsewhere. */
 static bool same(const proof *p, const uint64_t *swept) {
     const mg_program *program = p->program;
     const mg_tape *tape = program->tape;
+    bool equal = memcmp(p->hash, swept, MG_PAGE * sizeof *swept) == 0;
     for (size_t page = 0; page < tape->page_count; page++) {
-        for (size_t s = page * MG_PAGE; s < page * MG_PAGE + tape->pages[page].used; s++) {
-            if (mg_code(tape, (mg_slot)s) == MG_LEAF && p->hash[s] != swept[s]) {
-                return false;
-            }
+        const size_t from = page * MG_PAGE, used = p->reached.page[page] == 0 ? 0 : tape->pages[page].used;
+        for (size_t s = from; equal && s < from + used; s++) {
+            const size_t at = mg_reached_at(&p->reached, (mg_slot)s);
+            equal = mg_code(tape, (mg_slot)s) != MG_LEAF || p->hash[at] == swept[at];
         }
     }
     for (size_t k = 0; k < p->plan->each * p->plan->positions; k++) {
+        const bool derives = p->plan->step[k % p->plan->each].derives;
         const mg_slot first = mg_first_lane(tape, program->statements.item[k]), end = program->ends.item[k];
-        if (p->plan->step[k % p->plan->each].derives &&
-            memcmp(p->hash + first, swept + first, (end - first) * sizeof *swept) != 0) {
-            return false;
+        for (mg_slot s = first; equal && derives && s < end; s++) {
+            const size_t at = mg_reached_at(&p->reached, s);
+            equal = p->hash[at] == swept[at];
         }
     }
-    return true;
+    return equal;
 }
 
 /* Does every event add to leaves of its own region? The kernels count on it. */
@@ -242,9 +254,9 @@ static bool stay_in_regions(const proof *p) {
 bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
     mg_tape *tape = program->tape;
     mg_blocks scratch = {.tape = tape};
-    proof p = {program, plan, why_not, tape->page_count * MG_PAGE, NULL, NULL};
-    uint64_t *swept = mg_allot(&scratch, p.slots, sizeof *swept);
-    p.hash = mg_allot(&scratch, p.slots, sizeof *p.hash);
+    proof p = {.program = program, .plan = plan, .reached = mg_find_reached(program, &scratch)};
+    uint64_t *swept = mg_allot(&scratch, p.reached.slots, sizeof *swept);
+    p.hash = mg_allot(&scratch, p.reached.slots, sizeof *p.hash);
     p.binding = mg_allot(&scratch, plan->gathered_count, sizeof *p.binding);
     *why_not = NULL;
     bool proved = !scratch.failed;
@@ -252,7 +264,7 @@ bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
         mg_plan_bindings(plan, p.binding);
         begin(&p);
         go_down_the_list(&p);
-        memcpy(swept, p.hash, p.slots * sizeof *swept);
+        memcpy(swept, p.hash, p.reached.slots * sizeof *swept);
         begin(&p);
         go_through_the_plan(&p);
         proved = same(&p, swept) && stay_in_regions(&p);

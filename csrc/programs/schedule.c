@@ -15,13 +15,11 @@
 /* ---- down the sweep's list -------------------------------------------------------------------------------------- */
 
 static void follow(mg_scheduling *s, uint32_t step, mg_slot target) {
-    const uint32_t last = s->last[target];
-    if (last != step) {
-        if (last != MG_NO_STEP) {
-            s->before[last * s->steps + step] = 1;
-        }
-        s->last[target] = step;
+    uint32_t *last = &s->last[mg_reached_at(&s->reached, target)];
+    if (*last != step && *last != MG_NO_STEP) {
+        s->before[*last * s->steps + step] = 1;
     }
+    *last = step;
 }
 
 /* What an entry of the list adds to lanes comes after what was added to them before. */
@@ -181,17 +179,18 @@ static bool order_actions(mg_scheduling *s) {
 /* ---- all -------------------------------------------------------------------------------------------------------- */
 
 bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not) {
-    const size_t slots = program->tape->page_count * MG_PAGE, steps = plan->each;
+    const size_t steps = plan->each;
     mg_scheduling s = {.program = program, .plan = plan, .why_not = why_not, .scratch = {.tape = program->tape},
                        .steps = steps};
-    s.last = mg_allot(&s.scratch, slots, sizeof *s.last);
+    s.reached = mg_find_reached(program, &s.scratch);
+    s.last = mg_allot(&s.scratch, s.reached.slots, sizeof *s.last);
     s.before = mg_allot(&s.scratch, steps * steps, 1);
     s.first = mg_allot(&s.scratch, steps, sizeof *s.first);
     s.component = mg_allot(&s.scratch, steps, sizeof *s.component);
     s.fan = mg_allot(&s.scratch, steps, sizeof *s.fan);
     bool done = !s.scratch.failed;
     if (done) {
-        memset(s.last, 0xff, slots * sizeof *s.last);
+        memset(s.last, 0xff, s.reached.slots * sizeof *s.last);
         memset(s.first, 0xff, steps * sizeof *s.first);
         note_order(&s);
         add_data_edges(&s);

@@ -3,6 +3,7 @@
 #define MG_SCHEDULE_H
 
 #include "programs/plan.h"
+#include "programs/reach.h"
 
 #define MG_NO_STEP UINT32_MAX
 
@@ -12,7 +13,8 @@ typedef struct {
     const char **why_not; /* stays NULL where there is no memory */
     mg_blocks scratch;
     size_t steps;
-    uint32_t *last;      /* [slots]: which step added to it last, going down the sweep */
+    mg_reached reached;
+    uint32_t *last;      /* [reached.slots]: which step added to a slot last, going down the sweep */
     uint8_t *before;     /* [steps][steps]: does the row's step come before the column's? */
     uint32_t *first;     /* [steps]: when the sweep came to it first, at the last position */
     uint32_t *component; /* [steps]: steps that must be taken in turn have one number */

@@ -5,8 +5,7 @@
 
 #include "tape/statements.h"
 
-/* Marks the statements that a run of slots is of, and puts those that have operands on the stack. */
-static bool mark_run(void *context, mg_slot first, size_t n) {
+bool mg_mark_run(void *context, mg_slot first, size_t n) {
     mg_tape *tape = context;
     for (mg_slot s = first; s < first + n;) {
         const uint8_t code = mg_code(tape, s);
@@ -32,9 +31,9 @@ static bool mark_run(void *context, mg_slot first, size_t n) {
 
 bool mg_mark_needed(mg_tape *tape, mg_slot first, size_t n) {
     tape->stack.count = 0;
-    bool marked = mark_run(tape, first, n);
+    bool marked = mg_mark_run(tape, first, n);
     while (marked && tape->stack.count > 0) {
-        marked = mg_each_run(tape, tape->stack.item[--tape->stack.count], mark_run, tape);
+        marked = mg_each_run(tape, tape->stack.item[--tape->stack.count], mg_mark_run, tape);
     }
     return marked;
 }

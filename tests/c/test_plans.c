@@ -7,6 +7,9 @@
 #include "models.h"
 
 #include <math.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* Replays with other parameters and tokens, and compares with recording anew. */
 static void replay(model_shape shape, uint64_t seed, int rounds) {
@@ -238,6 +241,71 @@ static void no_memory_is_survived(void) {
     free(numbers);
 }
 
+/* Lets nobody look at, or write to, what an array has for some slots, or all do so again; but for the ends, which may share
+   a page of memory with others. */
+static void protect(const void *array, size_t size, mg_slot from, mg_slot to, int allowed) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)array + from * size + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)array + to * size) / page * page;
+    CHECK(begin < end && mprotect((void *)begin, end - begin, allowed) == 0);
+}
+
+static void protect_slots(const mg_tape *tape, mg_slot from, mg_slot to, int allowed) {
+    protect(tape->value, sizeof *tape->value, from, to, allowed);
+    protect(tape->adjoint, sizeof *tape->adjoint, from, to, allowed);
+    protect(tape->partial, sizeof *tape->partial, from, to, allowed);
+    protect(tape->operand, sizeof *tape->operand, from, to, allowed);
+    protect(tape->operation, sizeof *tape->operation, from, to, allowed);
+}
+
+static size_t most_bytes_so_far(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (size_t)usage.ru_maxrss * 1024;
+}
+
+/* A program, its plan, its trainers and its sampler, where between the parameters and the statements of the program the tape
+   has many others. */
+static void nobody_looks_at_what_a_program_does_not_reach(void) {
+    const model_shape shape = {8, 2, 1, 4, 5, true, false, false, false};
+    const size_t n = 2 * shape.vocab * 8 + MOST_TOKENS * 8 + 12 * 64, others = small_run() ? 1 << 17 : 1 << 21;
+    double *numbers = allocate(n, sizeof *numbers), rate = 0.01, loss;
+    int32_t tokens[MOST_TOKENS + 1];
+    uint64_t state = 77;
+    size_t done;
+    random_numbers(&state, numbers, n);
+    random_tokens(&state, tokens, &shape);
+    recording r = begin(shape, numbers);
+    const mg_id first = mg_leaf(r.tape, 1);
+    for (size_t k = 1; k < others; k++) {
+        mg_add(r.tape, first, first);
+    }
+    record_model(&r, tokens);
+    mg_slot from, to;
+    CHECK(mg_find(r.tape, first, &from) && mg_find(r.tape, r.embeddings[0], &to) && to - from >= others);
+    to = to / MG_PAGE * MG_PAGE;
+    protect_slots(r.tape, from + MG_PAGE, to, PROT_NONE);
+    const size_t before = most_bytes_so_far();
+    mg_program *program = mg_program_new(r.tape, r.loss, 0);
+    CHECK(program != NULL && bind_and_plan(&r, program) == MG_OK && is_planned(program));
+    CHECK(mg_program_set(program, tokens, shape.positions + 1) == MG_OK);
+    CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
+    mg_sampler *sampler = mg_sampler_new(program);
+    CHECK(sampler != NULL);
+    for (int fast = 0; fast <= 1; fast++) {
+        mg_trainer *trainer = mg_trainer_new(program, r.parameters, r.sizes, r.runs, &(mg_optimizer){.kind = MG_SGD}, fast);
+        CHECK(trainer != NULL && mg_trainer_run(trainer, tokens, (size_t[2]){0, shape.positions + 1}, 1, 1, &rate, 1,
+                                                &loss, &done) == MG_OK);
+        mg_trainer_free(trainer);
+    }
+    CHECK(small_run() || most_bytes_so_far() - before < 4 * others); /* no array is as long as the tape */
+    protect_slots(r.tape, from + MG_PAGE, to, PROT_READ | PROT_WRITE);
+    mg_sampler_free(sampler);
+    mg_program_free(program);
+    end(&r);
+    free(numbers);
+}
+
 int main(void) {
     RUN(plans_are_recordings);
     RUN(random_shapes_are_recordings);
@@ -246,5 +314,6 @@ int main(void) {
     RUN(operands_may_cross_statements);
     RUN(extremes_are_recordings);
     RUN(no_memory_is_survived);
+    RUN(nobody_looks_at_what_a_program_does_not_reach);
     return verdict();
 }

@@ -1,6 +1,7 @@
 /* test_program.c: replaying what was recorded, against recording it again on a new tape, bit for bit. */
 #include "check.h"
 #include "compositions.h"
+#include "invariants.h"
 #include "microgpt.h"
 
 #include <math.h>
@@ -311,6 +312,30 @@ static void no_memory_is_survived(void) {
 }
 
 /* A program counts in the memory of its tape while it is there, and no longer. */
+/* Some have been marked, and not been looked at, when the list of those that have grows in vain. */
+static void no_memory_leaves_no_marks(void) {
+    enum { MAPS = 1100, LANES = MG_PAGE + 8 };
+    static mg_id maps[MAPS];
+    mg_tape *tape = mg_tape_new();
+    const mg_view x = {.first = mg_leaf(tape, 0.5)};
+    for (size_t k = 0; k < MAPS; k++) {
+        maps[k] = mg_map(tape, MG_EXP, 1, LANES, &x, NULL, 0);
+    }
+    const mg_view all = {.list = maps, .entries = MAPS, .block = 1, .by_term = true};
+    const mg_id sum = mg_sum(tape, 1, 1, MAPS, &all, NULL);
+    mg_program *program = NULL;
+    for (uint64_t k = 1; program == NULL && k < 50; k++) {
+        mg_tape_fail_allocation(tape, k);
+        program = mg_program_new(tape, sum, 0);
+        mg_tape_fail_allocation(tape, 0);
+        mg_tape_take_status(tape);
+        CHECK(broken_tape(tape) == NULL);
+    }
+    CHECK(program != NULL && mg_program_forward(program) == MG_OK);
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
 static void a_program_gives_its_memory_back(void) {
     mg_tape *tape = mg_tape_new();
     mg_id a = mg_leaf(tape, 1), sum = a;
@@ -463,6 +488,7 @@ int main(void) {
     RUN(what_cannot_be_replayed_is_refused);
     RUN(what_cannot_be_selected_is_refused);
     RUN(no_memory_is_survived);
+    RUN(no_memory_leaves_no_marks);
     RUN(a_program_gives_its_memory_back);
     RUN(a_program_belongs_to_the_thread_of_its_tape);
     RUN(what_is_freed_in_any_order_is_freed_once);

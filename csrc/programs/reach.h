@@ -1,0 +1,25 @@
+/* reach.h: numbers by slot, for the slots that a program reaches. They take the room of its pages, however long the tape is.
+ */
+#ifndef MG_REACH_H
+#define MG_REACH_H
+
+#include "programs/program.h"
+
+/* An array of `slots` numbers has that of a slot at mg_reached_at. The first MG_PAGE of them are of all slots that the
+   program does not reach. */
+typedef struct {
+    uint32_t *page; /* [page_count of the tape]: which page of the array a page's slots have */
+    size_t slots;
+} mg_reached;
+
+/* No slot yet, and n slots in a row more. The blocks have failed without memory. */
+mg_reached mg_reached_nothing(mg_blocks *blocks);
+void mg_reach_slots(mg_reached *reached, mg_slot first, size_t n);
+/* What the statements of a program are, read, and may be given by inputs. */
+mg_reached mg_find_reached(const mg_program *program, mg_blocks *blocks);
+
+static inline size_t mg_reached_at(const mg_reached *reached, mg_slot slot) {
+    return (size_t)reached->page[slot / MG_PAGE] * MG_PAGE + slot % MG_PAGE;
+}
+
+#endif
