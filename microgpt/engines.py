@@ -150,10 +150,11 @@ class CoreEngine:
 class AnewEngine:
     """Training that records the graph again in every step."""
 
-    __slots__ = ("_documents", "_held_out", "_interrupted", "_model", "_optimizer")
+    __slots__ = ("_documents", "_held_out", "_interrupted", "_longest", "_model", "_optimizer")
 
     def __init__(self, model: Trainable, documents: Sequence[Sequence[int]], held_out: Sequence[Sequence[int]]) -> None:
         self._model, self._documents, self._held_out = model, documents, held_out
+        self._longest = model.config.block_size + 1
         self._optimizer = Optimizer(model.config, model.parameters)
         self._interrupted = False
 
@@ -185,7 +186,7 @@ class AnewEngine:
                 self._interrupted = False
                 raise KeyboardInterrupt
             mark = tape.mark()
-            loss = self._model.loss(tokens)
+            loss = self._model.loss(tokens[: self._longest])
             total += loss.data
             loss.backward()
             del loss
@@ -207,7 +208,7 @@ class AnewEngine:
         tape = self._model.parameters[0]._tape
         for tokens in self._held_out:
             mark = tape.mark()
-            loss = self._model.loss(tokens).data
+            loss = self._model.loss(tokens[: self._longest]).data
             tape.rewind(mark)
             yield loss
 

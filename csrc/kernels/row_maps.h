@@ -318,17 +318,17 @@ FOR_ROW static inline NAME(rows) NAME(lane_of)(const NAME(rows) *x, size_t g, si
     return (NAME(rows)){x->row + g * x->group + i * x->lane, 0, 0, x->move};
 }
 
-/* The rows that get what is added to an operand; for a lane that an input selects, one row, which is added later. */
+/* The rows that get what is added to an operand; for a lane that an input selects, one row, which is then added to it. */
 FOR_ROW static void NAME(find_target)(const NAME(work) *w, const mg_source *x, NAME(rows) *rows) {
     if (x->from == MG_FROM_ROWS) {
         NAME(find_rows)(w, x, NAME(adjoints_of)(w->replay, x->step), rows);
         return;
     }
     NAME(set_rows)(rows, (REAL *)w->replay->scratch + w->replay->scratch_numbers - w->padded, 0, 0, 1);
-    memset(rows->row, 0, w->padded * sizeof *rows->row);
 }
 
-/* Lanes down, the operands of each in order; one operand after the other where they are of different steps. */
+/* Lanes down, the operands of each in order; one operand after the other where they are of different steps, or the map has
+   one lane, as it has where an input selects one. */
 FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
     const mg_step *step = w->step;
     const NAME(extent) size = {step->groups, w->width, w->padded, NAME(begin)(w, step->causal)};
@@ -346,7 +346,8 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
             NAME(find_target)(w, &step->operand[f], &to[f]);
         }
     }
-    const bool in_turn = gets[0] && gets[1] && step->operand[0].step == step->operand[1].step;
+    const bool in_turn = gets[0] && gets[1] && step->operand[0].step == step->operand[1].step &&
+                         step->groups * w->width > 1;
     if (in_turn) {
         for (size_t r = step->groups * w->width; r-- > 0;) {
             for (size_t f = 0; f < 2; f++) {
@@ -360,10 +361,13 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
     }
     for (size_t f = 0; f < step->factors; f++) {
         const mg_source *source = &step->operand[f];
+        REAL *rows = gets[f] && source->from == MG_FROM_SELECTED ? NAME(adjoints_of)(w->replay, source->step) : NULL;
+        if (rows != NULL) { /* both operands may be selected: they have one row in turn */
+            memset(to[f].row, 0, w->padded * sizeof *rows);
+        }
         if (gets[f] && !in_turn) {
             NAME(add_of_kind)(kind[f], source->first, &size, &g, &x[f], &to[f]);
         }
-        REAL *rows = gets[f] && source->from == MG_FROM_SELECTED ? NAME(adjoints_of)(w->replay, source->step) : NULL;
         for (size_t t = 0; rows != NULL && t < w->computed; t++) {
             rows[NAME(selected)(w, source)[t] * w->padded + t] += to[f].row[t];
         }

@@ -172,3 +172,72 @@ bool mg_order_fans(mg_scheduling *s) {
     }
     return true;
 }
+
+/* ---- orders at one position ------------------------------------------------------------------------------------- */
+
+size_t mg_exceptional_positions(const mg_plan *plan) {
+    size_t positions = 0;
+    for (size_t e = 0; e < plan->exception_count; e++) {
+        const size_t position = plan->exception[e].position;
+        positions = position >= positions ? position + 1 : positions;
+    }
+    return positions;
+}
+
+/* Where the order of a fan is at a position: the next lane is plan->run[run].start - done; all are taken at run == end. */
+typedef struct {
+    size_t run, end, done;
+} progress;
+
+/* The progress of all fans that have exceptions, at all positions, and which fan a step is of: in fan_of[each]. */
+static void begin_orders(const mg_plan *plan, size_t positions, progress *next, uint32_t *fan_of) {
+    memset(fan_of, 0xff, plan->each * sizeof *fan_of);
+    for (size_t f = 0; f < plan->fan_count; f++) {
+        const mg_fan *fan = &plan->fan[f];
+        if (fan->exceptions == fan->exceptions_end) {
+            continue;
+        }
+        for (size_t r = fan->from; r < fan->to; r++) {
+            fan_of[plan->run[r].step] = (uint32_t)f;
+        }
+        for (size_t t = 0; t < positions; t++) {
+            next[f * positions + t] = (progress){fan->from, fan->to, 0};
+        }
+        for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
+            const mg_exception *exception = &plan->exception[e];
+            if (exception->position < positions) {
+                next[f * positions + exception->position] = (progress){exception->from, exception->to, 0};
+            }
+        }
+    }
+}
+
+mg_status mg_exceptions_hold(const mg_program *program, const mg_plan *plan, size_t positions, bool *hold) {
+    const size_t count = plan->fan_count * positions;
+    mg_blocks scratch = {.tape = program->tape};
+    progress *next = mg_allot(&scratch, count, sizeof *next);
+    uint32_t *fan_of = mg_allot(&scratch, plan->each, sizeof *fan_of);
+    *hold = !scratch.failed;
+    if (*hold) {
+        begin_orders(plan, positions, next, fan_of);
+    }
+    mg_descent d = mg_descent_of(program, plan);
+    while (*hold && mg_descend(&d)) {
+        if (fan_of[d.step] == MG_NO_STEP || d.begin != 0) {
+            continue;
+        }
+        progress *at = &next[fan_of[d.step] * positions + d.position];
+        const mg_rows *run = &plan->run[at->run];
+        *hold = at->run < at->end && run->step == d.step &&
+                run->start - at->done == d.slot - mg_first_lane(program->tape, d.head);
+        at->done++;
+        if (*hold && at->done == run->count) {
+            *at = (progress){at->run + 1, at->end, 0};
+        }
+    }
+    for (size_t n = 0; *hold && n < count; n++) {
+        *hold = next[n].run == next[n].end;
+    }
+    mg_free_blocks(scratch);
+    return scratch.failed ? MG_NO_MEMORY : MG_OK;
+}

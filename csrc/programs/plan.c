@@ -3,6 +3,7 @@
 
 #include "programs/inputs.h"
 #include "programs/plain.h"
+#include "programs/schedule.h"
 #include "tape/statements.h"
 
 void mg_plan_free(mg_plan *plan) {
@@ -71,23 +72,41 @@ static size_t values_of(const mg_program *program, size_t input) {
     return least == SIZE_MAX ? 1 : least;
 }
 
-/* How many rounds until each lane that an input may select was selected at some position. */
-static size_t rounds_of(const mg_program *program) {
+/* How many lanes an input may select; 1 where none selects any. */
+static size_t selectable(const mg_program *program) {
     size_t most = 1;
     for (size_t b = 0; b < program->binding_count; b++) {
         const mg_binding *binding = &program->bindings[b];
-        if (!binding->leaves && program->losses > 0) {
-            const size_t rounds = (binding->count - 1) / program->losses + 1;
-            most = rounds > most ? rounds : most;
-        }
+        most = !binding->leaves && binding->count > most ? binding->count : most;
     }
     return most;
 }
 
 #define MOST_WORK ((size_t)4 << 30) /* words of the sweep's list, and lanes, that all rounds may take together */
 
+/* A position that has an order of its own may have that of the lane that was selected there: it must be the order whatever
+   lane is. */
+static mg_status prove_exceptions(mg_program *program, mg_plan *plan, int32_t *values, const char **why_not) {
+    const size_t positions = mg_exceptional_positions(plan), lanes = selectable(program);
+    for (size_t lane = 0; positions > 0 && lanes > 1 && lane < lanes; lane++) {
+        bool hold;
+        for (size_t n = 0; n < program->inputs; n++) {
+            values[n] = (int32_t)(lane % values_of(program, n));
+        }
+        mg_program_select(program, values);
+        MG_TRY(mg_program_order(program, positions));
+        MG_TRY(mg_exceptions_hold(program, plan, positions, &hold));
+        if (!hold) {
+            *why_not = "the gradients would be added in another order than the sweep's";
+            return MG_OK;
+        }
+    }
+    return MG_OK;
+}
+
+/* Each lane that an input may select is selected at some position. */
 static mg_status prove_all(mg_program *program, mg_plan *plan, int32_t *values, const char **why_not) {
-    const size_t rounds = rounds_of(program);
+    const size_t rounds = (selectable(program) - 1) / program->losses + 1;
     mg_status status = MG_OK;
     for (size_t r = 0; r < rounds; r++) {
         for (size_t n = 0; n < program->inputs; n++) {
@@ -109,7 +128,7 @@ static mg_status prove_all(mg_program *program, mg_plan *plan, int32_t *values, 
             return MG_OK;
         }
     }
-    return MG_OK;
+    return prove_exceptions(program, plan, values, why_not);
 }
 
 /* The statements as steps, with no order of the reverse. */

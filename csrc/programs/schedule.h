@@ -23,6 +23,10 @@ typedef struct {
 
 /* fans.c: makes fans of all steps that are sums of products with leaves, and finds the order of their lanes. */
 bool mg_order_fans(mg_scheduling *s);
+/* The first so many positions have all that are exceptions of a fan. */
+size_t mg_exceptional_positions(const mg_plan *plan);
+/* Is the order of fans that have exceptions, at the first so many positions, that of the program as it is now? */
+mg_status mg_exceptions_hold(const mg_program *program, const mg_plan *plan, size_t positions, bool *hold);
 /* regions.c: the order of additions to leaves. */
 bool mg_order_leaves(mg_scheduling *s);
 
