@@ -93,10 +93,15 @@ class CoreEngine:
         settings = settings_of(config)
         pointer = lib.mg_trainer_new(self._program._pointer, first, sizes, len(first), settings, fast)
         if pointer == ffi.NULL:
+            status = lib.mg_tape_take_status(tape._pointer)
             if fast and (why := self._program.why_not_planned) is not None:
-                lib.mg_tape_take_status(tape._pointer)
                 raise ConfigError(f"the fast mode needs a program that can be computed by position: {why}")
-            tape._raise_status()
+            if fast and status == lib.MG_SHAPE:
+                raise ConfigError(
+                    "the fast mode has numbers of parameters only: the loss reads a Vector, a Matrix or a Value that "
+                    "is not one of the model's parameters"
+                )
+            check(status)
         self._pointer = ffi.gc(pointer, lib.mg_trainer_free)
         check(lib.mg_trainer_use_threads(pointer, threads))
 

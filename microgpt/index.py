@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from .arguments import integer
 from .errors import TapeError
 from .handles import Handle
-from .tape import Tape
+from .tape import Tape, default_tape
 from .value import Number, Value
 
 
@@ -24,19 +24,36 @@ class Index:
     there is nothing to select for: TapeError.
     """
 
-    __slots__ = ("value",)
-
-    value: int
-    """The integer of now."""
+    __slots__ = ("_value",)
 
     def __init__(self, value: int) -> None:
-        self.value = integer("the value of an Index", value)
+        self._value = integer("the value of an Index", value)
+
+    @property
+    def value(self) -> int:
+        """The integer of now. A recorded function that reads it is frozen with it, which a FrozenBranchWarning says."""
+        recorder = default_tape()._recorder
+        if recorder is not None:
+            recorder.notice_integer()
+        return self._value
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._value = integer("the value of an Index", value)
+
+    def _refused(self, *_: object) -> NoReturn:
+        raise TypeError(
+            "an Index stands for any integer, which is not known while a function is being recorded: w[index] selects, "
+            "but it cannot be compared, looked up or asked for its truth; train(replay=False) computes with integers"
+        )
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __hash__ = _refused
 
     def __repr__(self) -> str:
-        return f"Index({self.value})"
+        return f"Index({self._value})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Selector:
     """How an index selects: `size` lanes from lane index.value * size of the table on, for 0 <= index.value < count;
     of these, what lies from `offset` on."""

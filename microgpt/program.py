@@ -74,13 +74,22 @@ class _Recorder:
     def notice_reading(self) -> None:
         self._notice(
             "a recorded function read `data`: a replay uses the number that it was then, whatever its inputs are; "
-            "x.detach() is x without a derivative, computed anew"
+            "x.detach() is x without a derivative, computed anew",
+            4,
         )
 
-    def _notice(self, message: str) -> None:
+    def notice_integer(self) -> None:
+        self._notice(
+            "a recorded function read the integer of an Index: a replay uses what it was then, whatever its inputs "
+            "are; w[index] is a row, and x[index] a lane, of whatever it is",
+            4,
+        )
+
+    def _notice(self, message: str, stacklevel: int = 5) -> None:
+        """Warn, once, in the line of the function: so many calls away."""
         if message not in self._noticed and self.thread == threading.get_ident():
             self._noticed.add(message)
-            warnings.warn(message, FrozenBranchWarning, stacklevel=5)
+            warnings.warn(message, FrozenBranchWarning, stacklevel=stacklevel)
 
     def select(self, node: int, operand: int, entry: int, selector: Selector) -> None:
         self.selections.append((node, operand, entry, selector))
@@ -165,15 +174,15 @@ class Program(Generic[Result, Inputs]):
             return
         for handle, value in zip(self.inputs, values):
             if isinstance(handle, Index):
-                handle.value = operator.index(value)
+                handle._value = operator.index(value)
         for *_, selector in self._selections:  # what can go wrong, before a number changes
-            if not 0 <= selector.index.value < selector.count:
-                raise IndexError(f"an index of {selector.index.value} where there are {selector.count} to select from")
+            if not 0 <= selector.index._value < selector.count:
+                raise IndexError(f"an index of {selector.index._value} where there are {selector.count} to select from")
         for handle, value in zip(self.inputs, values):
             if not isinstance(handle, Index):
                 handle.data = value
         if self._indices:
-            numbers = [index.value for index in self._indices]
+            numbers = [index._value for index in self._indices]
             check(lib.mg_program_set(self._pointer, numbers, len(numbers)))
 
     def _set_integers(self, values: tuple[Any, ...]) -> bool:
@@ -181,7 +190,7 @@ class Program(Generic[Result, Inputs]):
         with suppress(TypeError, OverflowError):
             if lib.mg_program_set(self._pointer, values, len(values)) == lib.MG_OK:
                 for index, value in zip(self._indices, values):
-                    index.value = value
+                    index._value = value
                 return True
         return False
 
@@ -310,5 +319,5 @@ def record_with(
 
 def _input(example: Number | Sequence[float] | Index) -> Input:
     if isinstance(example, Index):
-        return Index(example.value)
+        return Index(example._value)
     return Vector(example) if isinstance(example, Sequence) else Value(example)

@@ -79,7 +79,7 @@ class Vector(Lanes):
     def __getitem__(self, index: int | Index | slice) -> Value | Vector:
         """A lane as a Value, or some lanes in a row as a Vector; nothing is recorded."""
         if isinstance(index, Index):
-            lane = place_of("lane", index.value, self._size, self)
+            lane = place_of("lane", index._value, self._size, self)
             if self._selector is not None:
                 raise TapeError("an Index selects a lane of a row that no other Index selects")
             return selected(self._tape, self._node + lane, Selector(index, self, 1, self._size))
@@ -219,7 +219,7 @@ class Matrix(Lanes):
         """A row; nothing is recorded."""
         if isinstance(index, Index):
             recorder_of(self._tape)
-            row = view(self._tape, self._rows[place_of("row", index.value, self.rows, self)]._node, self.columns)
+            row = view(self._tape, self._rows[place_of("row", index._value, self.rows, self)]._node, self.columns)
             row._selector = Selector(index, self, self.columns, self.rows)
             return row
         if type(index) is not int or not 0 <= index < self.rows:

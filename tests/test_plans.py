@@ -15,8 +15,11 @@ from microgpt import (
     DataError,
     DivergedError,
     Index,
+    Matrix,
+    Model,
     Tape,
     Tokenizer,
+    Vector,
     initial_parameters,
     parameters_sha256,
     record,
@@ -328,3 +331,12 @@ def test_fast_is_the_program_engine_only():
     """Recording anew in every step is exact."""
     with pytest.raises(ConfigError, match="fast mode"):
         next(train(model_of(SMALL, 3), [[0, 1, 2]], replay=False, fast=True))
+
+
+def test_fast_has_numbers_of_parameters_only():
+    with Tape():
+        table, shift = Matrix(3, 3, [0.1 * i for i in range(9)]), Vector([0.1, 0.2, 0.3])
+        model = Model(lambda tokens: mean([surprisal(softmax(table[tokens[0]] + shift)[tokens[1]])]), [table])
+        with pytest.raises(ConfigError, match="not one of the model's parameters"):
+            next(train(model, [[0, 1]], fast=True))
+        assert next(train(model, [[0, 1]])).number == 1

@@ -290,6 +290,32 @@ def test_branches_are_frozen_with_a_warning():
         record(lambda x: x.max(0.0), 1.0)
 
 
+def test_an_index_has_no_integer_while_a_function_is_recorded():
+    """What a function decides by it would be decided for good: comparing is refused, reading it warns."""
+    w = Matrix(2, 2, [0.1, 0.2, 0.3, 0.4])
+    decisions = [
+        lambda i: i == 1,
+        lambda i: i != 1,
+        lambda i: i in (0, 1),
+        lambda i: {0: 1, 1: 0}[i],
+        lambda i: {i},
+        lambda i: i or 1,
+        lambda i: i < 1,
+    ]
+    for decide in decisions:
+        with pytest.raises(TypeError, match="stands for any integer"):
+            record(lambda i, decide=decide: (w[i] * (2.0 if decide(i) else 3.0)).sum(), Index(1))
+    with pytest.warns(FrozenBranchWarning, match="the integer of an Index") as caught:
+        record(lambda i: (w[i] * i.value).sum(), Index(1))
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(FrozenBranchWarning, match="read `data`") as caught:
+        record(lambda i: (w[i] * w[0].data[0]).sum(), Index(1))
+    assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Index(1).value == 1
+
+
 def test_custom_statements_cannot_be_replayed():
     """Partials of one's own are not known for other inputs: NotReplayableError says so when recording."""
     with pytest.raises(microgpt.NotReplayableError, match="cannot be computed again"):
