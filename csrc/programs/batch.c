@@ -96,7 +96,7 @@ static bool enter_group(mg_batch *batch, const mg_document *documents, size_t co
         return false;
     }
     for (size_t d = 0; d < texts; d++) {
-        mg_replay_select(batch->program, replay, d, documents[document[d]].tokens);
+        mg_replay_select(replay, d, documents[document[d]].tokens);
     }
     return true;
 }

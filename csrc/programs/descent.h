@@ -7,7 +7,6 @@
 #include "tape/sweep.h"
 
 typedef struct {
-    const mg_program *program;
     const mg_plan *plan;
     size_t left;      /* words of the list */
     size_t statement; /* of the entry */
@@ -17,13 +16,13 @@ typedef struct {
     size_t begin, end;
 } mg_descent;
 
-static inline mg_descent mg_descent_of(const mg_program *program, const mg_plan *plan) {
-    return (mg_descent){.program = program, .plan = plan, .left = program->order.count, .statement = MG_NOWHERE};
+static inline mg_descent mg_descent_of(const mg_plan *plan) {
+    return (mg_descent){.plan = plan, .left = plan->program->order.count, .statement = MG_NOWHERE};
 }
 
 /* Goes on to the next entry that is of a step; false when there is none. */
 static inline bool mg_descend(mg_descent *d) {
-    const mg_program *program = d->program;
+    const mg_program *program = d->plan->program;
     const uint32_t *item = program->order.item;
     const size_t all = d->plan->each * d->plan->positions;
     while (d->left > 0) {

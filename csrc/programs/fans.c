@@ -46,14 +46,14 @@ static bool make_fans(mg_scheduling *s) {
 /* Counts the lanes of each fan at each position, behind its start; or puts them in their places, and moves each start to
    its end. */
 static void see(const mg_scheduling *s, const sightings *all, bool put) {
-    mg_descent d = mg_descent_of(s->program, s->plan);
+    mg_descent d = mg_descent_of(s->plan);
     while (mg_descend(&d)) {
         if (s->fan[d.step] == MG_NO_STEP || d.begin != 0) {
             continue;
         }
         size_t *next = &all->start[s->fan[d.step] * s->plan->positions + d.position];
         if (put) {
-            all->item[(*next)++] = (sighting){(uint32_t)d.step, s->program->tape->operand[d.slot][1]};
+            all->item[(*next)++] = (sighting){(uint32_t)d.step, s->plan->program->tape->operand[d.slot][1]};
         } else {
             next[1]++;
         }
@@ -212,32 +212,32 @@ static void begin_orders(const mg_plan *plan, size_t positions, progress *next, 
     }
 }
 
-mg_status mg_exceptions_hold(const mg_program *program, const mg_plan *plan, size_t positions, bool *hold) {
+bool mg_exceptions_hold(mg_plan *plan, size_t positions) {
     const size_t count = plan->fan_count * positions;
-    mg_blocks scratch = {.tape = program->tape};
+    mg_blocks scratch = {.tape = plan->blocks.tape};
     progress *next = mg_allot(&scratch, count, sizeof *next);
     uint32_t *fan_of = mg_allot(&scratch, plan->each, sizeof *fan_of);
-    *hold = !scratch.failed;
-    if (*hold) {
+    bool hold = !scratch.failed;
+    if (hold) {
         begin_orders(plan, positions, next, fan_of);
     }
-    mg_descent d = mg_descent_of(program, plan);
-    while (*hold && mg_descend(&d)) {
+    mg_descent d = mg_descent_of(plan);
+    while (hold && mg_descend(&d)) {
         if (fan_of[d.step] == MG_NO_STEP || d.begin != 0) {
             continue;
         }
         progress *at = &next[fan_of[d.step] * positions + d.position];
         const mg_rows *run = &plan->run[at->run];
-        *hold = at->run < at->end && run->step == d.step &&
-                run->start - at->done == d.slot - mg_first_lane(program->tape, d.head);
+        hold = at->run < at->end && run->step == d.step &&
+               run->start - at->done == d.slot - mg_first_lane(scratch.tape, d.head);
         at->done++;
-        if (*hold && at->done == run->count) {
+        if (hold && at->done == run->count) {
             *at = (progress){at->run + 1, at->end, 0};
         }
     }
-    for (size_t n = 0; *hold && n < count; n++) {
-        *hold = next[n].run == next[n].end;
+    for (size_t n = 0; hold && n < count; n++) {
+        hold = next[n].run == next[n].end;
     }
     mg_free_blocks(scratch);
-    return scratch.failed ? MG_NO_MEMORY : MG_OK;
+    return hold || (!scratch.failed && mg_refuse_plan(plan, MG_OTHER_ORDER));
 }

@@ -98,7 +98,7 @@ static void reach_fan(const firsts *f, const mg_fan *fan) {
     }
 }
 
-void mg_find_first(mg_tape *tape, mg_plan *plan) {
+void mg_find_first(mg_plan *plan) {
     size_t most = 1;
     for (size_t k = 0; k < plan->step_count; k++) {
         mg_step *step = &plan->step[k];
@@ -109,7 +109,7 @@ void mg_find_first(mg_tape *tape, mg_plan *plan) {
     for (size_t p = 0; p < plan->part_count; p++) {
         plan->part[p].first = false;
     }
-    mg_blocks scratch = {.tape = tape};
+    mg_blocks scratch = {.tape = plan->blocks.tape};
     firsts f = {plan, mg_allot(&scratch, plan->step_count, sizeof *f.reached), mg_allot(&scratch, most, sizeof *f.row)};
     if (!scratch.failed) {
         f.reached[plan->loss] = true; /* by the seeds */

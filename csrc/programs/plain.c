@@ -1,7 +1,6 @@
 /* plain.c: the statements of a program one by one: computed, and gone down in the order of the sweep. */
 #include "programs/plain.h"
 
-#include "tape/operations.h"
 #include "tape/statements.h"
 #include "tape/sweep.h"
 
@@ -33,16 +32,8 @@ static bool belongs(const mg_program *program, size_t k, size_t n) {
 static mg_status forward_all(mg_program *program, size_t n) {
     mg_tape *tape = program->tape;
     for (size_t k = 0; k < program->statements.count; k++) {
-        if (!belongs(program, k, n)) {
-            continue;
-        }
-        const mg_slot head = program->statements.item[k], end = program->ends.item[k];
-        if (mg_code(tape, head) > MG_LANE) {
-            MG_TRY(mg_statement_forward(tape, head));
-            continue;
-        }
-        for (mg_slot s = head; s < end; s++) {
-            MG_TRY(mg_scalar_forward(tape, s));
+        if (belongs(program, k, n)) {
+            MG_TRY(mg_statement_forward(tape, program->statements.item[k], program->ends.item[k]));
         }
     }
     return MG_OK;

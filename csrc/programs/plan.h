@@ -166,6 +166,8 @@ typedef struct {
 
 struct mg_plan {
     mg_blocks blocks;
+    const mg_program *program;
+    const char *why_not;    /* that is no plan; NULL where there was no memory to find out */
     size_t positions, each; /* losses, and statements of one position */
     bool mean;
     bool check_values;      /* some lane has no derivative at some position: its values must be finite */
@@ -194,24 +196,27 @@ struct mg_plan {
     mg_workspace workspace; /* of the program's own text */
 };
 
-/* plan.c. Makes a plan, or says why not; fails only without memory. */
-mg_status mg_plan_make(mg_program *program, mg_plan **plan, const char **why_not);
-/* The steps alone, which is all that forward needs: nothing is proved of the order of additions to gradients. */
-mg_status mg_plan_roll(mg_program *program, mg_plan **plan, const char **why_not);
+/* plan.c. Makes a plan, or says why not. One that is not proved has the steps alone, which is all that forward needs. */
+mg_status mg_plan_make(mg_program *program, bool proved, mg_plan **plan, const char **why_not);
 void mg_plan_free(mg_plan *plan);
 /* What selects a part of a gather at a position, or MG_NOWHERE: binding[plan->gathered_count]. */
 void mg_plan_bindings(const mg_plan *plan, size_t *binding);
 
-/* roll.c, schedule.c, proof.c: false, and why; or *why_not stays NULL, for want of memory. */
-bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not);
-bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not);
-bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not);
+/* roll.c, schedule.c, proof.c: false, and plan->why_not. */
+bool mg_roll(mg_plan *plan);
+bool mg_schedule(mg_plan *plan);
+bool mg_prove(mg_plan *plan);
+#define MG_OTHER_ORDER "the gradients would be added in another order than the sweep's"
+static inline bool mg_refuse_plan(mg_plan *plan, const char *why_not) {
+    plan->why_not = why_not;
+    return false;
+}
 /* regions.c: all leaves that operand f of step k adds to, also where an input selects them. */
-mg_region mg_leaves_of(const mg_program *program, const mg_plan *plan, size_t k, size_t f);
+mg_region mg_leaves_of(const mg_plan *plan, size_t k, size_t f);
 /* traits.c: what follows from the operands of all steps. */
 void mg_find_traits(mg_plan *plan);
 /* first.c: which additions are the first, in the order of the plan as it is: of sources, parts and steps. */
-void mg_find_first(mg_tape *tape, mg_plan *plan);
+void mg_find_first(mg_plan *plan);
 /* layout.c: which rows every step has, and what else is the same for all texts. */
 void mg_lay_out(mg_plan *plan);
 
@@ -248,14 +253,14 @@ typedef struct {
 bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *workspace, const size_t *length, size_t texts,
                         size_t size, mg_replay *replay);
 /* The inputs of a text, in order; the first text's first. The values are in range, and the inputs were found. */
-void mg_replay_select(const mg_program *program, const mg_replay *replay, size_t text, const int32_t *values);
+void mg_replay_select(const mg_replay *replay, size_t text, const int32_t *values);
 /* About how many bytes a text of so many positions needs, of numbers of `size` bytes. */
 size_t mg_workspace_bytes(const mg_plan *plan, size_t positions, size_t size);
 /* Numbers that additions of one text to leaves need, where there are several texts. */
 size_t mg_plan_leaves(const mg_plan *plan);
 
 /* Selects, for the first positions, in the plan itself, while it is made. */
-void mg_plan_select(const mg_program *program, mg_plan *plan, const int32_t *values, size_t positions);
+void mg_plan_select(mg_plan *plan, const int32_t *values, size_t positions);
 /* The loss of a text that forward left, of numbers of `size` bytes. */
 double mg_replay_loss(const mg_replay *replay, size_t text, size_t size);
 /* Forward and reverse with the program's selections, all lanes' numbers to the tape; false where the statements must be
@@ -264,8 +269,8 @@ bool mg_plan_compute(mg_program *program);
 bool mg_plan_sweep(mg_program *program);
 
 static inline size_t mg_padded(size_t positions) { return (positions + MG_CHUNK - 1) / MG_CHUNK * MG_CHUNK; }
-static inline mg_slot mg_step_head(const mg_program *program, const mg_plan *plan, size_t step, size_t position) {
-    return program->statements.item[position * plan->each + step];
+static inline mg_slot mg_step_head(const mg_plan *plan, size_t step, size_t position) {
+    return plan->program->statements.item[position * plan->each + step];
 }
 static inline size_t mg_count_at(mg_count count, size_t positions) { return count.fixed + count.each * positions; }
 /* A step's first row of values, and of adjoints. */
@@ -306,9 +311,9 @@ static inline size_t mg_terms_at(const mg_step *step, size_t position) {
     return step->causal_terms ? position + 1 : step->terms;
 }
 /* The slot of a lane of a step at a position. */
-mg_slot mg_lane_of_step(const mg_program *program, const mg_plan *plan, size_t step, size_t position, size_t lane);
+mg_slot mg_lane_of_step(const mg_plan *plan, size_t step, size_t position, size_t lane);
 /* The slot that a source gives. */
-mg_slot mg_source_slot(const mg_program *program, const mg_plan *plan, const mg_step *step, size_t f, size_t position,
-                       size_t g, size_t i, size_t c);
+mg_slot mg_source_slot(const mg_plan *plan, const mg_step *step, size_t f, size_t position, size_t g, size_t i,
+                       size_t c);
 
 #endif

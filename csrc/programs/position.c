@@ -158,7 +158,7 @@ static bool find_inputs(mg_position *position) {
 mg_status mg_position_set_up(mg_position *position, mg_blocks *blocks, mg_program *program) {
     const char *why_not;
     *position = (mg_position){.blocks = blocks, .program = program};
-    MG_TRY(mg_plan_roll(program, &position->plan, &why_not));
+    MG_TRY(mg_plan_make(program, false, &position->plan, &why_not));
     const mg_plan *plan = position->plan;
     if (plan == NULL || plan->select_count != 1) {
         return MG_OPERATION;

@@ -341,7 +341,7 @@ mg_status mg_program_plan(mg_program *program) {
     MG_INSIDE(program->tape);
     MG_TRY(mg_program_find_inputs(program));
     if (!program->planned) {
-        MG_TRY(mg_plan_make(program, &program->plan, &program->why_not));
+        MG_TRY(mg_plan_make(program, true, &program->plan, &program->why_not));
         program->planned = true;
     }
     return MG_OK;

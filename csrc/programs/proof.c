@@ -15,7 +15,6 @@
 #include <string.h>
 
 typedef struct {
-    mg_program *program;
     mg_plan *plan;
     mg_reached reached;
     uint64_t *hash;  /* [reached.slots]: what the accumulator holds; 0: nothing was added */
@@ -50,7 +49,7 @@ static void add_to(proof *p, const mg_step *step, size_t f, size_t t, size_t c, 
         const mg_gather *gather = &p->plan->gather[p->plan->step[x->step].gather];
         const size_t at = gather->slots + t * gather->parts + (gather->parts > 1 ? c / gather->block : 0);
         if (p->binding[at] != MG_NOWHERE) {
-            const mg_binding *binding = &p->program->bindings[p->binding[at]];
+            const mg_binding *binding = &p->plan->program->bindings[p->binding[at]];
             const mg_slot offset = target - p->plan->gathered[at];
             for (size_t v = 0; v < binding->count; v++) {
                 add(p, binding->table + (mg_slot)(v * binding->size) + offset, what);
@@ -64,7 +63,7 @@ static void add_to(proof *p, const mg_step *step, size_t f, size_t t, size_t c, 
 /* ---- down the sweep's list -------------------------------------------------------------------------------------- */
 
 static void sweep_terms(proof *p, const mg_descent *d) {
-    const mg_tape *tape = p->program->tape;
+    const mg_tape *tape = p->plan->program->tape;
     const mg_step *step = &p->plan->step[d->step];
     const uint64_t g = *hash_of(p, d->slot);
     if (step->operation < MG_LANE) {
@@ -89,7 +88,7 @@ static void sweep_terms(proof *p, const mg_descent *d) {
 }
 
 static void go_down_the_list(proof *p) {
-    mg_descent d = mg_descent_of(p->program, p->plan);
+    mg_descent d = mg_descent_of(p->plan);
     while (mg_descend(&d)) {
         sweep_terms(p, &d);
     }
@@ -107,7 +106,7 @@ static bool is_straight(const mg_plan *plan, const mg_source *x) {
 static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t begin, size_t end, size_t only) {
     mg_plan *plan = p->plan;
     const mg_step *step = &plan->step[k];
-    const mg_slot slot = mg_lane_of_step(p->program, plan, k, t, g * mg_width_at(step, t) + i);
+    const mg_slot slot = mg_lane_of_step(plan, k, t, g * mg_width_at(step, t) + i);
     const uint64_t adjoint = *hash_of(p, slot);
     if (adjoint == 0) { /* the sweep does not come here */
         plan->check_values = plan->check_values || only != ROWS;
@@ -118,7 +117,7 @@ static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t 
         for (size_t f = 0; f < step->factors; f++) {
             const bool goes_on = c + 1 < end && is_straight(plan, &step->operand[f]);
             operand[f] = goes_on ? operand[f] - (mg_slot)step->operand[f].term
-                                 : mg_source_slot(p->program, plan, step, f, t, g, i, c);
+                                 : mg_source_slot(plan, step, f, t, g, i, c);
         }
         for (size_t f = 0; f < step->factors; f++) {
             const mg_source *x = &step->operand[f];
@@ -209,13 +208,13 @@ static void go_through_the_plan(proof *p) {
 static void begin(proof *p) {
     memset(p->hash, 0, p->reached.slots * sizeof *p->hash);
     for (size_t t = 0; t < p->plan->positions; t++) {
-        *hash_of(p, p->program->loss.item[t]) = 1 + (uint64_t)t;
+        *hash_of(p, p->plan->program->loss.item[t]) = 1 + (uint64_t)t;
     }
 }
 
 /* Every leaf, and every lane that passes something on; and nothing elsewhere. */
 static bool same(const proof *p, const uint64_t *swept) {
-    const mg_program *program = p->program;
+    const mg_program *program = p->plan->program;
     const mg_tape *tape = program->tape;
     bool equal = memcmp(p->hash, swept, MG_PAGE * sizeof *swept) == 0;
     for (size_t page = 0; page < tape->page_count; page++) {
@@ -242,7 +241,7 @@ static bool stay_in_regions(const proof *p) {
         const mg_region *region = &p->plan->region[r];
         for (size_t e = region->from; e < region->to; e++) {
             const mg_event *event = &p->plan->event[e];
-            const mg_region leaves = mg_leaves_of(p->program, p->plan, event->step, event->factor);
+            const mg_region leaves = mg_leaves_of(p->plan, event->step, event->factor);
             if (leaves.first < region->first || leaves.end > region->end) {
                 return false;
             }
@@ -251,14 +250,12 @@ static bool stay_in_regions(const proof *p) {
     return true;
 }
 
-bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
-    mg_tape *tape = program->tape;
-    mg_blocks scratch = {.tape = tape};
-    proof p = {.program = program, .plan = plan, .reached = mg_find_reached(program, &scratch)};
+bool mg_prove(mg_plan *plan) {
+    mg_blocks scratch = {.tape = plan->blocks.tape};
+    proof p = {.plan = plan, .reached = mg_find_reached(plan->program, &scratch)};
     uint64_t *swept = mg_allot(&scratch, p.reached.slots, sizeof *swept);
     p.hash = mg_allot(&scratch, p.reached.slots, sizeof *p.hash);
     p.binding = mg_allot(&scratch, plan->gathered_count, sizeof *p.binding);
-    *why_not = NULL;
     bool proved = !scratch.failed;
     if (proved) {
         mg_plan_bindings(plan, p.binding);
@@ -268,9 +265,8 @@ bool mg_prove(mg_program *program, mg_plan *plan, const char **why_not) {
         begin(&p);
         go_through_the_plan(&p);
         proved = same(&p, swept) && stay_in_regions(&p);
-        mg_find_first(tape, plan);
-        *why_not = proved ? NULL : "the gradients would be added in another order than the sweep's";
+        mg_find_first(plan);
     }
     mg_free_blocks(scratch);
-    return proved;
+    return proved || (!scratch.failed && mg_refuse_plan(plan, MG_OTHER_ORDER));
 }

@@ -6,7 +6,7 @@ static void widen(mg_region *region, mg_slot first, mg_slot end) {
     region->end = end > region->end ? end : region->end;
 }
 
-mg_region mg_leaves_of(const mg_program *program, const mg_plan *plan, size_t k, size_t f) {
+mg_region mg_leaves_of(const mg_plan *plan, size_t k, size_t f) {
     const mg_step *step = &plan->step[k];
     const mg_source *x = &step->operand[f];
     if (x->from == MG_FROM_LEAVES) {
@@ -21,7 +21,7 @@ mg_region mg_leaves_of(const mg_program *program, const mg_plan *plan, size_t k,
     }
     for (size_t n = 0; n < plan->input_count; n++) {
         if (plan->input[n].gather == plan->step[x->step].gather) {
-            const mg_binding *binding = &program->bindings[plan->input[n].binding];
+            const mg_binding *binding = &plan->program->bindings[plan->input[n].binding];
             widen(&region, binding->table, binding->table + (mg_slot)binding->lanes);
         }
     }
@@ -95,7 +95,7 @@ bool mg_order_leaves(mg_scheduling *s) {
     for (size_t k = 0; k < plan->each; k++) {
         for (size_t f = 0; f < plan->step[k].factors; f++) {
             if (adds_to_leaves(s, k, f)) {
-                all[n] = (addition){{k, f}, mg_leaves_of(s->program, plan, k, f), n};
+                all[n] = (addition){{k, f}, mg_leaves_of(plan, k, f), n};
                 n++;
             }
         }

@@ -121,7 +121,8 @@ static mg_slot selected_by(const mg_program *program, const mg_binding *binding,
                      : binding->table + (mg_slot)((size_t)value * binding->size);
 }
 
-void mg_plan_select(const mg_program *program, mg_plan *plan, const int32_t *values, size_t positions) {
+void mg_plan_select(mg_plan *plan, const int32_t *values, size_t positions) {
+    const mg_program *program = plan->program;
     for (size_t n = 0; n < plan->input_count; n++) {
         const mg_plan_input *input = &plan->input[n];
         const mg_binding *binding = &program->bindings[input->binding];
@@ -138,8 +139,9 @@ void mg_plan_select(const mg_program *program, mg_plan *plan, const int32_t *val
     }
 }
 
-void mg_replay_select(const mg_program *program, const mg_replay *replay, size_t text, const int32_t *values) {
+void mg_replay_select(const mg_replay *replay, size_t text, const int32_t *values) {
     const mg_plan *plan = replay->plan;
+    const mg_program *program = plan->program;
     for (size_t n = 0; n < plan->input_count; n++) {
         const mg_plan_input *input = &plan->input[n];
         const mg_binding *binding = &program->bindings[input->binding];
@@ -206,7 +208,7 @@ static void store_values(const mg_program *program, const mg_replay *replay) {
         const double *value = (const double *)replay->value + mg_value_row(replay, k) * replay->padded;
         const double *partial = value + step->groups * (step->uniform ? 1 : rows) * replay->padded;
         for (size_t t = 0; t < replay->positions; t++) {
-            const mg_slot first = mg_first_lane(tape, mg_step_head(program, plan, k, t));
+            const mg_slot first = mg_first_lane(tape, mg_step_head(plan, k, t));
             const size_t width = mg_width_at(step, t);
             for (size_t lane = 0; lane < step->groups * width; lane++) {
                 const size_t row = step->uniform ? lane / width : lane / width * rows + lane % width;
@@ -228,7 +230,7 @@ static void store_adjoints(const mg_program *program, const mg_replay *replay) {
         const size_t rows = step->causal ? replay->positions : step->width;
         const double *adjoint = (const double *)replay->adjoint + mg_adjoint_row(replay, k) * replay->padded;
         for (size_t t = 0; t < replay->positions; t++) {
-            const mg_slot first = mg_first_lane(tape, mg_step_head(program, plan, k, t));
+            const mg_slot first = mg_first_lane(tape, mg_step_head(plan, k, t));
             const size_t width = mg_width_at(step, t);
             for (size_t lane = 0; lane < step->groups * width; lane++) {
                 const size_t row = lane / width * rows + lane % width;
@@ -245,7 +247,7 @@ static bool enter(mg_program *program, mg_replay *replay) {
     if (!mg_workspace_enter(program->tape, plan, &plan->workspace, &length, 1, sizeof(double), replay)) {
         return false;
     }
-    mg_replay_select(program, replay, 0, program->values);
+    mg_replay_select(replay, 0, program->values);
     return true;
 }
 
@@ -260,7 +262,7 @@ bool mg_plan_compute(mg_program *program) {
     store_values(program, &replay);
     bool computed = true;
     for (size_t k = plan->each * plan->positions; computed && k < program->statements.count; k++) {
-        computed = mg_statement_forward(tape, program->statements.item[k]) == MG_OK;
+        computed = mg_statement_forward(tape, program->statements.item[k], program->ends.item[k]) == MG_OK;
     }
     return computed;
 }

@@ -23,11 +23,11 @@ static size_t width_of_map(const mg_tape *tape, mg_slot head, size_t lanes, size
 }
 
 /* Groups, lanes and terms of a step. */
-static void size_step(const mg_rolling *r, size_t k) {
-    const mg_tape *tape = r->program->tape;
-    mg_step *step = &r->plan->step[k];
-    const size_t last = r->plan->positions - 1;
-    const mg_slot head = mg_step_head(r->program, r->plan, k, last), first = mg_step_head(r->program, r->plan, k, 0);
+static void size_step(mg_plan *plan, size_t k) {
+    const mg_tape *tape = plan->program->tape;
+    mg_step *step = &plan->step[k];
+    const size_t last = plan->positions - 1;
+    const mg_slot head = mg_step_head(plan, k, last), first = mg_step_head(plan, k, 0);
     step->operation = mg_code(tape, head);
     step->terms = 1;
     step->weights = step->gather = MG_NOWHERE;
@@ -61,10 +61,10 @@ static void size_step(const mg_rolling *r, size_t k) {
 }
 
 /* Is the statement at a position of the step's kind and size? */
-static bool same_size(const mg_rolling *r, size_t k, size_t t) {
-    const mg_tape *tape = r->program->tape;
-    const mg_step *step = &r->plan->step[k];
-    const mg_slot head = mg_step_head(r->program, r->plan, k, t);
+static bool same_size(const mg_plan *plan, size_t k, size_t t) {
+    const mg_tape *tape = plan->program->tape;
+    const mg_step *step = &plan->step[k];
+    const mg_slot head = mg_step_head(plan, k, t);
     const size_t lanes = step->groups * mg_width_at(step, t);
     if (mg_code(tape, head) != step->operation || mg_lanes(tape, head) != lanes) {
         return false;
@@ -80,17 +80,17 @@ static bool same_size(const mg_rolling *r, size_t k, size_t t) {
 
 /* Does the description give the operands of the statement at position t? Both are linear in group, lane and term but
    where they are listed, so that their origins, one step in each direction and all that is listed tell. */
-static bool operand_agrees(const mg_rolling *r, size_t k, size_t f, size_t t) {
-    const mg_tape *tape = r->program->tape;
-    const mg_step *step = &r->plan->step[k];
+static bool operand_agrees(const mg_plan *plan, size_t k, size_t f, size_t t) {
+    const mg_tape *tape = plan->program->tape;
+    const mg_step *step = &plan->step[k];
     const mg_source *x = &step->operand[f];
-    const mg_slot head = mg_step_head(r->program, r->plan, k, t);
+    const mg_slot head = mg_step_head(plan, k, t);
     const size_t width = mg_width_at(step, t), terms = mg_terms_at(step, t);
     if (x->from == MG_FROM_CONSTANT) { /* all lanes of a map, or of a sum, have the same one */
-        const mg_slot first = mg_recorded_operand(r, head, f, width, 0, 0, 0);
+        const mg_slot first = mg_recorded_operand(plan, head, f, width, 0, 0, 0);
         bool same = step->operation < MG_LANE;
         for (size_t n = 0; same && n < step->groups * width; n++) {
-            same = mg_recorded_operand(r, head, f, width, n / width, n % width, 0) == first;
+            same = mg_recorded_operand(plan, head, f, width, n / width, n % width, 0) == first;
         }
         return same;
     }
@@ -101,8 +101,8 @@ static bool operand_agrees(const mg_rolling *r, size_t k, size_t f, size_t t) {
     for (size_t g = 0; g < step->groups && (map || g < 2); g++) {
         for (size_t i = 0; i < width && (map || by_term || i < 2); i++) {
             for (size_t c = 0; c < terms && (by_term || c < 2); c++) {
-                const mg_slot slot = mg_source_slot(r->program, r->plan, step, f, t, g, i, c);
-                if (mg_recorded_operand(r, head, f, width, g, i, c) != slot) {
+                const mg_slot slot = mg_source_slot(plan, step, f, t, g, i, c);
+                if (mg_recorded_operand(plan, head, f, width, g, i, c) != slot) {
                     return false;
                 }
             }
@@ -112,21 +112,21 @@ static bool operand_agrees(const mg_rolling *r, size_t k, size_t f, size_t t) {
         return true;
     }
     const mg_operands *recorded = &mg_statement_of(tape, head)->operand[f];
-    return by_term || x->step >= r->plan->each || recorded->listing == MG_STRIDED;
+    return by_term || x->step >= plan->each || recorded->listing == MG_STRIDED;
 }
 
 /* A sum of products with leaves is done with the leaves' numbers side by side; what else may a sum be of? */
-static bool may_sum(const mg_rolling *r, mg_step *step) {
+static bool may_sum(mg_plan *plan, mg_step *step) {
     const mg_source *a = &step->operand[0], *b = &step->operand[1];
     for (size_t f = 0; step->causal_terms && f < step->factors; f++) {
         const mg_source *x = &step->operand[f];
         if (!x->whole && !(x->from == MG_FROM_PAST && x->past == MG_BY_TERM)) {
-            return mg_refuse_plan(r, "a sum over the positions so far of something that does not grow with them");
+            return mg_refuse_plan(plan, "a sum over the positions so far of something that does not grow with them");
         }
     }
     if (step->factors == 1) {
         if (a->from != MG_FROM_ROWS || a->parts > 0) {
-            return mg_refuse_plan(r, "a sum or a maximum of leaves, or over positions");
+            return mg_refuse_plan(plan, "a sum or a maximum of leaves, or over positions");
         }
         return true;
     }
@@ -138,7 +138,7 @@ static bool may_sum(const mg_rolling *r, mg_step *step) {
             return true;
         }
         if (w->from == MG_FROM_PAST && x->from == MG_FROM_ROWS && x->parts == 0) {
-            const bool one = r->plan->positions == 1; /* which does not tell what would grow */
+            const bool one = plan->positions == 1; /* which does not tell what would grow */
             const bool logits = w->past == MG_BY_LANE && (step->causal || one) && !step->causal_terms && !x->whole;
             const bool mix = w->past == MG_BY_TERM && (step->causal_terms || one) && !step->causal && (x->whole || one);
             if ((logits || mix) && x->lane == 0) {
@@ -149,30 +149,29 @@ static bool may_sum(const mg_rolling *r, mg_step *step) {
     if (a->from == MG_FROM_ROWS && b->from == MG_FROM_ROWS && a->parts == 0 && b->parts == 0) {
         return true;
     }
-    return mg_refuse_plan(r, "a sum of products of a kind that no plan has");
+    return mg_refuse_plan(plan, "a sum of products of a kind that no plan has");
 }
 
 /* ---- all -------------------------------------------------------------------------------------------------------- */
 
-static bool find_positions(const mg_rolling *r) {
-    const mg_program *program = r->program;
-    mg_plan *plan = r->plan;
+static bool find_positions(mg_plan *plan) {
+    const mg_program *program = plan->program;
     const size_t positions = program->losses, count = program->statements.count, tail = program->mean ? 2 : 1;
     if (positions == 0) {
-        return mg_refuse_plan(r, "the result is not the sum or the mean of losses, recorded one after the other");
+        return mg_refuse_plan(plan, "the result is not the sum or the mean of losses, recorded one after the other");
     }
     const size_t each = (count - tail) / positions;
     if (each * positions != count - tail) {
-        return mg_refuse_plan(r, "the losses were not recorded by the same statements, one loss after the other");
+        return mg_refuse_plan(plan, "the losses were not recorded by the same statements, one loss after the other");
     }
     for (size_t t = 0; t < positions; t++) {
         if (mg_program_statement(program, program->loss.item[t]) != (t + 1) * each - 1) {
-            return mg_refuse_plan(r, "the losses were not recorded by the same statements, one loss after the other");
+            return mg_refuse_plan(plan, "the losses were not recorded by the same statements, one loss after the other");
         }
     }
     for (size_t k = 0; k < each * positions; k++) {
         if (program->needed.item[k] != k / each) {
-            return mg_refuse_plan(r, "a statement is not needed by the loss of its own position");
+            return mg_refuse_plan(plan, "a statement is not needed by the loss of its own position");
         }
     }
     plan->positions = positions;
@@ -183,39 +182,37 @@ static bool find_positions(const mg_rolling *r) {
 }
 
 /* Makes the steps, of the sizes that statements have at all positions. */
-static bool make_steps(const mg_rolling *r) {
-    mg_plan *plan = r->plan;
+static bool make_steps(mg_plan *plan) {
     for (size_t k = 0; k < plan->each; k++) {
         if (!MG_PUSH(&plan->blocks, plan->step, plan->step_count, (mg_step){0})) {
             return false;
         }
-        size_step(r, k);
+        size_step(plan, k);
         for (size_t t = 0; t < plan->positions; t++) {
-            if (!same_size(r, k, t)) {
-                return mg_refuse_plan(r, "the statements of two positions differ");
+            if (!same_size(plan, k, t)) {
+                return mg_refuse_plan(plan, "the statements of two positions differ");
             }
         }
     }
     return true;
 }
 
-bool mg_roll(const mg_program *program, mg_plan *plan, const char **why_not) {
-    const mg_rolling r = {program, plan, why_not};
-    if (!find_positions(&r) || !make_steps(&r)) {
+bool mg_roll(mg_plan *plan) {
+    if (!find_positions(plan) || !make_steps(plan)) {
         return false;
     }
     for (size_t k = 0; k < plan->each; k++) {
         for (size_t f = 0; f < plan->step[k].factors; f++) {
-            if (!mg_find_operand(&r, k, f)) {
+            if (!mg_find_operand(plan, k, f)) {
                 return false;
             }
             for (size_t t = 0; t < plan->positions; t++) {
-                if (!operand_agrees(&r, k, f, t)) {
-                    return mg_refuse_plan(&r, "an operand of a statement is another at some positions");
+                if (!operand_agrees(plan, k, f, t)) {
+                    return mg_refuse_plan(plan, "an operand of a statement is another at some positions");
                 }
             }
         }
-        if (plan->step[k].operation > MG_LANE && !may_sum(&r, &plan->step[k])) {
+        if (plan->step[k].operation > MG_LANE && !may_sum(plan, &plan->step[k])) {
             return false;
         }
     }

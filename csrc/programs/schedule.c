@@ -24,7 +24,7 @@ static void follow(mg_scheduling *s, uint32_t step, mg_slot target) {
 
 /* What an entry of the list adds to lanes comes after what was added to them before. */
 static void follow_targets(mg_scheduling *s, const mg_descent *d) {
-    const mg_tape *tape = s->program->tape;
+    const mg_tape *tape = s->plan->program->tape;
     const mg_step *step = &s->plan->step[d->step];
     for (size_t f = 0; f < step->factors; f++) {
         const mg_source *x = &step->operand[f];
@@ -44,7 +44,7 @@ static void follow_targets(mg_scheduling *s, const mg_descent *d) {
 }
 
 static void note_order(mg_scheduling *s) {
-    mg_descent d = mg_descent_of(s->program, s->plan);
+    mg_descent d = mg_descent_of(s->plan);
     for (uint32_t entry = 0; mg_descend(&d); entry++) {
         if (d.position + 1 == s->plan->positions && s->first[d.step] == MG_NO_STEP) {
             s->first[d.step] = entry;
@@ -115,10 +115,8 @@ static bool find_components(mg_scheduling *s) {
             }
         }
     }
-    if (!fit) {
-        *s->why_not = "the sweep takes the lanes of two statements in turn, and they are not sums over the same";
-    }
-    return fit;
+    return fit || mg_refuse_plan(s->plan, "the sweep takes the lanes of two statements in turn, and they are not sums "
+                                          "over the same");
 }
 
 /* ---- actions ---------------------------------------------------------------------------------------------------- */
@@ -158,8 +156,7 @@ static bool order_actions(mg_scheduling *s) {
             }
         }
         if (next == n) {
-            *s->why_not = "no order of the statements is the sweep's at all positions";
-            return false;
+            return mg_refuse_plan(plan, "no order of the statements is the sweep's at all positions");
         }
         for (size_t a = 0; a < n; a++) {
             for (size_t b = 0; s->component[a] == next && b < n; b++) {
@@ -178,11 +175,10 @@ static bool order_actions(mg_scheduling *s) {
 
 /* ---- all -------------------------------------------------------------------------------------------------------- */
 
-bool mg_schedule(const mg_program *program, mg_plan *plan, const char **why_not) {
+bool mg_schedule(mg_plan *plan) {
     const size_t steps = plan->each;
-    mg_scheduling s = {.program = program, .plan = plan, .why_not = why_not, .scratch = {.tape = program->tape},
-                       .steps = steps};
-    s.reached = mg_find_reached(program, &s.scratch);
+    mg_scheduling s = {.plan = plan, .scratch = {.tape = plan->blocks.tape}, .steps = steps};
+    s.reached = mg_find_reached(plan->program, &s.scratch);
     s.last = mg_allot(&s.scratch, s.reached.slots, sizeof *s.last);
     s.before = mg_allot(&s.scratch, steps * steps, 1);
     s.first = mg_allot(&s.scratch, steps, sizeof *s.first);

@@ -8,9 +8,7 @@
 #define MG_NO_STEP UINT32_MAX
 
 typedef struct {
-    const mg_program *program;
     mg_plan *plan;
-    const char **why_not; /* stays NULL where there is no memory */
     mg_blocks scratch;
     size_t steps;
     mg_reached reached;
@@ -25,8 +23,9 @@ typedef struct {
 bool mg_order_fans(mg_scheduling *s);
 /* The first so many positions have all that are exceptions of a fan. */
 size_t mg_exceptional_positions(const mg_plan *plan);
-/* Is the order of fans that have exceptions, at the first so many positions, that of the program as it is now? */
-mg_status mg_exceptions_hold(const mg_program *program, const mg_plan *plan, size_t positions, bool *hold);
+/* Is the order of fans that have exceptions, at the first so many positions, that of the program as it is now? Otherwise
+   false, and plan->why_not. */
+bool mg_exceptions_hold(mg_plan *plan, size_t positions);
 /* regions.c: the order of additions to leaves. */
 bool mg_order_leaves(mg_scheduling *s);
 

@@ -262,20 +262,24 @@ bool mg_find(const mg_tape *tape, mg_id id, mg_slot *slot) {
     return mg_is_lane(mg_code(tape, *slot));
 }
 
-bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
-    if (n == 0 || n > MG_MAX_SLOTS || !mg_find(tape, first, slot)) {
-        return false;
-    }
-    size_t page = *slot / MG_PAGE, end = *slot + n;
+bool mg_is_there(const mg_tape *tape, mg_slot first, size_t n) {
+    const size_t page = first / MG_PAGE, end = first + n;
     for (size_t p = page; p * MG_PAGE < end; p++) {
-        size_t wanted = end - p * MG_PAGE < MG_PAGE ? end - p * MG_PAGE : MG_PAGE;
-        if (p >= tape->page_count || tape->pages[p].serial != tape->pages[page].serial + (p - page) ||
-            tape->pages[p].used < wanted) {
+        const size_t wanted = end - p * MG_PAGE < MG_PAGE ? end - p * MG_PAGE : MG_PAGE;
+        if (p >= tape->page_count || tape->pages[page].serial == 0 ||
+            tape->pages[p].serial != tape->pages[page].serial + (p - page) || tape->pages[p].used < wanted) {
             return false;
         }
     }
+    return n > 0;
+}
+
+bool mg_find_run(const mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
+    if (n > MG_MAX_SLOTS || !mg_find(tape, first, slot) || !mg_is_there(tape, *slot, n)) {
+        return false;
+    }
     uint8_t largest = 0;
-    for (size_t s = *slot; s < end; s++) { /* no early exit: this runs in vectors */
+    for (size_t s = *slot; s < *slot + n; s++) { /* no early exit: this runs in vectors */
         uint8_t code = (uint8_t)(tape->operation[s] & ~(MG_VISITED | MG_JOINED));
         largest = code > largest ? code : largest;
     }

@@ -7,11 +7,6 @@
 
 #include <string.h>
 
-/* What a maker returns. */
-static mg_id made(mg_tape *tape, mg_status status, mg_slot lane) {
-    return status == MG_OK ? mg_id_of(tape, lane) : mg_fail(tape, status);
-}
-
 mg_id mg_leaves(mg_tape *tape, const double *values, size_t n) {
     MG_INSIDE(tape);
     mg_slot from;
@@ -125,56 +120,64 @@ static mg_operands operands_of(const mg_view *view, mg_slot base, uint32_t *word
     return x;
 }
 
-/* A sum or a largest: makes it and computes it. */
-static mg_status record(mg_tape *tape, uint8_t operation, extent size, const mg_view *const views[2], mg_slot *lane) {
-    mg_slot base[2] = {0, 0}, from;
+/* Makes a statement, which is still to be computed. Leaves a status if not. */
+static bool begin(mg_tape *tape, uint8_t operation, extent size, const mg_view *const views[2], mg_slot *header) {
+    mg_slot base[2] = {0, 0};
     const size_t factors = views[1] == NULL ? 1 : 2;
     size_t entries = 0;
-    if (too_large(size.groups, size.width) || too_large(size.groups * size.width, size.terms)) {
-        return MG_SHAPE;
+    if (!mg_ready(tape)) {
+        return false;
     }
-    for (size_t f = 0; f < factors; f++) {
-        MG_TRY(check_view(tape, views[f], size, &base[f]));
+    const bool huge = too_large(size.groups, size.width) || too_large(size.groups * size.width, size.terms);
+    mg_status status = huge ? MG_SHAPE : MG_OK;
+    for (size_t f = 0; status == MG_OK && f < factors; f++) {
+        status = check_view(tape, views[f], size, &base[f]);
         entries += entries_of(views[f]);
     }
-    const size_t slots = slots_of(entries) + size.groups * size.width;
-    if (!mg_reserve(tape, slots, &from)) {
-        return MG_NO_MEMORY;
+    if (status == MG_OK && !mg_reserve(tape, slots_of(entries) + size.groups * size.width, header)) {
+        status = MG_NO_MEMORY;
     }
-    lay_out(tape, from, operation, size, factors, entries);
+    if (status != MG_OK) {
+        tape->status = status;
+        return false;
+    }
+    lay_out(tape, *header, operation, size, factors, entries);
     uint32_t words = FIRST_LIST;
     for (size_t f = 0; f < factors; f++) {
-        mg_operands *x = &mg_statement_of(tape, from)->operand[f];
+        mg_operands *x = &mg_statement_of(tape, *header)->operand[f];
         *x = operands_of(views[f], base[f], &words);
         for (size_t e = 0; e < entries_of(views[f]); e++) {
-            mg_find(tape, views[f]->list[e], &mg_list_of(tape, from, x)[e]);
+            mg_find(tape, views[f]->list[e], &mg_list_of(tape, *header, x)[e]);
         }
     }
-    mg_statement_forward(tape, from);
-    mg_take(tape, from, slots);
+    return true;
+}
+
+/* Takes its slots. */
+static mg_id end(mg_tape *tape, mg_slot header) {
+    const mg_slot first = mg_first_lane(tape, header);
+    mg_take(tape, header, mg_end(tape, header) - header);
     tape->clock++; /* after the statement was stamped: a write that follows has a later time */
-    *lane = mg_first_lane(tape, from);
-    return MG_OK;
+    return mg_id_of(tape, first);
+}
+
+static mg_id compute(mg_tape *tape, mg_slot header) {
+    mg_statement_forward(tape, header, mg_end(tape, header));
+    return end(tape, header);
 }
 
 mg_id mg_sum(mg_tape *tape, size_t groups, size_t width, size_t terms, const mg_view *a, const mg_view *b) {
     MG_INSIDE(tape);
-    mg_slot lane = 0;
-    if (!mg_ready(tape)) {
-        return MG_NONE;
-    }
-    const mg_status status = record(tape, MG_SUM, (extent){groups, width, terms}, (const mg_view *[2]){a, b}, &lane);
-    return made(tape, status, lane);
+    mg_slot header;
+    const bool begun = begin(tape, MG_SUM, (extent){groups, width, terms}, (const mg_view *[2]){a, b}, &header);
+    return begun ? compute(tape, header) : MG_NONE;
 }
 
 mg_id mg_largest(mg_tape *tape, size_t groups, size_t terms, const mg_view *x) {
     MG_INSIDE(tape);
-    mg_slot lane = 0;
-    if (!mg_ready(tape)) {
-        return MG_NONE;
-    }
-    const mg_status status = record(tape, MG_LARGEST, (extent){groups, 1, terms}, (const mg_view *[2]){x, NULL}, &lane);
-    return made(tape, status, lane);
+    mg_slot header;
+    const bool begun = begin(tape, MG_LARGEST, (extent){groups, 1, terms}, (const mg_view *[2]){x, NULL}, &header);
+    return begun ? compute(tape, header) : MG_NONE;
 }
 
 /* Of a custom statement: they stand beside the operands. */
@@ -202,32 +205,17 @@ mg_status mg_set_partials(mg_tape *tape, mg_id lane, const double *partials, siz
 
 mg_id mg_custom(mg_tape *tape, double value, const mg_id *operands, const double *partials, size_t count) {
     MG_INSIDE(tape);
-    mg_slot from, operand;
-    if (!mg_ready(tape)) {
-        return MG_NONE;
-    }
-    for (size_t k = 0; k < count; k++) {
-        if (!mg_find(tape, operands[k], &operand)) {
-            return mg_fail(tape, MG_STALE);
-        }
-    }
+    const mg_view x = {.list = operands, .entries = count, .block = 1, .by_term = true};
+    mg_slot header;
     if (count == 0) {
         return mg_leaf(tape, value);
     }
-    if (count > MG_MAX_SLOTS || !mg_reserve(tape, slots_of(count) + 1, &from)) {
-        return mg_fail(tape, MG_NO_MEMORY);
+    if (!begin(tape, MG_CUSTOM, (extent){1, 1, count}, (const mg_view *[2]){&x, NULL}, &header)) {
+        return MG_NONE;
     }
-    lay_out(tape, from, MG_CUSTOM, (extent){1, 1, count}, 1, count);
-    mg_operands *x = &mg_statement_of(tape, from)->operand[0];
-    *x = (mg_operands){.listing = MG_BY_TERM, .block = 1, .entries = (uint32_t)count, .list = FIRST_LIST};
-    for (size_t k = 0; k < count; k++) {
-        mg_find(tape, operands[k], &mg_list_of(tape, from, x)[k]);
-    }
-    write_partials(tape, from, partials);
-    tape->value[mg_first_lane(tape, from)] = value;
-    mg_take(tape, from, slots_of(count) + 1);
-    tape->clock++;
-    return mg_id_of(tape, mg_first_lane(tape, from));
+    write_partials(tape, header, partials);
+    tape->value[mg_first_lane(tape, header)] = value;
+    return end(tape, header);
 }
 
 /* ---- maps ------------------------------------------------------------------------------------------------------- */
@@ -278,5 +266,5 @@ mg_id mg_map(mg_tape *tape, int32_t operation, size_t groups, size_t width, cons
         return MG_NONE;
     }
     const mg_status status = map(tape, operation, (extent){groups, width, 1}, (const mg_view *[2]){a, b}, k, &first);
-    return made(tape, status, first);
+    return status == MG_OK ? mg_id_of(tape, first) : mg_fail(tape, status);
 }

@@ -5,8 +5,6 @@
 
 #include <math.h>
 
-/* ---- statements of one lane ------------------------------------------------------------------------------------- */
-
 void mg_write_slot(mg_tape *tape, mg_slot slot, int32_t operation, double value, const mg_slot operand[2],
                    const double partial[2]) {
     tape->value[slot] = value;
@@ -18,9 +16,22 @@ void mg_write_slot(mg_tape *tape, mg_slot slot, int32_t operation, double value,
     tape->operation[slot] = (uint8_t)operation;
 }
 
-/* What an operation that Python refuses leaves on a quiet tape. */
-static mg_outcome nothing(int32_t operation, double k) {
-    return (mg_outcome){NAN, NAN, mg_table[operation].constant ? k : (double)NAN};
+/* What an operation gives; on a quiet tape also where Python refuses it: nothing. */
+static mg_status evaluate(const mg_tape *tape, int32_t operation, double a, double b, mg_outcome *out) {
+    const mg_status status = mg_table[operation].rule(a, b, out);
+    if (status == MG_OK || !tape->quiet) {
+        return status;
+    }
+    *out = (mg_outcome){NAN, NAN, mg_table[operation].constant ? b : (double)NAN};
+    return MG_OK;
+}
+
+mg_status mg_compute_slot(mg_tape *tape, mg_slot slot, int32_t operation, const mg_slot operand[2], double k) {
+    const double second = mg_table[operation].constant ? k : tape->value[operand[1]];
+    mg_outcome out;
+    MG_TRY(evaluate(tape, operation, tape->value[operand[0]], second, &out));
+    mg_write_slot(tape, slot, operation, out.value, operand, (double[2]){out.da, out.db});
+    return MG_OK;
 }
 
 static mg_id record_outcome(mg_tape *tape, int32_t operation, mg_slot a, mg_slot b, mg_outcome out) {
@@ -33,86 +44,50 @@ static mg_id record_outcome(mg_tape *tape, int32_t operation, mg_slot a, mg_slot
     return mg_id_of(tape, slot);
 }
 
-static mg_id record(mg_tape *tape, int32_t operation, mg_slot a, mg_slot b, double first, double second) {
+static mg_id record(mg_tape *tape, int32_t operation, mg_slot a, mg_slot b, double second) {
     mg_outcome out;
-    mg_status status = mg_table[operation].rule(first, second, &out);
-    if (status != MG_OK && tape->quiet) {
-        out = nothing(operation, second);
-        status = MG_OK;
-    }
+    const mg_status status = evaluate(tape, operation, tape->value[a], second, &out);
     return status == MG_OK ? record_outcome(tape, operation, a, b, out) : mg_fail(tape, status);
 }
 
-mg_status mg_compute_slot(mg_tape *tape, mg_slot slot, int32_t operation, const mg_slot operand[2], double k) {
-    const double second = mg_table[operation].constant ? k : tape->value[operand[1]];
-    mg_outcome out;
-    mg_status status = mg_table[operation].rule(tape->value[operand[0]], second, &out);
-    if (status != MG_OK && tape->quiet) {
-        out = nothing(operation, second);
-        status = MG_OK;
+/* May an operation of so many operands be recorded, and where is the first of them? Leaves a status if not. */
+static bool begin(mg_tape *tape, int32_t operation, int arity, bool constant, mg_id a, mg_slot *slot) {
+    if (!mg_ready(tape)) {
+        return false;
     }
-    if (status == MG_OK) {
-        mg_write_slot(tape, slot, operation, out.value, operand, (double[2]){out.da, out.db});
+    const bool fits = operation > MG_CONSTANT && operation < MG_SCALAR_COUNT && mg_table[operation].arity == arity &&
+                      mg_table[operation].constant == constant;
+    if (fits && mg_find(tape, a, slot)) {
+        return true;
     }
-    return status;
-}
-
-static bool fits(int32_t operation, int arity, bool constant) {
-    return operation > MG_CONSTANT && operation < MG_SCALAR_COUNT && mg_table[operation].arity == arity &&
-           mg_table[operation].constant == constant;
+    tape->status = fits ? MG_STALE : MG_OPERATION;
+    return false;
 }
 
 mg_id mg_leaf(mg_tape *tape, double value) {
     MG_INSIDE(tape);
-    mg_slot slot;
-    if (!mg_ready(tape)) {
-        return MG_NONE;
-    }
-    if (!mg_reserve(tape, 1, &slot)) {
-        return mg_fail(tape, MG_NO_MEMORY);
-    }
-    mg_write_slot(tape, slot, MG_LEAF, value, (mg_slot[2]){0, 0}, (double[2]){0, 0});
-    mg_take_one(tape, slot);
-    return mg_id_of(tape, slot);
-}
-
-static mg_id one_operand(mg_tape *tape, int32_t operation, mg_id a, bool constant, double k) {
-    mg_slot operand;
-    if (!mg_ready(tape)) {
-        return MG_NONE;
-    }
-    if (!fits(operation, 1, constant)) {
-        return mg_fail(tape, MG_OPERATION);
-    }
-    if (!mg_find(tape, a, &operand)) {
-        return mg_fail(tape, MG_STALE);
-    }
-    return record(tape, operation, operand, 0, tape->value[operand], k);
+    return mg_ready(tape) ? record_outcome(tape, MG_LEAF, 0, 0, (mg_outcome){value, 0, 0}) : MG_NONE;
 }
 
 mg_id mg_unary(mg_tape *tape, int32_t operation, mg_id a) {
     MG_INSIDE(tape);
-    return one_operand(tape, operation, a, false, 0);
+    mg_slot operand;
+    return begin(tape, operation, 1, false, a, &operand) ? record(tape, operation, operand, 0, 0) : MG_NONE;
 }
 
 mg_id mg_unary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
     MG_INSIDE(tape);
-    return one_operand(tape, operation, a, true, k);
+    mg_slot operand;
+    return begin(tape, operation, 1, true, a, &operand) ? record(tape, operation, operand, 0, k) : MG_NONE;
 }
 
 mg_id mg_binary(mg_tape *tape, int32_t operation, mg_id a, mg_id b) {
     MG_INSIDE(tape);
     mg_slot left, right;
-    if (!mg_ready(tape)) {
+    if (!begin(tape, operation, 2, false, a, &left)) {
         return MG_NONE;
     }
-    if (!fits(operation, 2, false)) {
-        return mg_fail(tape, MG_OPERATION);
-    }
-    if (!mg_find(tape, a, &left) || !mg_find(tape, b, &right)) {
-        return mg_fail(tape, MG_STALE);
-    }
-    return record(tape, operation, left, right, tape->value[left], tape->value[right]);
+    return mg_find(tape, b, &right) ? record(tape, operation, left, right, tape->value[right]) : mg_fail(tape, MG_STALE);
 }
 
 /* Nearly all operations are additions and multiplications, whose rules cannot fail: they go straight in. */
@@ -137,20 +112,10 @@ mg_id mg_binary_with(mg_tape *tape, int32_t operation, mg_id a, double k) {
     MG_INSIDE(tape);
     mg_slot left, leaf;
     mg_outcome out;
-    if (!mg_ready(tape)) {
+    if (!begin(tape, operation, 2, false, a, &left)) {
         return MG_NONE;
     }
-    if (!fits(operation, 2, false)) {
-        return mg_fail(tape, MG_OPERATION);
-    }
-    if (!mg_find(tape, a, &left)) {
-        return mg_fail(tape, MG_STALE);
-    }
-    mg_status status = mg_table[operation].rule(tape->value[left], k, &out);
-    if (status != MG_OK && tape->quiet) {
-        out = nothing(operation, k);
-        status = MG_OK;
-    }
+    const mg_status status = evaluate(tape, operation, tape->value[left], k, &out);
     if (status != MG_OK) {
         return mg_fail(tape, status);
     }

@@ -169,18 +169,17 @@ static void largest_forward(mg_tape *tape, mg_slot header) {
     }
 }
 
-mg_status mg_statement_forward(mg_tape *tape, mg_slot head) {
-    mg_status status = MG_OK;
+mg_status mg_statement_forward(mg_tape *tape, mg_slot head, mg_slot end) {
     switch (mg_code(tape, head)) {
     case MG_SUM: sum_forward(tape, head); break;
     case MG_LARGEST: largest_forward(tape, head); break;
     default:
         assert(mg_code(tape, head) < MG_SCALAR_COUNT);
-        for (mg_slot s = head, end = mg_end(tape, head); status == MG_OK && s < end; s++) {
-            status = mg_scalar_forward(tape, s);
+        for (mg_slot s = head; s < end; s++) {
+            MG_TRY(mg_scalar_forward(tape, s));
         }
     }
-    return status;
+    return MG_OK;
 }
 
 /* ---- reverse ---------------------------------------------------------------------------------------------------- */

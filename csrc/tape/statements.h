@@ -93,8 +93,8 @@ static inline size_t mg_lanes(const mg_tape *tape, mg_slot head) {
 typedef bool mg_run_visitor(void *context, mg_slot first, size_t n);
 bool mg_each_run(const mg_tape *tape, mg_slot head, mg_run_visitor *visitor, void *context);
 
-/* Computes all lanes from the primals of their operands; not for a custom statement. */
-mg_status mg_statement_forward(mg_tape *tape, mg_slot head);
+/* Computes all lanes, up to slot `end`, from the primals of their operands; not for a custom statement. */
+mg_status mg_statement_forward(mg_tape *tape, mg_slot head, mg_slot end);
 /* Adds what terms end - 1 down to begin of a sum's or custom statement's lane with adjoint g contribute. */
 void mg_reverse_terms(mg_tape *tape, mg_slot header, mg_slot lane, double g, size_t begin, size_t end);
 /* Was a primal that the statement's partials are read from written after it was recorded? */

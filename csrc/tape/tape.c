@@ -114,18 +114,6 @@ mg_mark mg_tape_mark(mg_tape *tape) {
     return mg_enter(tape) == MG_OK ? position(tape) : mg_next_serial() * MG_PAGE;
 }
 
-/* Is what a thread recorded last still there? */
-static bool is_there(const mg_tape *tape, mg_run run) {
-    for (size_t p = run.first / MG_PAGE; p * MG_PAGE < (size_t)run.first + run.n; p++) {
-        const size_t left = (size_t)run.first + run.n - p * MG_PAGE;
-        if (p >= tape->page_count || tape->pages[p].serial == 0 ||
-            tape->pages[p].used < (left < MG_PAGE ? left : MG_PAGE)) {
-            return false;
-        }
-    }
-    return run.n > 0;
-}
-
 mg_status mg_tape_now(mg_tape *tape, mg_mark *mark, mg_id *last, size_t *sizes, uint64_t *threads, size_t room,
                       size_t *count) {
     MG_INSIDE(tape);
@@ -134,7 +122,7 @@ mg_status mg_tape_now(mg_tape *tape, mg_mark *mark, mg_id *last, size_t *sizes, 
     *mark = position(tape);
     for (size_t v = 0; v < tape->visitor_count; v++) {
         mg_run run = tape->visitors[v].last;
-        if (!is_there(tape, run)) {
+        if (!mg_is_there(tape, run.first, run.n)) {
             continue;
         }
         for (; run.n > 1 && !mg_is_lane(mg_code(tape, run.first)); run.n--) {
@@ -227,7 +215,7 @@ static bool mark_since(mg_tape *tape, mg_mark since) {
 static bool mark_visitors(mg_tape *tape) {
     for (size_t v = 0; v < tape->visitor_count; v++) {
         const mg_run run = tape->visitors[v].last;
-        if (is_there(tape, run) && !mg_mark_needed(tape, run.first, run.n)) {
+        if (mg_is_there(tape, run.first, run.n) && !mg_mark_needed(tape, run.first, run.n)) {
             return false;
         }
     }
@@ -283,8 +271,7 @@ mg_memory mg_tape_memory(mg_tape *tape) {
     MG_INSIDE(tape);
     uint64_t slots = 0;
     const mg_status status = mg_enter(tape);
-    if (status == MG_WRONG_THREAD || status == MG_BUSY) {
-        mg_refuse(tape, status);
+    if (status != MG_CLOSED && !mg_leave(tape, status)) {
         return (mg_memory){0};
     }
     for (size_t p = 0; p < tape->page_count; p++) {
@@ -299,16 +286,8 @@ mg_status mg_find_now(mg_tape *tape, mg_id first, size_t n, mg_slot *slot) {
 }
 
 bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot) {
-    mg_status status = mg_enter(tape);
-    if (status == MG_OK && !mg_find(tape, lane, slot)) {
-        status = MG_STALE;
-    }
-    if (status == MG_WRONG_THREAD || status == MG_BUSY) {
-        mg_refuse(tape, status);
-    } else if (status != MG_OK && tape->status == MG_OK) {
-        tape->status = status;
-    }
-    return status == MG_OK;
+    const mg_status status = mg_enter(tape);
+    return mg_leave(tape, status == MG_OK && !mg_find(tape, lane, slot) ? MG_STALE : status);
 }
 
 double mg_value(mg_tape *tape, mg_id lane) {

@@ -139,6 +139,8 @@ mg_status mg_find_now(mg_tape *tape, mg_id first, size_t n, mg_slot *slot);
 /* For readers: true also while an earlier failure has not been taken; leaves a status when the id is refused. */
 bool mg_find_for_reading(mg_tape *tape, mg_id lane, mg_slot *slot);
 mg_id mg_id_of(const mg_tape *tape, mg_slot slot);
+/* Are n slots in a row, n >= 1, in use, and were their pages opened together? */
+bool mg_is_there(const mg_tape *tape, mg_slot first, size_t n);
 
 /* n fresh slots in a row, n >= 1; they are then taken, or given up. False when there is no memory. */
 bool mg_reserve(mg_tape *tape, size_t n, mg_slot *first);

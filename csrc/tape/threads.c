@@ -36,9 +36,16 @@ static _Thread_local struct {
     mg_status status;
 } refused;
 
-void mg_refuse(const mg_tape *tape, mg_status status) {
-    refused.tape = tape->number;
-    refused.status = status;
+static bool is_anothers(mg_status status) { return status == MG_WRONG_THREAD || status == MG_BUSY; }
+
+bool mg_leave(mg_tape *tape, mg_status status) {
+    if (is_anothers(status)) {
+        refused.tape = tape->number;
+        refused.status = status;
+    } else if (status != MG_OK && tape->status == MG_OK) {
+        tape->status = status;
+    }
+    return status == MG_OK;
 }
 
 static bool same_thread(uint64_t user, uint64_t key) { return ((user ^ key) & ~(MG_IN_CALL | MG_NO_GRAD)) == 0; }
@@ -50,17 +57,7 @@ mg_status mg_enter(mg_tape *tape) {
     return tape->closed ? MG_CLOSED : MG_OK;
 }
 
-bool mg_ready(mg_tape *tape) {
-    const mg_status status = mg_enter(tape);
-    if (status == MG_WRONG_THREAD || status == MG_BUSY) {
-        mg_refuse(tape, status);
-        return false;
-    }
-    if (status != MG_OK) {
-        tape->status = status;
-    }
-    return tape->status == MG_OK;
-}
+bool mg_ready(mg_tape *tape) { return mg_leave(tape, mg_enter(tape)) && tape->status == MG_OK; }
 
 /* ---- changing hands --------------------------------------------------------------------------------------------- */
 
@@ -185,7 +182,7 @@ mg_status mg_tape_take_status(mg_tape *tape) {
     }
     const bool begun = mg_begin_call(tape, UINT64_MAX); /* an error is worth waiting for */
     mg_status status = mg_enter(tape);
-    if (status != MG_WRONG_THREAD && status != MG_BUSY) {
+    if (!is_anothers(status)) {
         status = tape->status;
         tape->status = MG_OK;
     }

@@ -38,7 +38,8 @@ bool mg_take_over(mg_tape *tape, uint64_t patience);
 
 /* May this thread use the tape now? */
 mg_status mg_enter(mg_tape *tape);
-/* What a maker or a reader was refused for because of another thread, for mg_tape_take_status. */
-void mg_refuse(const mg_tape *tape, mg_status status);
+/* Keeps what a maker or a reader failed with, if it did, for mg_tape_take_status: in the tape, or for this thread alone where
+   the tape is another's. Is it MG_OK? */
+bool mg_leave(mg_tape *tape, mg_status status);
 
 #endif

@@ -179,7 +179,7 @@ static inline const char *broken_step(const mg_program *program, const mg_plan *
     const mg_tape *tape = program->tape;
     const mg_step *step = &plan->step[k];
     for (size_t t = 0; t < plan->positions; t++) {
-        const mg_slot head = mg_step_head(program, plan, k, t), first = mg_first_lane(tape, head);
+        const mg_slot head = mg_step_head(plan, k, t), first = mg_first_lane(tape, head);
         const size_t width = mg_width_at(step, t), terms = mg_terms_at(step, t);
         MUST(mg_code(tape, head) == step->operation, "a step has the same statement at every position");
         MUST(mg_lanes(tape, head) == step->groups * width, "a step has the lanes of its statements");
@@ -193,7 +193,7 @@ static inline const char *broken_step(const mg_program *program, const mg_plan *
             for (size_t g = 0; x->from != MG_FROM_CONSTANT && g < step->groups; g++) {
                 for (size_t i = 0; i < width; i++) {
                     for (size_t c = 0; c < terms; c++) {
-                        const mg_slot read = mg_source_slot(program, plan, step, f, t, g, i, c);
+                        const mg_slot read = mg_source_slot(plan, step, f, t, g, i, c);
                         const mg_slot recorded = mg_code(tape, head) > MG_LANE
                                                      ? mg_operand_at(tape, head, f, g, i, c)
                                                      : tape->operand[first + g * width + i][f];
@@ -242,7 +242,7 @@ static inline const char *broken_fan(const mg_plan *plan, const mg_fan *fan) {
 }
 
 /* What events add to is inside their region, also where an input selects from a table. */
-static inline const char *broken_region(const mg_program *program, const mg_plan *plan, const mg_region *region) {
+static inline const char *broken_region(const mg_plan *plan, const mg_region *region) {
     MUST(region->from < region->to && region->to <= plan->event_count && region->first < region->end,
          "a region has events, and leaves");
     for (size_t e = region->from; e < region->to; e++) {
@@ -254,7 +254,7 @@ static inline const char *broken_region(const mg_program *program, const mg_plan
             const size_t width = mg_width_at(step, t);
             for (size_t lane = 0; lane < step->groups * width; lane++) {
                 for (size_t c = 0; c < mg_terms_at(step, t); c++) {
-                    const mg_slot slot = mg_source_slot(program, plan, step, event->factor, t, lane / width,
+                    const mg_slot slot = mg_source_slot(plan, step, event->factor, t, lane / width,
                                                         lane % width, c);
                     MUST(slot >= region->first && slot < region->end, "an event adds to leaves of its region");
                 }
@@ -303,7 +303,7 @@ static inline const char *broken_plan(const mg_program *program, const mg_plan *
         broken = broken_fan(plan, &plan->fan[f]);
     }
     for (size_t r = 0; broken == NULL && r < plan->region_count; r++) {
-        broken = broken_region(program, plan, &plan->region[r]);
+        broken = broken_region(plan, &plan->region[r]);
     }
     for (size_t n = 0; broken == NULL && n < plan->input_count; n++) {
         const mg_plan_input *input = &plan->input[n];

@@ -18,10 +18,9 @@ typedef struct {
 
 /* Is the plan, as it is now, proved in the order of the program as it is now? */
 static bool is_proved(mg_program *program) {
-    const char *why_not;
     CHECK(mg_program_order(program, program->losses) == MG_OK);
-    mg_plan_select(program, program->plan, program->values, program->losses);
-    return mg_prove(program, program->plan, &why_not);
+    mg_plan_select(program->plan, program->values, program->losses);
+    return mg_prove(program->plan);
 }
 
 static void write_numbers(planting *p, size_t set) {
