@@ -234,6 +234,10 @@ mg_status mg_program_set(mg_program *program, const int32_t *values, size_t n);
 /* How many losses a text of so many tokens has: those that need no other inputs; 0 where the result is not the sum or the
    mean of losses that were recorded one after the other. */
 size_t mg_program_losses(mg_program *program, size_t tokens);
+/* Is a shorter program of the same tape (else MG_SHAPE), with losses t < n, what this one computes for its first n: the same
+   statements of the same operands, inputs and constants? Leaves that were recorded since the mark, by the recorded
+   functions, are the same where their values are; others where they are one. */
+mg_status mg_program_begins(mg_program *program, mg_program *shorter, mg_mark since, bool *begins);
 /* Computes the statements of all positions together from now on, where that is proved to give the same numbers: the
    result is the sum or the mean of losses that the same statements were recorded for, one position after the other. If
    it is not, why_not_planned says why, in words; otherwise it is NULL. */

@@ -83,10 +83,11 @@ class CoreEngine:
         self._tokens, self._starts = ffi.from_buffer("int32_t[]", tokens), ffi.from_buffer("size_t[]", starts)
         parameters = model.parameters
         tape = parameters[0]._tape
+        mark = tape.mark()
         # The tokens mean nothing, and so do the numbers of this recording.
         indices = [Index(0) for _ in range(max(end - start for start, end in pairwise(starts)))]
         self._program = record(lambda *tokens: model.loss(tokens), *indices, tape=tape, quiet=True)
-        if not self._serves(min(end - start for start, end in pairwise(starts)), len(indices)):
+        if not self._serves(min(end - start for start, end in pairwise(starts)), len(indices), mark):
             raise _NotPrefixesError
         first, sizes = [w._node for w in parameters], [w._size for w in parameters]
         self._size = sum(sizes)
@@ -105,16 +106,18 @@ class CoreEngine:
         self._pointer = ffi.gc(pointer, lib.mg_trainer_free)
         check(lib.mg_trainer_use_threads(pointer, threads))
 
-    def _serves(self, shortest: int, longest: int) -> bool:
-        """Is the loss of a shorter document the beginning of that of the longest? Looks at the shortest."""
+    def _serves(self, shortest: int, longest: int, mark: int) -> bool:
+        """Is the loss of a shorter document the beginning of that of the longest? Looks at the shortest. What the
+        model's function makes by itself was recorded since the mark."""
         program, model = self._program, self._model
         if isinstance(model, GPT) or shortest == longest:
             return bool(lib.mg_program_losses(program._pointer, longest))
         tape = model.parameters[0]._tape
         indices = [Index(0) for _ in range(shortest)]
         short = record(lambda *tokens: model.loss(tokens), *indices, tape=tape, quiet=True)
-        losses = lib.mg_program_losses(short._pointer, shortest)
-        return bool(losses) and losses == lib.mg_program_losses(program._pointer, shortest)
+        losses, begins = lib.mg_program_losses(short._pointer, shortest), ffi.new("bool *")
+        check(lib.mg_program_begins(program._pointer, short._pointer, mark, begins))
+        return bool(begins[0]) and losses == lib.mg_program_losses(program._pointer, shortest)
 
     def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
         rates = [learning_rate_at(self._config, i) for i in range(step, step + steps)]

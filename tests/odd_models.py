@@ -316,6 +316,15 @@ def numbers_of_the_position(f, w, tokens):
     return f.mean([loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), b) for x, b in zip(xs, tokens[1:])])
 
 
+def from_behind(f, w, tokens):
+    """Positions are counted from the end, and are as many as there are: no document begins as a longer one does."""
+    losses = []
+    for t, (token, target) in enumerate(pairwise(tokens)):
+        x = w("wte", VOCAB, EMBD)[token] + w("wpe", LONGEST + 3, EMBD)[len(tokens) - t] * (1 / len(tokens))
+        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
 def layer_by_layer(f, w, tokens):
     """All positions of a layer before the next."""
     xs = [f.linear(w("wte", VOCAB, EMBD)[token], w("square", EMBD, EMBD)).tanh() for token in tokens[:-1]]
@@ -481,6 +490,7 @@ MODELS = {  # each with the reason why its statements are replayed one by one, w
     "bag of words": (bag_of_words, "a sum or a maximum of leaves, or over positions"),
     "scaled once": (scaled_once, RECORDED),
     "numbers of the position": (numbers_of_the_position, RECORDED),
+    "from behind": (from_behind, None),
     "layer by layer": (layer_by_layer, RECORDED),
     "products of tables": (products_of_tables, None),
     "parts of a row": (parts_of_a_row, None),

@@ -48,10 +48,7 @@ static size_t reach(const mg_tape *tape, const mg_binding *binding) {
         return most + 1;
     }
     const mg_statement *s = mg_statement_of(tape, binding->head);
-    const mg_operands *x = &s->operand[binding->factor];
-    const size_t terms = x->listing == MG_BY_TERM && x->block < s->terms ? x->block : s->terms;
-    const size_t width = x->listing == MG_BY_LANE && x->block < s->width ? x->block : s->width;
-    return (size_t)(s->groups - 1) * x->group + (width - 1) * (size_t)x->lane + (terms - 1) * (size_t)x->term + 1;
+    return mg_reach_of(s, &s->operand[binding->factor]);
 }
 
 /* May another run of lanes be in the place of the operand? Leaves instead of leaves, or other lanes of one statement,

@@ -69,6 +69,12 @@ static inline mg_slot mg_operand_at(const mg_tape *tape, mg_slot header, size_t 
     default: return x->base + (mg_slot)(g * x->group + i * x->lane + c * x->term);
     }
 }
+/* From the first slot that an operand reads to the last, of a list from one entry on. */
+static inline size_t mg_reach_of(const mg_statement *s, const mg_operands *x) {
+    const size_t terms = x->listing == MG_BY_TERM && x->block < s->terms ? x->block : s->terms;
+    const size_t width = x->listing == MG_BY_LANE && x->block < s->width ? x->block : s->width;
+    return (size_t)(s->groups - 1) * x->group + (width - 1) * (size_t)x->lane + (terms - 1) * (size_t)x->term + 1;
+}
 /* The operand that a lane visits at a cursor, in depth-first order: term by term, the factors of each in order. */
 static inline mg_slot mg_operand_visited(const mg_tape *tape, mg_slot header, mg_slot lane, size_t cursor) {
     const mg_statement *statement = mg_statement_of(tape, header);

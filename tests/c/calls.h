@@ -417,7 +417,15 @@ static inline void call_programs(world *w) {
             mg_program_set(program, values, take_rarely(w) ? take_below(w, TOKENS) : program->inputs);
         }
         break;
-    case 5: mg_program_losses(program, take_size(w)); break;
+    case 5: {
+        mg_program *other = w->program[take_below(w, PROGRAMS)].program;
+        bool begins;
+        mg_program_losses(program, take_size(w));
+        if (other != NULL) {
+            mg_program_begins(program, other, take_rarely(w) ? UINT64_MAX : t->mark[take_below(w, MARKS)], &begins);
+        }
+        break;
+    }
     case 6: mg_program_plan(program), mg_program_why_not_planned(program); break;
     case 7:
     case 8: mg_program_reverse(program); break;

@@ -314,6 +314,99 @@ static void a_text_has_the_losses_that_need_no_more_tokens(void) {
     mg_tape_free(tape);
 }
 
+/* ---- programs of shorter texts ------------------------------------------------------------------------------------ */
+
+typedef enum {
+    NOTHING,
+    A_CONSTANT,
+    AN_EXPONENT,
+    A_LEAF,
+    A_MASK,       /* the values of leaves that the function makes */
+    AN_OPERATION,
+    ANOTHER_LANE,
+    A_VIEW,       /* of a sum: its terms the other way round */
+    A_LIST,
+    AN_INPUT,
+    A_TABLE,
+    NO_INPUT,     /* at the last position */
+    A_STATEMENT,  /* one more */
+    THE_RESULT,   /* the sum in the place of the mean */
+    CHANGES
+} change;
+
+typedef struct {
+    mg_tape *tape;
+    mg_id table, other, weights; /* 3 rows of 2; 3 rows of 2; 4 */
+    mg_mark since;
+} text;
+
+/* Losses of so many positions, each of a row that its input selects, and of that of the position before. */
+static mg_program *record_text(const text *x, size_t positions, change differs) {
+    mg_tape *tape = x->tape;
+    const mg_id table = differs == A_TABLE ? x->other : x->table;
+    mg_id read[MOST], losses[MOST];
+    for (size_t t = 0; t < positions; t++) {
+        read[t] = record_map(tape, MG_TANH, table, 2, 0);
+        mg_id y = record_scale_by(tape, read[t], 2, differs == A_CONSTANT ? 3 : 2);
+        y = record_map(tape, MG_POW, y, 2, differs == AN_EXPONENT ? 4 : 2);
+        y = record_map(tape, differs == AN_OPERATION ? MG_EXP : MG_SIGMOID, y, 2, 0);
+        const mg_id mask = mg_leaves(tape, (double[2]){1, differs == A_MASK ? 9 : (double)t}, 2);
+        y = record_add(tape, y, mask, 2);
+        const mg_id joined[2] = {y, differs == A_LIST ? read[t] : read[t > 0 ? t - 1 : 0]};
+        const mg_view terms = {.term = 1, .list = joined, .entries = 2, .block = 2, .by_term = true};
+        const mg_view weights = {.first = x->weights + (differs == A_LEAF ? 1 : differs == A_VIEW ? 4 : 0),
+                                 .term = differs == A_VIEW ? 0 : 1};
+        const mg_id sum = mg_sum(tape, 1, 1, 4, &terms, &weights);
+        losses[t] = mg_mul(tape, sum, differs == ANOTHER_LANE ? y : y + 1);
+        if (differs == A_STATEMENT) {
+            losses[t] = mg_unary(tape, MG_TANH, losses[t]);
+        }
+    }
+    const mg_id mean = record_mean(tape, losses, positions);
+    const mg_id result = differs == THE_RESULT ? mean - 2 : mean; /* before the constant and the product */
+    mg_program *program = mg_program_new(tape, result, 0);
+    for (size_t t = 0; t < positions && CHECK(program != NULL); t++) {
+        if (differs != NO_INPUT || t + 1 < positions) {
+            const size_t input = differs == AN_INPUT ? t + 1 : t;
+            CHECK(mg_program_bind(program, input, read[t], 0, 0, table, 2, 3) == MG_OK);
+        }
+    }
+    return program;
+}
+
+static void what_begins_a_program_is_the_same_in_all(void) {
+    for (size_t positions = 1; positions <= 5; positions++) {
+        text x = {.tape = mg_tape_new()};
+        x.table = mg_leaves(x.tape, (double[6]){1, 2, 3, 4, 5, 6}, 6);
+        x.other = mg_leaves(x.tape, (double[6]){1, 2, 3, 4, 5, 6}, 6);
+        x.weights = mg_leaves(x.tape, (double[8]){1, 1, 1, 1, 1, 1, 1, 1}, 8);
+        x.since = mg_tape_mark(x.tape);
+        mg_program *whole = record_text(&x, 4, NOTHING);
+        for (change differs = NOTHING; differs < CHANGES; differs++) {
+            bool begins;
+            mg_program *shorter = record_text(&x, positions, differs);
+            CHECK(mg_program_begins(whole, shorter, x.since, &begins) == MG_OK);
+            const bool as_one = positions == 1 && differs == A_LIST; /* there is none before */
+            if (!CHECK(begins == (positions <= 4 && (differs == NOTHING || as_one)))) {
+                printf("    change %d at %zu positions\n", (int)differs, positions);
+            }
+            CHECK(mg_program_begins(whole, shorter, UINT64_MAX, &begins) == MG_OK && !begins); /* other leaves */
+            mg_tape_fail_allocation(x.tape, 1);
+            CHECK(mg_program_begins(whole, shorter, x.since, &begins) == MG_NO_MEMORY && !begins);
+            mg_tape_fail_allocation(x.tape, 0);
+            mg_program_free(shorter);
+        }
+        mg_tape *elsewhere = mg_tape_new();
+        bool begins = true;
+        mg_program *stranger = mg_program_new(elsewhere, mg_leaf(elsewhere, 1), 0);
+        CHECK(mg_program_begins(whole, stranger, 0, &begins) == MG_SHAPE && !begins);
+        mg_program_free(stranger);
+        mg_tape_free(elsewhere);
+        mg_program_free(whole);
+        mg_tape_free(x.tape);
+    }
+}
+
 /* ---- statements -------------------------------------------------------------------------------------------------- */
 
 /* Their first lanes, in order of recording, from any number on, and what the result does not need left out. */
@@ -399,6 +492,7 @@ int main(void) {
     RUN(sums_of_losses_are_known);
     RUN(losses_are_known_without_memory);
     RUN(a_text_has_the_losses_that_need_no_more_tokens);
+    RUN(what_begins_a_program_is_the_same_in_all);
     RUN(statements_are_listed);
     RUN(statements_are_computed_in_order_of_recording);
     RUN(what_comes_after_a_program_is_not_overwritten);
