@@ -24,46 +24,75 @@ typedef struct {
     size_t *start; /* [fans * positions + 1] */
 } sightings;
 
-static bool make_fans(mg_scheduling *s) {
-    mg_plan *plan = s->plan;
-    for (size_t k = 0; k < s->steps; k++) {
-        s->fan[k] = MG_NO_STEP;
-        if (plan->step[k].weights == MG_NOWHERE || s->first[k] == MG_NO_STEP) {
-            continue;
-        }
-        if (s->component[k] != k) {
-            s->fan[k] = s->fan[s->component[k]];
-            continue;
-        }
-        s->fan[k] = (uint32_t)plan->fan_count;
-        if (!MG_PUSH(&plan->blocks, plan->fan, plan->fan_count, (mg_fan){.select = MG_NOWHERE, .first = k})) {
-            return false;
-        }
-    }
-    return true;
+/* Those of one fan at one position. */
+typedef struct {
+    const sighting *item;
+    size_t count;
+} sighted;
+
+static sighted sighted_at(const mg_plan *plan, const sightings *all, size_t f, size_t t) {
+    const size_t *start = &all->start[f * plan->positions + t];
+    return (sighted){all->item + start[0], start[1] - start[0]};
 }
 
 /* Counts the lanes of each fan at each position, behind its start; or puts them in their places, and moves each start to
    its end. */
-static void see(const mg_scheduling *s, const sightings *all, bool put) {
-    mg_descent d = mg_descent_of(s->plan);
+static void see(const mg_plan *plan, const sightings *all, bool put) {
+    mg_descent d = mg_descent_of(plan);
     while (mg_descend(&d)) {
-        if (s->fan[d.step] == MG_NO_STEP || d.begin != 0) {
+        const size_t fan = plan->step[d.step].fan;
+        if (fan == MG_NOWHERE || d.begin != 0) {
             continue;
         }
-        size_t *next = &all->start[s->fan[d.step] * s->plan->positions + d.position];
+        size_t *next = &all->start[fan * plan->positions + d.position];
         if (put) {
-            all->item[(*next)++] = (sighting){(uint32_t)d.step, s->plan->program->tape->operand[d.slot][1]};
+            all->item[(*next)++] = (sighting){(uint32_t)d.step, plan->program->tape->operand[d.slot][1]};
         } else {
             next[1]++;
         }
     }
 }
 
-static bool list_lanes(mg_plan *plan, const sighting *item, size_t count, size_t *from, size_t *to) {
+static bool see_all(const mg_plan *plan, mg_blocks *scratch, sightings *all) {
+    const size_t starts = plan->fan_count * plan->positions + 1;
+    all->start = mg_allot(scratch, starts + 1, sizeof *all->start);
+    if (all->start == NULL) {
+        return false;
+    }
+    see(plan, all, false);
+    for (size_t n = 1; n < starts; n++) {
+        all->start[n] += all->start[n - 1];
+    }
+    all->item = mg_allot(scratch, all->start[starts - 1], sizeof *all->item);
+    if (all->item == NULL) {
+        return false;
+    }
+    see(plan, all, true);
+    memmove(all->start + 1, all->start, (starts - 1) * sizeof *all->start);
+    all->start[0] = 0;
+    return true;
+}
+
+static bool make_fans(mg_scheduling *s) {
+    mg_plan *plan = s->plan;
+    for (size_t k = 0; k < s->steps; k++) {
+        mg_step *step = &plan->step[k];
+        if (step->weights == MG_NOWHERE || s->first[k] == MG_NO_STEP) {
+            continue;
+        }
+        step->fan = s->component[k] != k ? plan->step[s->component[k]].fan : plan->fan_count;
+        if (step->fan == plan->fan_count &&
+            !MG_PUSH(&plan->blocks, plan->fan, plan->fan_count, (mg_fan){.select = MG_NOWHERE, .first = k})) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool list_lanes(mg_plan *plan, sighted lanes, size_t *from, size_t *to) {
     *from = plan->run_count;
-    for (size_t n = 0; n < count; n++) {
-        if (!list_lane(plan, *from, item[n].step, item[n].lane)) {
+    for (size_t n = 0; n < lanes.count; n++) {
+        if (!list_lane(plan, *from, lanes.item[n].step, lanes.item[n].lane)) {
             return false;
         }
     }
@@ -72,14 +101,14 @@ static bool list_lanes(mg_plan *plan, const sighting *item, size_t count, size_t
 }
 
 /* Does the selection's lane come last, and the others down? */
-static bool selected_last(const mg_scheduling *s, const mg_fan *fan, const sighting *item, size_t count, size_t selected) {
-    const size_t lanes = s->plan->step[fan->first].groups * s->plan->step[fan->first].width;
-    if (count != lanes || item[count - 1].lane != selected) {
+static bool selected_last(const mg_plan *plan, const mg_fan *fan, sighted lanes, size_t selected) {
+    size_t lane = plan->step[fan->first].groups * plan->step[fan->first].width;
+    if (lanes.count != lane || lanes.item[lane - 1].lane != selected) {
         return false;
     }
-    for (size_t n = 0, lane = lanes; n + 1 < count; n++) {
+    for (size_t n = 0; n + 1 < lanes.count; n++) {
         lane -= lane - 1 == selected ? 2 : 1;
-        if (item[n].step != fan->first || item[n].lane != lane) {
+        if (lanes.item[n].step != fan->first || lanes.item[n].lane != lane) {
             return false;
         }
     }
@@ -87,14 +116,12 @@ static bool selected_last(const mg_scheduling *s, const mg_fan *fan, const sight
 }
 
 /* A selection after which the sweep comes to this lane of the fan last, at all positions, if there is one. */
-static size_t find_selection(const mg_scheduling *s, size_t f, const sightings *all) {
-    const mg_plan *plan = s->plan;
+static size_t find_selection(const mg_plan *plan, size_t f, const sightings *all) {
     for (size_t n = 0; n < plan->select_count; n++) {
         bool fits = true;
         for (size_t t = 0; fits && t < plan->positions; t++) {
-            const size_t at = f * plan->positions + t, from = all->start[at], to = all->start[at + 1];
-            fits = to > from && selected_last(s, &plan->fan[f], all->item + from, to - from,
-                                              plan->selected[n * plan->positions + t]);
+            fits = selected_last(plan, &plan->fan[f], sighted_at(plan, all, f, t),
+                                 plan->selected[n * plan->positions + t]);
         }
         if (fits) {
             return n;
@@ -115,28 +142,24 @@ static bool order_selected_last(mg_plan *plan, mg_fan *fan) {
     return true;
 }
 
-static bool order_fan(const mg_scheduling *s, size_t f, const sightings *all) {
-    mg_plan *plan = s->plan;
+static bool order_fan(mg_plan *plan, size_t f, const sightings *all) {
     mg_fan *fan = &plan->fan[f];
-    const size_t last = plan->positions - 1, *start = all->start + f * plan->positions;
-    const size_t count = start[last + 1] - start[last];
-    const sighting *usual = all->item + start[last];
+    const sighted usual = sighted_at(plan, all, f, plan->positions - 1);
     fan->exceptions = fan->exceptions_end = plan->exception_count;
-    fan->select = find_selection(s, f, all);
+    fan->select = find_selection(plan, f, all);
     if (fan->select != MG_NOWHERE) {
         return order_selected_last(plan, fan);
     }
-    if (!list_lanes(plan, usual, count, &fan->from, &fan->to)) {
+    if (!list_lanes(plan, usual, &fan->from, &fan->to)) {
         return false;
     }
-    for (size_t t = 0; t < last; t++) {
-        const size_t here = start[t + 1] - start[t];
-        const sighting *item = all->item + start[t];
+    for (size_t t = 0; t + 1 < plan->positions; t++) {
+        const sighted here = sighted_at(plan, all, f, t);
         mg_exception exception = {.position = t};
-        if (here == count && memcmp(usual, item, count * sizeof *usual) == 0) {
+        if (here.count == usual.count && memcmp(usual.item, here.item, here.count * sizeof *here.item) == 0) {
             continue;
         }
-        if (!list_lanes(plan, item, here, &exception.from, &exception.to) ||
+        if (!list_lanes(plan, here, &exception.from, &exception.to) ||
             !MG_PUSH(&plan->blocks, plan->exception, plan->exception_count, exception)) {
             return false;
         }
@@ -146,31 +169,25 @@ static bool order_fan(const mg_scheduling *s, size_t f, const sightings *all) {
 }
 
 bool mg_order_fans(mg_scheduling *s) {
-    if (!make_fans(s)) {
+    sightings all;
+    if (!make_fans(s) || !see_all(s->plan, &s->scratch, &all)) {
         return false;
     }
-    const size_t starts = s->plan->fan_count * s->plan->positions + 1;
-    sightings all = {.start = mg_allot(&s->scratch, starts + 1, sizeof *all.start)};
-    if (all.start == NULL) {
-        return false;
-    }
-    see(s, &all, false);
-    for (size_t n = 1; n < starts; n++) {
-        all.start[n] += all.start[n - 1];
-    }
-    all.item = mg_allot(&s->scratch, all.start[starts - 1], sizeof *all.item);
-    if (all.item == NULL) {
-        return false;
-    }
-    see(s, &all, true);
-    memmove(all.start + 1, all.start, (starts - 1) * sizeof *all.start);
-    all.start[0] = 0;
     for (size_t f = 0; f < s->plan->fan_count; f++) {
-        if (!order_fan(s, f, &all)) {
+        if (!order_fan(s->plan, f, &all)) {
             return false;
         }
     }
     return true;
+}
+
+mg_exception mg_order_at(const mg_plan *plan, const mg_fan *fan, size_t position) {
+    for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
+        if (plan->exception[e].position == position) {
+            return plan->exception[e];
+        }
+    }
+    return (mg_exception){position, fan->from, fan->to};
 }
 
 /* ---- orders at one position ------------------------------------------------------------------------------------- */
@@ -184,59 +201,29 @@ size_t mg_exceptional_positions(const mg_plan *plan) {
     return positions;
 }
 
-/* Where the order of a fan is at a position: the next lane is plan->run[run].start - done; all are taken at run == end. */
-typedef struct {
-    size_t run, end, done;
-} progress;
-
-/* The progress of all fans that have exceptions, at all positions, and which fan a step is of: in fan_of[each]. */
-static void begin_orders(const mg_plan *plan, size_t positions, progress *next, uint32_t *fan_of) {
-    memset(fan_of, 0xff, plan->each * sizeof *fan_of);
-    for (size_t f = 0; f < plan->fan_count; f++) {
-        const mg_fan *fan = &plan->fan[f];
-        if (fan->exceptions == fan->exceptions_end) {
-            continue;
-        }
-        for (size_t r = fan->from; r < fan->to; r++) {
-            fan_of[plan->run[r].step] = (uint32_t)f;
-        }
-        for (size_t t = 0; t < positions; t++) {
-            next[f * positions + t] = (progress){fan->from, fan->to, 0};
-        }
-        for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
-            const mg_exception *exception = &plan->exception[e];
-            if (exception->position < positions) {
-                next[f * positions + exception->position] = (progress){exception->from, exception->to, 0};
+/* Are these the lanes of an order? */
+static bool are_in_order(const mg_plan *plan, mg_exception order, sighted lanes) {
+    size_t n = 0;
+    for (size_t r = order.from; r < order.to; r++) {
+        const mg_rows *run = &plan->run[r];
+        for (size_t i = 0; i < run->count; i++, n++) {
+            if (n == lanes.count || lanes.item[n].step != run->step || lanes.item[n].lane != run->start - i) {
+                return false;
             }
         }
     }
+    return n == lanes.count;
 }
 
 bool mg_exceptions_hold(mg_plan *plan, size_t positions) {
-    const size_t count = plan->fan_count * positions;
     mg_blocks scratch = {.tape = plan->blocks.tape};
-    progress *next = mg_allot(&scratch, count, sizeof *next);
-    uint32_t *fan_of = mg_allot(&scratch, plan->each, sizeof *fan_of);
-    bool hold = !scratch.failed;
-    if (hold) {
-        begin_orders(plan, positions, next, fan_of);
-    }
-    mg_descent d = mg_descent_of(plan);
-    while (hold && mg_descend(&d)) {
-        if (fan_of[d.step] == MG_NO_STEP || d.begin != 0) {
-            continue;
+    sightings all;
+    bool hold = see_all(plan, &scratch, &all);
+    for (size_t f = 0; hold && f < plan->fan_count; f++) {
+        const mg_fan *fan = &plan->fan[f];
+        for (size_t t = 0; hold && fan->exceptions < fan->exceptions_end && t < positions; t++) {
+            hold = are_in_order(plan, mg_order_at(plan, fan, t), sighted_at(plan, &all, f, t));
         }
-        progress *at = &next[fan_of[d.step] * positions + d.position];
-        const mg_rows *run = &plan->run[at->run];
-        hold = at->run < at->end && run->step == d.step &&
-               run->start - at->done == d.slot - mg_first_lane(scratch.tape, d.head);
-        at->done++;
-        if (hold && at->done == run->count) {
-            *at = (progress){at->run + 1, at->end, 0};
-        }
-    }
-    for (size_t n = 0; hold && n < count; n++) {
-        hold = next[n].run == next[n].end;
     }
     mg_free_blocks(scratch);
     return hold || (!scratch.failed && mg_refuse_plan(plan, MG_OTHER_ORDER));

@@ -16,13 +16,6 @@ static void add(mg_count *sum, mg_count rows, size_t times) {
     sum->each += rows.each * times;
 }
 
-/* Do the weights of two sums get products with the same columns? */
-static bool same_columns(const mg_step *a, const mg_step *b) {
-    const mg_source *x = &a->operand[1 - a->weights], *y = &b->operand[1 - b->weights];
-    return x->parts == 0 && y->parts == 0 && x->step == y->step && x->offset == y->offset && x->term == y->term &&
-           a->terms == b->terms;
-}
-
 static bool adds_rows(const mg_plan *plan, const mg_step *step) {
     bool gathered = false;
     for (size_t f = 0; f < step->factors && f < 2; f++) {
@@ -39,7 +32,7 @@ static void place_columns(mg_plan *plan, size_t k) {
     if (step->adds_rows) {
         plan->turned_columns += mg_padded(step->width);
     } else if (step->weights != MG_NOWHERE) {
-        while (same < k && (plan->step[same].weights == MG_NOWHERE || !same_columns(&plan->step[same], step))) {
+        while (same < k && !mg_read_alike(plan, &plan->step[same], step)) {
             same++;
         }
         step->turned = plan->step[same].turned;
@@ -61,7 +54,7 @@ static bool is_gathered(const mg_plan *plan, const mg_region *region) {
     const mg_event *event = &plan->event[region->from];
     const mg_source *x = &plan->step[event->step].operand[event->factor];
     return region->to == region->from + 1 && plan->step[event->step].adds_rows && x->from == MG_FROM_ROWS &&
-           x->lane == 1 && x->offset == 0 && plan->gather[plan->step[x->step].gather].parts == 1;
+           x->lane == 1 && x->offset == 0;
 }
 
 void mg_lay_out(mg_plan *plan) {

@@ -57,7 +57,7 @@ static bool add_input(mg_plan *plan, mg_plan_input input) {
 static bool add_gather(mg_plan *plan, size_t k, size_t f, size_t block, size_t parts, size_t *number) {
     const size_t at = plan->gather_count;
     const mg_step step = {.operation = MG_GATHER, .groups = 1, .width = parts * block, .terms = 1, .derives = true,
-                          .weights = MG_NOWHERE, .gather = at};
+                          .weights = MG_NOWHERE, .gather = at, .fan = MG_NOWHERE};
     const mg_gather gather = {.parts = parts, .block = block, .slots = plan->gathered_count,
                               .before = plan->gathered_count / plan->positions};
     if (!MG_PUSH(&plan->blocks, plan->gather, plan->gather_count, gather)) {

@@ -60,23 +60,20 @@ void mg_program_stamp(const mg_program *program) {
 /* What a loss counts for in the result of n of them. */
 static double share_of(const mg_program *program, size_t n) { return program->mean ? 1 / (double)n : 1; }
 
-mg_status mg_compute_plainly(mg_program *program, size_t n, double *value) {
-    const mg_tape *tape = program->tape;
+mg_status mg_compute_plainly(mg_program *program, size_t n) {
     const mg_status status = forward_all(program, n);
     mg_program_stamp(program);
     program->in_plan = false;
-    if (n == program->losses) {
-        mg_slot result;
-        mg_find(tape, program->result, &result);
-        *value = tape->value[result];
-    } else {
-        double sum = 0;
-        for (size_t t = 0; t < n; t++) {
-            sum += tape->value[program->loss.item[t]];
-        }
-        *value = sum * share_of(program, n);
-    }
     return status;
+}
+
+double mg_result_of(const mg_program *program, size_t n) {
+    const mg_tape *tape = program->tape;
+    double sum = 0;
+    for (size_t t = 0; t < n; t++) {
+        sum += tape->value[program->loss.item[t]];
+    }
+    return sum * share_of(program, n);
 }
 
 /* Searches from what the first n losses are added up to. */

@@ -58,6 +58,22 @@ mg_slot mg_source_slot(const mg_plan *plan, const mg_step *step, size_t f, size_
     return mg_lane_of_step(plan, x->step, position, x->whole ? outer * (position + 1) + inner : outer + inner);
 }
 
+bool mg_read_alike(const mg_plan *plan, const mg_step *a, const mg_step *b) {
+    if (a->weights == MG_NOWHERE || b->weights == MG_NOWHERE) {
+        return false;
+    }
+    const mg_source *x = &a->operand[1 - a->weights], *y = &b->operand[1 - b->weights];
+    bool same = a->terms == b->terms && x->parts == y->parts && x->term == y->term;
+    if (x->parts == 0) {
+        return same && x->step == y->step && x->offset == y->offset;
+    }
+    for (size_t p = 0; same && p < x->parts; p++) {
+        const mg_part *left = &plan->part[x->part + p], *right = &plan->part[y->part + p];
+        same = x->block == y->block && left->step == right->step && left->offset == right->offset;
+    }
+    return same;
+}
+
 /* ---- one selection after the other ------------------------------------------------------------------------------ */
 
 /* How many values every input may have, so that all its bindings take them. */

@@ -88,6 +88,7 @@ typedef struct {
     size_t partials;   /* rows of partials a row of values: 0, 1, 2 */
     size_t weights;    /* of a sum of products with leaves: which factor those are; otherwise MG_NOWHERE */
     size_t gather;     /* number of the gather */
+    size_t fan;        /* number of the fan, or MG_NOWHERE */
     bool adds_rows;    /* does it add what was gathered, a leaf a lane? Then the leaves get its adjoints as they are */
     bool ends;         /* has adjoints, none of which goes on to rows */
     mg_count value;    /* its first row; rows of partials follow those of values */
@@ -310,6 +311,8 @@ static inline size_t mg_width_at(const mg_step *step, size_t position) {
 static inline size_t mg_terms_at(const mg_step *step, size_t position) {
     return step->causal_terms ? position + 1 : step->terms;
 }
+/* Do two sums of products with leaves read the same rows in the same way? */
+bool mg_read_alike(const mg_plan *plan, const mg_step *a, const mg_step *b);
 /* The slot of a lane of a step at a position. */
 mg_slot mg_lane_of_step(const mg_plan *plan, size_t step, size_t position, size_t lane);
 /* The slot that a source gives. */

@@ -283,7 +283,6 @@ size_t mg_program_lanes(mg_program *program, size_t from, mg_id *lanes, size_t r
 /* ---- forward and reverse ---------------------------------------------------------------------------------------- */
 
 static mg_status compute(mg_program *program) {
-    double value;
     program->computed = SIZE_MAX;
     MG_TRY(mg_program_find_inputs(program));
     mg_program_select(program, program->values);
@@ -291,7 +290,7 @@ static mg_status compute(mg_program *program) {
         mg_program_stamp(program);
         program->in_plan = true;
     } else {
-        MG_TRY(mg_compute_plainly(program, program->losses, &value));
+        MG_TRY(mg_compute_plainly(program, program->losses));
     }
     note_computed(program);
     return MG_OK;
@@ -305,8 +304,7 @@ mg_status mg_program_forward(mg_program *program) {
 
 /* The statements one by one, after computing them so. */
 static mg_status compute_and_sweep(mg_program *program) {
-    double value;
-    MG_TRY(mg_compute_plainly(program, program->losses, &value));
+    MG_TRY(mg_compute_plainly(program, program->losses));
     return mg_sweep_plainly(program, program->losses);
 }
 

@@ -11,6 +11,7 @@
  */
 #include "programs/descent.h"
 #include "programs/reach.h"
+#include "programs/schedule.h"
 
 #include <string.h>
 
@@ -142,17 +143,12 @@ static void plan_step(proof *p, size_t k) {
 /* One part of the rows that a fan adds to, at one position. */
 static void plan_fan_at(proof *p, const mg_fan *fan, size_t t, size_t begin, size_t end) {
     const mg_plan *plan = p->plan;
-    size_t from = fan->from, to = fan->to, selected = MG_NOWHERE;
-    for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {
-        if (plan->exception[e].position == t) {
-            from = plan->exception[e].from;
-            to = plan->exception[e].to;
-        }
-    }
+    const mg_exception order = mg_order_at(plan, fan, t);
+    size_t selected = MG_NOWHERE;
     if (fan->select != MG_NOWHERE) {
         selected = plan->selected[fan->select * plan->positions + t];
     }
-    for (size_t r = from; r < to; r++) {
+    for (size_t r = order.from; r < order.to; r++) {
         for (size_t n = 0; n < plan->run[r].count; n++) {
             if (plan->run[r].start - n != selected) {
                 plan_terms(p, plan->run[r].step, t, 0, plan->run[r].start - n, begin, end, ROWS);

@@ -1,6 +1,8 @@
 /* regions.c: in which order leaves are added to. Leaves that the same operands add to are one region. */
 #include "programs/schedule.h"
 
+#include <stdlib.h>
+
 static void widen(mg_region *region, mg_slot first, mg_slot end) {
     region->first = first < region->first ? first : region->first;
     region->end = end > region->end ? end : region->end;
@@ -37,56 +39,36 @@ static bool adds_to_leaves(const mg_scheduling *s, size_t k, size_t f) {
 
 typedef struct {
     mg_event event;
-    mg_region region;
-    size_t owner; /* the first event of those whose leaves overlap */
+    mg_region leaves;
+    uint32_t turn; /* when the sweep comes to the step */
 } addition;
 
-static void join_overlapping(addition *all, size_t n) {
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (size_t a = 1; a < n; a++) {
-            for (size_t b = 0; b < a; b++) {
-                mg_region *left = &all[all[b].owner].region, *right = &all[all[a].owner].region;
-                if (left == right || left->first >= right->end || right->first >= left->end) {
-                    continue;
-                }
-                const size_t low = all[a].owner < all[b].owner ? all[a].owner : all[b].owner;
-                const size_t high = all[a].owner < all[b].owner ? all[b].owner : all[a].owner;
-                widen(&all[low].region, all[high].region.first, all[high].region.end);
-                for (size_t e = 0; e < n; e++) {
-                    all[e].owner = all[e].owner == high ? low : all[e].owner;
-                }
-                changed = true;
-            }
-        }
-    }
+static int by_place(const void *a, const void *b) {
+    const addition *left = a, *right = b;
+    return (left->leaves.first > right->leaves.first) - (left->leaves.first < right->leaves.first);
 }
 
-/* One region of the events that an addition owns, in the order in which the sweep comes to their steps; of one step, its
-   operands in order. */
-static bool add_region(mg_scheduling *s, const addition *all, size_t n, size_t owner) {
-    mg_plan *plan = s->plan;
-    mg_region region = all[owner].region;
+/* Of one step, operands in order. */
+static int by_turn(const void *a, const void *b) {
+    const addition *left = a, *right = b;
+    const int turn = (left->turn > right->turn) - (left->turn < right->turn);
+    return turn != 0 ? turn : (int)left->event.factor - (int)right->event.factor;
+}
+
+static bool add_region(mg_plan *plan, addition *all, size_t count, mg_region region) {
+    qsort(all, count, sizeof *all, by_turn);
     region.from = plan->event_count;
-    for (size_t e = owner; e < n; e++) {
-        if (all[e].owner != owner) {
-            continue;
-        }
-        if (!MG_PUSH(&plan->blocks, plan->event, plan->event_count, all[e].event)) {
+    for (size_t n = 0; n < count; n++) {
+        if (!MG_PUSH(&plan->blocks, plan->event, plan->event_count, all[n].event)) {
             return false;
         }
-        size_t at = plan->event_count - 1;
-        for (; at > region.from && s->first[plan->event[at - 1].step] > s->first[all[e].event.step]; at--) {
-            plan->event[at] = plan->event[at - 1];
-        }
-        plan->event[at] = all[e].event;
     }
     region.to = plan->event_count;
     return MG_PUSH(&plan->blocks, plan->region, plan->region_count, region);
 }
 
 bool mg_order_leaves(mg_scheduling *s) {
-    const mg_plan *plan = s->plan;
+    mg_plan *plan = s->plan;
     addition *all = mg_allot(&s->scratch, 2 * plan->each, sizeof *all);
     size_t n = 0;
     if (all == NULL) {
@@ -95,14 +77,17 @@ bool mg_order_leaves(mg_scheduling *s) {
     for (size_t k = 0; k < plan->each; k++) {
         for (size_t f = 0; f < plan->step[k].factors; f++) {
             if (adds_to_leaves(s, k, f)) {
-                all[n] = (addition){{k, f}, mg_leaves_of(plan, k, f), n};
-                n++;
+                all[n++] = (addition){{k, f}, mg_leaves_of(plan, k, f), s->first[k]};
             }
         }
     }
-    join_overlapping(all, n);
-    for (size_t e = 0; e < n; e++) {
-        if (all[e].owner == e && !add_region(s, all, n, e)) {
+    qsort(all, n, sizeof *all, by_place);
+    for (size_t from = 0, to; from < n; from = to) { /* those that overlap */
+        mg_region region = all[from].leaves;
+        for (to = from; to < n && all[to].leaves.first < region.end; to++) {
+            widen(&region, all[to].leaves.first, all[to].leaves.end);
+        }
+        if (!add_region(plan, all + from, to - from, region)) {
             return false;
         }
     }

@@ -176,9 +176,7 @@ double mg_replay_loss(const mg_replay *replay, size_t text, size_t size) {
 /* ---- to the tape ------------------------------------------------------------------------------------------------ */
 
 /* The partials of a lane, which later sweeps over it use. */
-static void store_partials(const mg_program *program, const mg_step *step, const double *partial, size_t padded,
-                           mg_slot slot) {
-    mg_tape *tape = program->tape;
+static void store_partials(mg_tape *tape, const mg_step *step, const double *partial, size_t padded, mg_slot slot) {
     const mg_slot *operand = tape->operand[slot];
     double *out = tape->partial[slot];
     switch (step->operation) {
@@ -199,42 +197,31 @@ static void store_partials(const mg_program *program, const mg_step *step, const
     }
 }
 
-static void store_values(const mg_program *program, const mg_replay *replay) {
-    mg_tape *tape = program->tape;
+/* The values of all lanes with their partials, or their adjoints. */
+static void store(const mg_replay *replay, bool adjoints) {
     const mg_plan *plan = replay->plan;
+    mg_tape *tape = plan->program->tape;
+    const size_t padded = replay->padded;
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
         const size_t rows = step->causal ? replay->positions : step->width;
-        const double *value = (const double *)replay->value + mg_value_row(replay, k) * replay->padded;
-        const double *partial = value + step->groups * (step->uniform ? 1 : rows) * replay->padded;
+        const double *value = (const double *)replay->value + mg_value_row(replay, k) * padded;
+        const double *partial = value + step->groups * (step->uniform ? 1 : rows) * padded;
+        const double *adjoint = (const double *)replay->adjoint + mg_adjoint_row(replay, k) * padded;
         for (size_t t = 0; t < replay->positions; t++) {
             const mg_slot first = mg_first_lane(tape, mg_step_head(plan, k, t));
             const size_t width = mg_width_at(step, t);
             for (size_t lane = 0; lane < step->groups * width; lane++) {
-                const size_t row = step->uniform ? lane / width : lane / width * rows + lane % width;
+                const size_t own = lane / width * rows + lane % width, row = step->uniform ? lane / width : own;
                 const mg_slot slot = first + (mg_slot)lane;
-                tape->value[slot] = value[row * replay->padded + t];
-                if (step->operation < MG_LANE) {
-                    store_partials(program, step, partial + row * step->partials * replay->padded + t, replay->padded, slot);
+                if (adjoints) {
+                    tape->adjoint[slot] = step->derives ? adjoint[own * padded + t] : 0;
+                    continue;
                 }
-            }
-        }
-    }
-}
-
-static void store_adjoints(const mg_program *program, const mg_replay *replay) {
-    mg_tape *tape = program->tape;
-    const mg_plan *plan = replay->plan;
-    for (size_t k = 0; k < plan->each; k++) {
-        const mg_step *step = &plan->step[k];
-        const size_t rows = step->causal ? replay->positions : step->width;
-        const double *adjoint = (const double *)replay->adjoint + mg_adjoint_row(replay, k) * replay->padded;
-        for (size_t t = 0; t < replay->positions; t++) {
-            const mg_slot first = mg_first_lane(tape, mg_step_head(plan, k, t));
-            const size_t width = mg_width_at(step, t);
-            for (size_t lane = 0; lane < step->groups * width; lane++) {
-                const size_t row = lane / width * rows + lane % width;
-                tape->adjoint[first + lane] = step->derives ? adjoint[row * replay->padded + t] : 0;
+                tape->value[slot] = value[row * padded + t];
+                if (step->operation < MG_LANE) {
+                    store_partials(tape, step, partial + row * step->partials * padded + t, padded, slot);
+                }
             }
         }
     }
@@ -259,7 +246,7 @@ bool mg_plan_compute(mg_program *program) {
         !isfinite(mg_replay_loss(&replay, 0, sizeof(double)))) {
         return false;
     }
-    store_values(program, &replay);
+    store(&replay, false);
     bool computed = true;
     for (size_t k = plan->each * plan->positions; computed && k < program->statements.count; k++) {
         computed = mg_statement_forward(tape, program->statements.item[k], program->ends.item[k]) == MG_OK;
@@ -275,7 +262,7 @@ bool mg_plan_sweep(mg_program *program) {
         return false;
     }
     mg_kernels_chosen()->add_to_leaves(&(mg_text){&replay, 0}, 1, 0, 1, NULL);
-    store_adjoints(program, &replay);
+    store(&replay, true);
     tape->adjoint[result] = 1;
     if (program->mean) {
         tape->adjoint[tape->operand[result][0]] = 0 + tape->partial[result][0];

@@ -30,7 +30,7 @@ static void size_step(mg_plan *plan, size_t k) {
     const mg_slot head = mg_step_head(plan, k, last), first = mg_step_head(plan, k, 0);
     step->operation = mg_code(tape, head);
     step->terms = 1;
-    step->weights = step->gather = MG_NOWHERE;
+    step->weights = step->gather = step->fan = MG_NOWHERE;
     const size_t lanes = mg_lanes(tape, head), at_first = mg_lanes(tape, first);
     if (step->operation < MG_LANE) {
         step->factors = mg_scalar_arity[step->operation];

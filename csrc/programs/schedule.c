@@ -73,22 +73,6 @@ static void add_data_edges(mg_scheduling *s) {
     }
 }
 
-/* Sums of products with leaves that read the same rows in the same way. */
-static bool same_rows(const mg_plan *plan, const mg_step *a, const mg_step *b) {
-    if (a->weights == MG_NOWHERE || b->weights == MG_NOWHERE) {
-        return false;
-    }
-    const mg_source *x = &a->operand[1 - a->weights], *y = &b->operand[1 - b->weights];
-    bool same = a->terms == b->terms && x->parts == y->parts && x->term == y->term;
-    if (x->parts == 0) {
-        return same && x->step == y->step && x->offset == y->offset;
-    }
-    for (size_t p = 0; same && p < x->parts; p++) {
-        same = x->block == y->block && memcmp(&plan->part[x->part + p], &plan->part[y->part + p], sizeof(mg_part)) == 0;
-    }
-    return same;
-}
-
 /* Steps that each must come before the other, along whatever way, are one component; only fans may be. */
 static bool find_components(mg_scheduling *s) {
     const size_t n = s->steps;
@@ -110,7 +94,7 @@ static bool find_components(mg_scheduling *s) {
         for (size_t b = 0; b < a; b++) {
             if (reaches[a * n + b] && reaches[b * n + a]) {
                 s->component[a] = s->component[b];
-                fit = fit && same_rows(s->plan, &s->plan->step[a], &s->plan->step[b]);
+                fit = fit && mg_read_alike(s->plan, &s->plan->step[a], &s->plan->step[b]);
                 break;
             }
         }
@@ -164,8 +148,8 @@ static bool order_actions(mg_scheduling *s) {
             }
         }
         waits[next] = MG_NO_STEP;
-        const bool is_fan = s->fan[next] != MG_NO_STEP;
-        const mg_action action = {is_fan, is_fan ? s->fan[next] : next};
+        const size_t fan = plan->step[next].fan;
+        const mg_action action = {fan != MG_NOWHERE, fan != MG_NOWHERE ? fan : next};
         if (!MG_PUSH(&plan->blocks, plan->action, plan->action_count, action)) {
             return false;
         }
@@ -183,7 +167,6 @@ bool mg_schedule(mg_plan *plan) {
     s.before = mg_allot(&s.scratch, steps * steps, 1);
     s.first = mg_allot(&s.scratch, steps, sizeof *s.first);
     s.component = mg_allot(&s.scratch, steps, sizeof *s.component);
-    s.fan = mg_allot(&s.scratch, steps, sizeof *s.fan);
     bool done = !s.scratch.failed;
     if (done) {
         memset(s.last, 0xff, s.reached.slots * sizeof *s.last);

@@ -16,11 +16,12 @@ typedef struct {
     uint8_t *before;     /* [steps][steps]: does the row's step come before the column's? */
     uint32_t *first;     /* [steps]: when the sweep came to it first, at the last position */
     uint32_t *component; /* [steps]: steps that must be taken in turn have one number */
-    uint32_t *fan;       /* [steps]: the fan that it is of, or MG_NO_STEP */
 } mg_scheduling;
 
 /* fans.c: makes fans of all steps that are sums of products with leaves, and finds the order of their lanes. */
 bool mg_order_fans(mg_scheduling *s);
+/* The order of a fan at a position: an exception, or the usual one. */
+mg_exception mg_order_at(const mg_plan *plan, const mg_fan *fan, size_t position);
 /* The first so many positions have all that are exceptions of a fan. */
 size_t mg_exceptional_positions(const mg_plan *plan);
 /* Is the order of fans that have exceptions, at the first so many positions, that of the program as it is now? Otherwise

@@ -44,7 +44,8 @@ static mg_status learn_plainly(mg_trainer *trainer, const mg_tokens *all, size_t
     }
     memcpy(trainer->values, all->tokens + all->starts[document], count * sizeof *trainer->values);
     mg_program_select(program, trainer->values);
-    mg_status status = mg_compute_plainly(program, positions, loss);
+    mg_status status = mg_compute_plainly(program, positions);
+    *loss = mg_result_of(program, positions);
     if (status == MG_OK && !isfinite(*loss)) {
         status = MG_NOT_FINITE;
     }
