@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import time
 import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -259,6 +261,22 @@ def test_bad_log(run, directory, log):
     assert log in err
     assert sorted(directory.iterdir()) == before
     assert (directory / "docs.txt").read_text(encoding="utf-8").split() == DOCS
+
+
+def test_full_disk(directory):
+    """What a log could not take of an event is not in it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "microgpt", *TINY, "--steps", "1000", "--log", "run.jsonl"],
+        capture_output=True,
+        text=True,
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2000, 2000)),
+    )
+    assert (done.returncode, one_line(done.stderr)) == (2, True)
+    assert "run.jsonl: File too large" in done.stderr
+    log = (directory / "run.jsonl").read_text()
+    assert 1900 < len(log) < 2000
+    first, *rest = [json.loads(line)["event"] for line in log.splitlines()]
+    assert (first, set(rest), log[-2:]) == ("run", {"step"}, "}\n")
 
 
 @pytest.mark.parametrize("engine", ["span", "eager"])

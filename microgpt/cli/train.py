@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from typing import TextIO, cast
 
 from ..errors import ConfigError, DataError, DivergedError, ModelFileError
+from ..files import keep_whole_lines
 from ..model import GPT
 from ..optimizers import OptimizerState, lower_learning_rate
 from ..parameters import initial_parameters, parameter_count, parameters_sha256
@@ -231,6 +232,8 @@ def run(arguments: argparse.Namespace) -> int:
             for log in logs:
                 with suppress(OSError):  # what could not be written has been said
                     log.close()
+                with suppress(OSError):
+                    keep_whole_lines(log.name)
 
 
 def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output, logs: list[TextIO]) -> int:
