@@ -26,7 +26,6 @@
    The largest distance seen, in 300 million arguments, was 0.0109. */
 #define MARGIN 0.0145 /* >= 0.01418, for results from SMALLEST to LARGEST: |e| <= 100 */
 #define WIDE 0.044    /* >= 0.04274, for results down to 2^-1000 */
-#define WIDE_ROOT 0.025 /* >= 0.02468, for roots down to 2^-430 */
 #define SMALLEST 0x1p-100
 #define LARGEST 0x1p100
 
@@ -47,16 +46,21 @@ static bool pow_is_fused(void) {
     return fused != 0;
 }
 
-/* The margins of squares, from SMALLEST to LARGEST and from SMALLEST * SMALLEST, and of roots, whose |e| is half as large, in
-   the variant that runs. */
-static double square_margin(void) { return pow_is_fused() ? 0.0119 : MARGIN; }       /* >= 0.01175 */
-static double small_square_margin(void) { return pow_is_fused() ? 0.0146 : 0.0174; } /* >= 0.01450, >= 0.01735 */
-static double root_margin(void) { return pow_is_fused() ? 0.0105 : 0.0128; }         /* >= 0.01038, >= 0.01259 */
+/* The margin of the variant that runs, and a ten-thousandth more: at 1, and more for each binary digit of the exponent. */
+typedef struct {
+    double base, slope;
+} pow_margins;
 
-/* Moments that have faded are below 2^-900. The bits of that, and of 2^-400 and 2^-100. */
+static inline pow_margins margins_of_pow(void) {
+    return pow_is_fused() ? (pow_margins){0.0091, 0.0000276} : (pow_margins){0.0111, 0.0000319};
+}
+
+/* For results from 2^-exponent to 2^exponent. */
+static inline double margin_to(pow_margins margins, double exponent) { return margins.base + margins.slope * exponent; }
+
+/* Moments that have faded are below 2^-900. The bits of that, and of 2^-400. */
 #define FADED 0x07b0000000000000
 #define BITS_OF_LEAST 0x26f0000000000000
-#define BITS_OF_SMALLEST 0x39b0000000000000
 
 /* Bit i, for a vector of lanes to choose theirs. */
 #define FOUR_BITS(i) (uint64_t)1 << (i), (uint64_t)2 << (i), (uint64_t)4 << (i), (uint64_t)8 << (i)

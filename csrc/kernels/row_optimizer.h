@@ -7,6 +7,12 @@ typedef struct {
     REAL learning_rate, beta1, rest1, beta2, rest2, correction1, correction2, epsilon, zero;
 } NAME(adam_numbers);
 
+/* Of numbers in three arrays: the least size, in the order of SIZE_OF_BITS, and all their bits together. */
+typedef struct {
+    BITS least;
+    uint64_t any;
+} NAME(range);
+
 #if EXACT
 /* The bits of beta * x, of a number 0 <= x < 2^-900 by its bits, and 2^-100 <= beta < 1. No operand and no result is below
    the normal numbers, which some processors take a hundred times as long for: y is x * 2^600. Where the product will be below
@@ -29,26 +35,32 @@ FOR_ROW static inline __attribute__((always_inline)) BITS NAME(decayed)(REAL bet
 /* The order of sizes as integers: a number's bits without its sign, less 1, so that 0 is the largest. */
 #define SIZE_OF_BITS(bits) (BITS)((((uint64_t)(bits)) << 1) + INT64_MAX)
 
-/* Of BLOCK numbers in each of three arrays: the least size, in that order, and whether one is 2 or more. */
-typedef struct {
-    BITS least;
-    bool large;
-} NAME(range);
+/* What BLOCK numbers are looked at from. */
+static const NAME(range) NAME(no_numbers) = {INT64_MAX, 0};
+
+FOR_ROW static inline __attribute__((always_inline)) void NAME(look)(NAME(range) *range, uint64_t x, uint64_t y, uint64_t z) {
+    const BITS first = SIZE_OF_BITS(x), second = SIZE_OF_BITS(y), third = SIZE_OF_BITS(z);
+    const BITS less = first < second ? first : second, least = less < third ? less : third;
+    range->least = least < range->least ? least : range->least;
+    range->any |= x | y | z;
+}
+
+/* Bits of numbers, where they lie. */
+typedef uint64_t __attribute__((may_alias)) NAME(bits_in_place);
 
 FOR_ROW static inline __attribute__((always_inline)) NAME(range)
     NAME(range_of)(const REAL *restrict x, const REAL *restrict y, const REAL *restrict z) {
-    typedef uint64_t __attribute__((may_alias)) bits_in_place;
-    const bits_in_place *a = (const bits_in_place *)x, *b = (const bits_in_place *)y, *c = (const bits_in_place *)z;
-    BITS least = INT64_MAX;
-    uint64_t any = 0;
+    const NAME(bits_in_place) *a = (const NAME(bits_in_place) *)x, *b = (const NAME(bits_in_place) *)y;
+    const NAME(bits_in_place) *c = (const NAME(bits_in_place) *)z;
+    NAME(range) range = NAME(no_numbers);
     for (size_t i = 0; i < BLOCK; i++) {
-        const BITS first = SIZE_OF_BITS(a[i]), second = SIZE_OF_BITS(b[i]), third = SIZE_OF_BITS(c[i]);
-        const BITS less = first < second ? first : second, least_here = less < third ? less : third;
-        least = least_here < least ? least_here : least;
-        any |= a[i] | b[i] | c[i];
+        NAME(look)(&range, a[i], b[i], c[i]);
     }
-    return (NAME(range)){least, (any & 0x4000000000000000) != 0}; /* the highest bit of an exponent */
+    return range;
 }
+
+/* Is one of them 2 or more? That is the highest bit of an exponent. */
+static inline bool NAME(has_large)(NAME(range) range) { return (range.any & 0x4000000000000000) != 0; }
 
 /* A parameter that gets no gradient any more has moments that fade, and then stay below the normal numbers for ever. Where
    BLOCK parameters have moments below 2^-900 and a gradient of 0, replaces them by 0 and sets `m_later` and `v_later` to the
@@ -138,11 +150,12 @@ FOR_ROW static inline __attribute__((always_inline)) BITS NAME(root_doubt)(REAL 
 
 /* Parameters whose square or root pow might not give as it was computed: it gives that, or the next float on the other side of
    the true result. Mostly v, and then the parameter, are the same number with the one as with the other. For those that are
-   not, pow is called, one after the other, so that the processor overlaps the calls. */
+   not, pow is called, one after the other, so that the processor overlaps the calls. `all_again`: is what was computed perhaps
+   not even the nearest float? */
 FOR_ROW static inline __attribute__((always_inline)) void
     NAME(settle)(size_t count, uint16_t *list, const REAL *restrict old_data, const REAL *restrict old_v,
                  REAL *restrict data, const REAL *restrict grad, const REAL *restrict m, REAL *restrict v,
-                 const NAME(adam_numbers) *numbers, const bool corrected) {
+                 const NAME(adam_numbers) *numbers, const bool corrected1, const bool corrected2, bool all_again) {
     const NAME(adam_numbers) by = *numbers;
     REAL g[PART], moment[PART], second[PART], parameter[PART];
     BITS differs[PART];
@@ -155,9 +168,9 @@ FOR_ROW static inline __attribute__((always_inline)) void
     for (size_t k = 0; k < count; k++) {
         const REAL square = g[k] * g[k], other_square = NAME(beside)(square, __builtin_fma(g[k], g[k], -square));
         const REAL now = by.beta2 * second[k] + by.rest2 * square, other = by.beta2 * second[k] + by.rest2 * other_square;
-        const REAL v_hat = corrected ? now / by.correction2 : now, root = SQRT(v_hat);
+        const REAL v_hat = corrected2 ? now / by.correction2 : now, root = SQRT(v_hat);
         const REAL other_root = NAME(beside)(root, __builtin_fma(-root, root, v_hat));
-        const REAL share = by.learning_rate * (corrected ? moment[k] / by.correction1 : moment[k]);
+        const REAL share = by.learning_rate * (corrected1 ? moment[k] / by.correction1 : moment[k]);
         const REAL one = parameter[k] - share / (root + by.epsilon);
         const bool same = (now == other) & (one == parameter[k] - share / (other_root + by.epsilon));
         const bool exact = ((square >= (REAL)0x1p-900) | (g[k] == 0)) & ((v_hat >= (REAL)0x1p-900) | (v_hat == 0));
@@ -165,10 +178,12 @@ FOR_ROW static inline __attribute__((always_inline)) void
         second[k] = now;
         parameter[k] = one;
     }
-    size_t left = 0;
-    for (size_t k = 0; k < count; k++) {
+    for (size_t k = 0; all_again && k < count; k++) {
         v[list[k]] = second[k];
         data[list[k]] = parameter[k];
+    }
+    size_t left = 0;
+    for (size_t k = 0; k < count; k++) {
         list[left] = list[k];
         left += differs[k] != 0;
     }
@@ -192,32 +207,93 @@ FOR_ROW static __attribute__((noinline)) bool NAME(none_vast)(const REAL *x, con
     }
     return below;
 }
+
+/* What a step of BLOCK parameters goes by: the inverses of the corrections, see quotient; where a square and a root are in
+   doubt; `unsure`, all bits or none: is nothing known of the BLOCK? */
+typedef struct {
+    REAL near1, far1, near2, far2, square_limit, root_limit;
+    BITS unsure;
+} NAME(block_limits);
+
+/* A step of BLOCK parameters as if it needed no pow; returns which lanes may need it. Looks at a BLOCK of later parameters as
+   well, while the processor computes the roots. */
+FOR_ROW static inline __attribute__((always_inline)) uint64_t
+    NAME(adam_block)(REAL *restrict data, const REAL *restrict grad, REAL *restrict m, REAL *restrict v,
+                     REAL *restrict old_data, REAL *restrict old_v, const REAL *restrict later_grad,
+                     const REAL *restrict later_m, const REAL *restrict later_v, NAME(range) *later,
+                     const NAME(adam_numbers) by, const NAME(block_limits) limits, const bool corrected1,
+                     const bool corrected2) {
+    const NAME(bits_in_place) *a = (const NAME(bits_in_place) *)later_grad, *b = (const NAME(bits_in_place) *)later_m;
+    const NAME(bits_in_place) *c = (const NAME(bits_in_place) *)later_v;
+    NAME(range) range = NAME(no_numbers);
+    BITS unsure = limits.unsure;
+    for (size_t i = 0; i < BLOCK; i++) {
+        const REAL g = grad[i], old = data[i], second = v[i], square = g * g;
+        const REAL m_next = by.beta1 * m[i] + by.rest1 * g, v_next = by.beta2 * second + by.rest2 * square;
+        const REAL v_hat = corrected2 ? NAME(quotient)(v_next, by.correction2, limits.near2, limits.far2) : v_next;
+        const REAL m_hat =
+            corrected1 ? copysign(NAME(quotient)(m_next, by.correction1, limits.near1, limits.far1), m_next) : m_next;
+        const REAL root = SQRT(v_hat);
+        NAME(look)(&range, a[i], b[i], c[i]);
+        unsure |= (NAME(square_doubt)(g, square, limits.square_limit) | NAME(root_doubt)(v_hat, root, limits.root_limit)) >>
+                      63 & (BITS)lane_bit[i];
+        old_data[i] = old;
+        old_v[i] = second;
+        data[i] = old - by.learning_rate * m_hat / (root + by.epsilon);
+        v[i] = v_next; /* last, so that the next block's numbers, in the same lines of the cache, are not waited for */
+        m[i] = m_next;
+    }
+    *later = range;
+    return (uint64_t)unsure;
+}
+
+/* e >= 1 with 2^-e at most the normal number whose bits, without the sign, these are; 1 of 0. */
+static inline double NAME(depth)(uint64_t bits) {
+    const uint64_t exponent = bits >> 52;
+    return bits == 0 || exponent > 1022 ? 1 : (double)(1023 - exponent);
+}
+
+/* The same of a number that a step multiplies with, or divides by. */
+static inline double NAME(depth_of_share)(REAL x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return NAME(depth)(bits);
+}
 #endif
 
-/* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. `corrected`, a constant: are the
-   moments divided? After some hundred steps both corrections are 1. */
-FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t n, REAL *restrict data,
-                                                                          REAL *restrict grad, REAL *restrict m,
-                                                                          REAL *restrict v,
-                                                                          const NAME(adam_numbers) *numbers,
-                                                                          const bool corrected) {
+/* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. `corrected1` and `corrected2`,
+   constants: are the moments divided? After some hundred steps of the one, and some thousand of the other, the corrections
+   are 1. In the exact mode `ahead` holds the ranges of the first two BLOCKs, and then of the two after these n; `following`
+   parameters come after them. */
+FOR_ROW static inline __attribute__((always_inline)) void
+    NAME(adam_part)(size_t n, size_t following, REAL *restrict data, REAL *restrict grad, REAL *restrict m,
+                    REAL *restrict v, const NAME(adam_numbers) *numbers, NAME(range) ahead[2], const bool corrected1,
+                    const bool corrected2) {
     const NAME(adam_numbers) by = *numbers;
 #if EXACT
     BITS m_later[PART], v_later[PART];
     bool fades[PART / BLOCK];
 #if POW_IS_NEAR
-    const REAL near1 = 1 / by.correction1, far1 = __builtin_fma(-by.correction1, near1, 1) * near1;
-    const REAL near2 = 1 / by.correction2, far2 = __builtin_fma(-by.correction2, near2, 1) * near2;
+    static const REAL none[BLOCK];
+    const REAL near1 = 1 / by.correction1, near2 = 1 / by.correction2;
+    NAME(block_limits) limits = {.near1 = near1, .far1 = __builtin_fma(-by.correction1, near1, 1) * near1,
+                                 .near2 = near2, .far2 = __builtin_fma(-by.correction2, near2, 1) * near2};
     const bool usual = NAME(share)(by.correction1) && NAME(share)(by.correction2) &&
                        (by.beta1 == 0 || NAME(share)(by.beta1)) && (by.beta2 == 0 || NAME(share)(by.beta2));
-    const REAL square_near = small_square_margin(), root_near = root_margin();
+    const double depths[3] = {NAME(depth_of_share)(by.beta2), NAME(depth_of_share)(by.rest2),
+                              NAME(depth_of_share)(by.correction2)};
+    const double spread = 1 + fmax(fmax(depths[0], depths[1]), depths[2]) / 2;
+    const pow_margins margins = margins_of_pow();
     REAL old_data[PART], old_v[PART];
     uint64_t doubtful[PART / BLOCK];
     uint16_t list[PART + 4];
     size_t count = 0;
+    bool all_again = false;
 #endif
     for (size_t from = 0; from < n; from += BLOCK) {
-        NAME(range) range = NAME(range_of)(grad + from, m + from, v + from);
+        NAME(range) range = ahead[from / BLOCK % 2];
+        const size_t later = from + 2 * BLOCK;
+        const bool last = later >= n + following;
         fades[from / BLOCK] = range.least < SIZE_OF_BITS(FADED) &&
                               NAME(set_faded_aside)(data + from, grad + from, m + from, v + from, numbers, m_later + from,
                                                     v_later + from);
@@ -225,32 +301,28 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
         if (fades[from / BLOCK]) {
             range = NAME(range_of)(grad + from, m + from, v + from);
         }
-        const bool ordinary = range.least >= SIZE_OF_BITS(BITS_OF_SMALLEST) && !range.large;
+        const bool large = NAME(has_large)(range);
         const bool known = usual && range.least >= SIZE_OF_BITS(BITS_OF_LEAST) &&
-                           (!range.large || NAME(none_vast)(grad + from, m + from, v + from));
-        const REAL square_limit = (0.5 - (ordinary ? square_near : WIDE)) * 0x1p-52;
-        const REAL root_limit = (1 - 2 * (ordinary ? root_near : WIDE_ROOT)) * 0x1p-52;
-        BITS unsure = known ? (BITS)0 : (BITS)-1;
-        for (size_t i = from; i < from + BLOCK; i++) {
-            const REAL g = grad[i], old = data[i], second = v[i], square = g * g;
-            const REAL m_next = by.beta1 * m[i] + by.rest1 * g, v_next = by.beta2 * second + by.rest2 * square;
-            const REAL v_hat = corrected ? NAME(quotient)(v_next, by.correction2, near2, far2) : v_next;
-            const REAL m_hat = corrected ? copysign(NAME(quotient)(m_next, by.correction1, near1, far1), m_next) : m_next;
-            const REAL root = SQRT(v_hat);
-            unsure |= (NAME(square_doubt)(g, square, square_limit) | NAME(root_doubt)(v_hat, root, root_limit)) >> 63 &
-                      (BITS)lane_bit[i - from];
-            old_data[i] = old;
-            old_v[i] = second;
-            data[i] = old - by.learning_rate * m_hat / (root + by.epsilon);
-            v[i] = v_next; /* last, so that the next block's numbers, in the same lines of the cache, are not waited for */
-            m[i] = m_next;
-        }
-        doubtful[from / BLOCK] = (uint64_t)unsure;
+                           (!large || NAME(none_vast)(grad + from, m + from, v + from));
+        /* The numbers lie from 2^-depth to 2^depth, their squares from 2^(-2 * depth) to 2^(2 * depth), and so does v_hat,
+           but for what v and the square are multiplied with, their sum, and what that is divided by. */
+        const double depth = large ? 400 : NAME(depth)(((uint64_t)range.least - INT64_MAX) >> 1);
+        limits.square_limit = (0.5 - margin_to(margins, 2 * depth)) * 0x1p-52;
+        limits.root_limit = (1 - 2 * margin_to(margins, depth + spread)) * 0x1p-52;
+        limits.unsure = known ? (BITS)0 : (BITS)-1;
+        all_again |= !known;
+        doubtful[from / BLOCK] =
+            NAME(adam_block)(data + from, grad + from, m + from, v + from, old_data + from, old_v + from,
+                             last ? none : grad + later, last ? none : m + later, last ? none : v + later,
+                             &ahead[from / BLOCK % 2], by, limits, corrected1, corrected2);
 #else
+        if (!last) {
+            ahead[from / BLOCK % 2] = NAME(range_of)(grad + later, m + later, v + later);
+        }
         for (size_t i = from; i < from + BLOCK; i++) {
             m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
             v[i] = by.beta2 * v[i] + by.rest2 * POW(grad[i], 2);
-            const REAL m_hat = corrected ? m[i] / by.correction1 : m[i], v_hat = corrected ? v[i] / by.correction2 : v[i];
+            const REAL m_hat = corrected1 ? m[i] / by.correction1 : m[i], v_hat = corrected2 ? v[i] / by.correction2 : v[i];
             data[i] -= by.learning_rate * m_hat / (POW(v_hat, (REAL)0.5) + by.epsilon);
         }
 #endif
@@ -259,7 +331,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
     for (size_t from = 0; from < n; from += BLOCK) {
         count = NAME(listed)(doubtful[from / BLOCK], from, list, count);
     }
-    NAME(settle)(count, list, old_data, old_v, data, grad, m, v, numbers, corrected);
+    NAME(settle)(count, list, old_data, old_v, data, grad, m, v, numbers, corrected1, corrected2, all_again);
 #endif
     for (size_t from = 0; from < n; from += BLOCK) {
         if (fades[from / BLOCK]) {
@@ -271,23 +343,42 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
         grad[i] = by.zero;
     }
 #else
+    (void)following, (void)ahead;
     const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
     for (size_t i = 0; i < n; i++) {
         m[i] = FUSED_ONE(by.beta1 * m[i], by.rest1, grad[i]);
         v[i] = FUSED_ONE(by.beta2 * v[i], by.rest2 * grad[i], grad[i]);
-        data[i] -= by.learning_rate * (corrected ? m[i] * inverse1 : m[i]) /
-                   (SQRT(corrected ? v[i] * inverse2 : v[i]) + by.epsilon);
+        data[i] -= by.learning_rate * (corrected1 ? m[i] * inverse1 : m[i]) /
+                   (SQRT(corrected2 ? v[i] * inverse2 : v[i]) + by.epsilon);
         grad[i] = by.zero;
     }
 #endif
 }
 
-FOR_ROW static __attribute__((noinline)) void NAME(adam_some)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v,
-                                                              const NAME(adam_numbers) *numbers) {
+FOR_ROW static __attribute__((noinline)) void NAME(adam_some)(size_t n, size_t following, REAL *data, REAL *grad, REAL *m,
+                                                              REAL *v, const NAME(adam_numbers) *numbers,
+                                                              NAME(range) ahead[2]) {
     if (numbers->correction1 == 1 && numbers->correction2 == 1) {
-        NAME(adam_part)(n, data, grad, m, v, numbers, false);
+        NAME(adam_part)(n, following, data, grad, m, v, numbers, ahead, false, false);
+    } else if (numbers->correction1 == 1) {
+        NAME(adam_part)(n, following, data, grad, m, v, numbers, ahead, false, true);
     } else {
-        NAME(adam_part)(n, data, grad, m, v, numbers, true);
+        NAME(adam_part)(n, following, data, grad, m, v, numbers, ahead, true, true);
+    }
+}
+
+/* n parameters, a multiple of BLOCK. */
+FOR_ROW static void NAME(adam_whole)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v,
+                                     const NAME(adam_numbers) *numbers) {
+    NAME(range) ahead[2] = {{0}};
+#if EXACT
+    for (size_t i = 0; i < n && i < 2 * BLOCK; i += BLOCK) {
+        ahead[i / BLOCK] = NAME(range_of)(grad + i, m + i, v + i);
+    }
+#endif
+    for (size_t i = 0; i < n; i += PART) {
+        const size_t count = n - i < PART ? n - i : PART;
+        NAME(adam_some)(count, n - i - count, data + i, grad + i, m + i, v + i, numbers, ahead);
     }
 }
 
@@ -298,15 +389,13 @@ FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, voi
         (REAL)(1 - step->beta2),   (REAL)step->correction1, (REAL)step->correction2, (REAL)step->epsilon, 0,
     };
     const size_t whole = n / BLOCK * BLOCK;
-    for (size_t i = 0; i < whole; i += PART) {
-        NAME(adam_some)(whole - i < PART ? whole - i : PART, data + i, grad + i, m + i, v + i, &numbers);
-    }
+    NAME(adam_whole)(whole, data, grad, m, v, &numbers);
     if (whole < n) {
         REAL *arrays[4] = {data + whole, grad + whole, m + whole, v + whole};
         for (int a = 0; a < 4; a++) {
             memcpy(rest[a], arrays[a], (n - whole) * sizeof(REAL));
         }
-        NAME(adam_some)(BLOCK, rest[0], rest[1], rest[2], rest[3], &numbers);
+        NAME(adam_whole)(BLOCK, rest[0], rest[1], rest[2], rest[3], &numbers);
         for (int a = 0; a < 4; a++) {
             memcpy(arrays[a], rest[a], (n - whole) * sizeof(REAL));
         }

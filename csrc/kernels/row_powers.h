@@ -139,7 +139,7 @@ FOR_ROW static inline __attribute__((always_inline)) size_t NAME(listed)(uint64_
 /* square[i] = x[i] ** 2, n of them, at most PART and a multiple of BLOCK. First as if none needed pow; then those that do,
    one after the other, so that the processor overlaps the calls. */
 FOR_ROW static void NAME(squares_of)(size_t n, const REAL *restrict x, REAL *restrict square) {
-    const double near = square_margin();
+    const double near = margin_to(margins_of_pow(), 100);
     const uint64_t none = 0;
     uint16_t list[PART + 4];
     size_t count = 0;

@@ -12,11 +12,12 @@
 typedef struct {
     double learning_rate, beta1, beta2, correction1, correction2, epsilon;
     uint64_t step; /* from 1 */
+    int exponent;  /* that parameters start with */
 } settings;
 
 static settings at_step(double learning_rate, double beta1, double beta2, int step) {
     return (settings){learning_rate, beta1, beta2, 1 - pow(beta1, step + 1), 1 - pow(beta2, step + 1), 1e-8,
-                      (uint64_t)step + 1};
+                      (uint64_t)step + 1, 0};
 }
 
 static mg_status adam(mg_tape *tape, const mg_id *first, const size_t *sizes, size_t count, double *m, double *v,
@@ -39,7 +40,8 @@ static void reference(double *data, double *grad, double *m, double *v, settings
     *grad = 0;
 }
 
-/* Steps with the given gradients, one a parameter; everything must be the reference's. */
+/* Steps with the given gradients, one a parameter, then that of another block, from first.step on; everything must be the
+   reference's. */
 static void check_steps(const double *gradients, size_t n, size_t steps, settings first) {
     mg_tape *tape = mg_tape_new();
     double *data = allocate(n, sizeof *data), *grad = allocate(n, sizeof *grad), *m = allocate(n, sizeof *m);
@@ -47,13 +49,14 @@ static void check_steps(const double *gradients, size_t n, size_t steps, setting
     double *my_data = allocate(n, sizeof *data);
     uint64_t state = 12;
     for (size_t i = 0; i < n; i++) {
-        data[i] = my_data[i] = random_between(&state, -1, 1);
+        data[i] = my_data[i] = ldexp(random_between(&state, -1, 1), first.exponent);
     }
     mg_id x = record_leaves(tape, data, n);
     for (size_t step = 0; step < steps; step++) {
-        settings s = at_step(first.learning_rate, first.beta1, first.beta2, (int)step);
+        settings s = at_step(first.learning_rate, first.beta1, first.beta2, (int)(first.step + step));
+        s.epsilon = first.epsilon > 0 ? first.epsilon : s.epsilon;
         for (size_t i = 0; i < n; i++) {
-            grad[i] = gradients[(i + step) % n];
+            grad[i] = gradients[(i + 65 * step) % n];
         }
         CHECK(mg_write_adjoints(tape, x, n, grad) == MG_OK);
         for (size_t i = 0; i < n; i++) {
@@ -67,7 +70,7 @@ static void check_steps(const double *gradients, size_t n, size_t steps, setting
             same = CHECK(same_number(v[i], my_v[i])) && same;
             same = CHECK(same_bits(grad[i], 0)) && same;
             if (!same) {
-                printf("    in parameter %zu of %zu, step %zu, gradient %a\n", i, n, step, gradients[(i + step) % n]);
+                printf("    in parameter %zu of %zu, step %zu, gradient %a\n", i, n, step, gradients[(i + 65 * step) % n]);
             }
         }
     }
@@ -127,6 +130,36 @@ static void gradients_of_all_sizes(void) {
     CHECK(n <= MOST);
     check_steps(gradients, n, small_run() ? 1 : 4, COURSE);
     check_steps(gradients, n, 1, (settings){.learning_rate = 0.01, .beta1 = 0, .beta2 = 0});
+    free(gradients);
+}
+
+/* The kernels judge parameters by blocks, each by what it holds: next to one another stand blocks of every kind, and of ordinary
+   gradients with one of another kind. At the later steps one correction is 1, and then both are. */
+static void blocks_of_all_kinds(void) {
+    enum { BLOCK = 64, MOST = 400 * BLOCK + 5 };
+    static const int exponents[] = {-10, -10, -10, -40, -99, -300, -420, -500, -520, -600, -930, -980, -1050, 3, 300, 450};
+    enum { KINDS = sizeof exponents / sizeof *exponents };
+    size_t n = small_run() ? 20 * BLOCK + 5 : MOST;
+    double *gradients = allocate(MOST, sizeof *gradients);
+    uint64_t state = 15;
+    for (size_t from = 0; from < n; from += BLOCK) {
+        const int kind = exponents[random_below(&state, KINDS)], odd = exponents[random_below(&state, KINDS)];
+        const size_t odd_one = random_below(&state, 2 * BLOCK); /* in every other block */
+        for (size_t i = 0; i < BLOCK && from + i < n; i++) {
+            const double size = random_between(&state, -1, 1);
+            gradients[from + i] = random_below(&state, 9) == 0 ? 0 : ldexp(size, i == odd_one ? odd : kind);
+        }
+    }
+    settings late[] = {COURSE, COURSE, COURSE, {.learning_rate = 0.01, .beta1 = 0.99, .beta2 = 0.85, .step = 300}};
+    late[1].step = 300;
+    late[2].step = 5000;
+    for (size_t k = 0; k < sizeof late / sizeof *late; k++) {
+        check_steps(gradients, n, small_run() ? 1 : 4, late[k]);
+        late[k].epsilon = 1e-300; /* every bit of the smallest moments and roots shows in the smallest parameters */
+        late[k].exponent = -900;
+        check_steps(gradients, n, small_run() ? 1 : 4, late[k]);
+    }
+    check_steps(gradients, n, 1, (settings){.learning_rate = 1, .beta1 = 0.5, .beta2 = 0});
     free(gradients);
 }
 
@@ -221,6 +254,7 @@ int main(void) {
     RUN(ordinary_gradients);
     RUN(every_count);
     RUN(gradients_of_all_sizes);
+    RUN(blocks_of_all_kinds);
     RUN(squares_and_roots);
     RUN(runs_follow_one_another);
     RUN(an_overflowing_square_changes_nothing);
