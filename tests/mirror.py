@@ -11,7 +11,7 @@ import math
 import random
 from types import SimpleNamespace
 
-from microgpt import Matrix, Vector, functions, learning_rate_at
+from microgpt import Matrix, Vector, functions
 from microgpt.core import lib
 from microgpt.vector import record_largest, record_map, record_sum
 
@@ -241,13 +241,5 @@ def trained(model, scalars, documents, config):
         for value, gradient in zip(lanes, sums):
             value.grad = gradient if config.batch_size == 1 else gradient * (1 / config.batch_size)
         losses.append(total * (1 / config.batch_size))
-        rate = learning_rate_at(config, step)
-        for i, p in enumerate(lanes):
-            if config.optimizer == "sgd":
-                m[i] = config.momentum * m[i] + p.grad
-                p.data -= rate * m[i]
-            elif config.optimizer == "adamw":
-                p.data -= rate * config.weight_decay * p.data
-        if config.optimizer != "sgd":
-            plainly.adam(config, lanes, m, v, step)
+        plainly.update(config, lanes, m, v, step)
     return losses

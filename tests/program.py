@@ -87,17 +87,36 @@ class Model:
         return (1 / n) * sum(losses)
 
 
-def adam(config: Config, parameters, m, v, step):
+# ---- what an optimizer makes of a parameter p with the gradient g, and of its moments m and v
+
+
+def adam(config, rate, step, p, g, m, v):
+    m = config.beta1 * m + (1 - config.beta1) * g
+    v = config.beta2 * v + (1 - config.beta2) * g**2
+    m_hat, v_hat = m / (1 - config.beta1 ** (step + 1)), v / (1 - config.beta2 ** (step + 1))
+    return p - rate * m_hat / (v_hat**0.5 + config.epsilon), m, v
+
+
+def adamw(config, rate, step, p, g, m, v):
+    return adam(config, rate, step, p - rate * config.weight_decay * p, g, m, v)
+
+
+def sgd(config, rate, step, p, g, m, v):
+    m = config.momentum * m + g
+    return p - rate * m, m, v
+
+
+OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}  # all of Config's
+
+
+def update(config: Config, parameters, m, v, step):
     if config.decay == "cosine":
         rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
     else:
         rate = config.learning_rate * (1 - step / config.steps)
-    b1, b2 = config.beta1, config.beta2
+    optimizer = OPTIMIZERS[config.optimizer]
     for i, p in enumerate(parameters):
-        m[i] = b1 * m[i] + (1 - b1) * p.grad
-        v[i] = b2 * v[i] + (1 - b2) * p.grad**2
-        m_hat, v_hat = m[i] / (1 - b1 ** (step + 1)), v[i] / (1 - b2 ** (step + 1))
-        p.data -= rate * m_hat / (v_hat**0.5 + config.epsilon)
+        p.data, m[i], v[i] = optimizer(config, rate, step, p.data, p.grad, m[i], v[i])
         p.grad = 0
 
 
@@ -121,7 +140,7 @@ def run(config: Config, docs, value=oracle.Value) -> Run:
             p.grad = s * (1 / config.batch_size)
         result.losses.append(total * (1 / config.batch_size))
         result.gradients = [p.grad for p in model.parameters]
-        adam(config, model.parameters, m, v, step)
+        update(config, model.parameters, m, v, step)
     result.parameters = [p.data for p in model.parameters]
     for _ in range(config.samples):
         keys, values, token, text = model.cache(), model.cache(), bos, ""

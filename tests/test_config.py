@@ -2,10 +2,12 @@
 
 import dataclasses
 from dataclasses import asdict, replace
+from typing import get_args, get_type_hints
 
 import pytest
 
 from microgpt import PRESETS, Config, ConfigError, MicrogptError
+from microgpt.config import CHOICES
 
 COURSE = {
     "n_embd": 16,
@@ -124,3 +126,9 @@ def test_frozen():
     with pytest.raises(TypeError, match="positional"):
         Config(16)
     assert asdict(config) == COURSE
+
+
+def test_types_are_the_choices():
+    """What a type checker lets pass is what the configuration takes."""
+    types = get_type_hints(Config)
+    assert {name: get_args(types[name]) for name in CHOICES} == CHOICES

@@ -39,6 +39,7 @@ from microgpt import (
     surprisal,
     train,
 )
+from microgpt.config import CHOICES
 from microgpt.functions import attention_weights, weighed
 from microgpt.vector import View, record_sum
 
@@ -258,7 +259,7 @@ def test_training_any_function_of_tokens(name):
     )
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
 @pytest.mark.parametrize("decay", ["constant", "linear"])
 def test_other_optimizers(optimizer, decay):
     """The core's trainer and the eager loop are one."""

@@ -178,7 +178,7 @@ def in_python():
             loss = oracle.loss(tokenizer.encode(WORDS[step % len(WORDS)]))
             loss.backward()
             losses.append(loss.data)
-            program.adam(config, oracle.parameters, m, v, step)
+            program.update(config, oracle.parameters, m, v, step)
         model = model_of(config, tokenizer.vocab_size)
         numbers = iter([p.data for p in oracle.parameters])
         for w in model.state_dict.values():

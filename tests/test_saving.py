@@ -32,6 +32,7 @@ from microgpt import (
     save,
     train,
 )
+from microgpt.config import CHOICES
 from microgpt.safetensors import from_bytes
 
 from .bits import bits
@@ -108,7 +109,7 @@ def test_round_trip(fast):
     assert "m.safetensors.tmp" not in os.listdir()
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
 @pytest.mark.parametrize("replay", [True, False])
 def test_resume_in_python(optimizer, replay):
     """A training that stopped after any step goes on with the bits of one that did not, whichever engine goes on."""

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from microgpt import GPT, Config, Tape, Tokenizer, embedded_names, initial_parameters
+from microgpt.config import CHOICES
 from microgpt.optimizers import OptimizerState
 from microgpt.training import Training
 
@@ -83,7 +84,7 @@ def status_of(library, *, fast, optimizer, plant=False):
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
 @pytest.mark.parametrize("fast", [False, True], ids=["exact", "fast"])
 def test_steps_touch_no_subnormals(library, fast, optimizer):
     """500 steps after the 100,000th, among moments that have faded."""

@@ -19,12 +19,14 @@ from microgpt import (
     DivergedError,
     Matrix,
     MicrogptError,
+    Optimizer,
     Tape,
     Training,
     initial_parameters,
     parameters_sha256,
     train,
 )
+from microgpt.config import CHOICES
 from microgpt.core import ffi, lib
 from microgpt.errors import ShapeError
 from microgpt.optimizers import learning_rate_at, settings_of
@@ -200,9 +202,16 @@ def gradients(rng, n):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"beta1": 0.85, "beta2": 0.99, "decay": "linear"}, {"beta1": 0.0, "beta2": 0.0, "epsilon": 1e-300}]
+    "settings",
+    [
+        *({"optimizer": name} for name in CHOICES["optimizer"]),
+        {"optimizer": "adamw", "weight_decay": 0.3, "decay": "linear"},
+        {"optimizer": "sgd", "momentum": 0.0},
+        {"beta1": 0.85, "beta2": 0.99, "decay": "linear"},
+        {"beta1": 0.0, "beta2": 0.0, "epsilon": 1e-300},
+    ],
 )
-def test_adam(settings):
+def test_optimizers(settings):
     """Updates of two matrices have the bits of the oracle's loop over parameters, and gradients are zeroed."""
     config, rng, n = Config(steps=4, **settings), random.Random(5), 3001
     sizes = [(1, n), (4, 5)]
@@ -210,7 +219,7 @@ def test_adam(settings):
         matrices = [Matrix(m, k, [rng.gauss(0, 1) for _ in range(m * k)]) for m, k in sizes]
     parameters = [SimpleNamespace(data=x, grad=0.0) for w in matrices for x in w.data]
     m, v = [0.0] * len(parameters), [0.0] * len(parameters)
-    optimizer = Adam(config, matrices)
+    optimizer = Optimizer(config, matrices)
     for step in range(config.steps):
         grads = [gradients(rng, rows * columns) for rows, columns in sizes]
         for w, grad in zip(matrices, grads):
@@ -218,8 +227,10 @@ def test_adam(settings):
         for p, grad in zip(parameters, chain(*grads)):
             p.grad = grad
         optimizer.update(learning_rate_at(config, step))
-        program.adam(config, parameters, m, v, step)
+        program.update(config, parameters, m, v, step)
         assert all_bits(x for w in matrices for x in w.data) == all_bits(p.data for p in parameters)
+        assert all_bits(optimizer.m) == all_bits(m)
+        assert all_bits(optimizer.v) == all_bits(v)
         assert not any(g for w in matrices for g in w.grad)
 
 
