@@ -25,7 +25,7 @@ from .communicator import END, HELD_OUT, STEPS, Communicator, Request, hear, tel
 from .config import Config
 from .core import check, error_of, ffi, lib
 from .errors import DistributedError
-from .optimizers import OptimizerState, learning_rate_at
+from .optimizers import OptimizerState, Remembering, learning_rate_at
 from .vector import Lanes
 
 MOST_BYTES = 1 << 26  # of gradients that a rank holds at a time, and of what it is sent; a larger batch goes in rounds
@@ -52,8 +52,9 @@ class Recorded(NamedTuple):
 class Core(Protocol):
     """A training in the core of one process."""
 
-    state: OptimizerState
-    """What its optimizer remembers; may be set."""
+    @property
+    def optimizer(self) -> Remembering:
+        """The optimizer's state, which is on every rank the same."""
 
     @property
     def recorded(self) -> Recorded:
@@ -70,7 +71,7 @@ def distribute(
     """The training that `make` gives on each rank, for all of them together. DistributedError where one cannot make it,
     or they differ in what has to be the same."""
     engine = together(comm, lambda: Distributed(comm, config, make()))
-    ranks = comm.allgather(together(comm, lambda: _identity(engine.recorded, config, parameters, state)))
+    ranks = comm.allgather(together(comm, lambda: _identity(engine._of, config, parameters, state)))
     for rank, others in enumerate(ranks):
         for name, what in others.items():
             if what != ranks[0][name]:
@@ -167,7 +168,6 @@ class Distributed:
     __slots__ = (
         "_comm",
         "_config",
-        "_core",
         "_done",
         "_gradient",
         "_kind",
@@ -185,6 +185,7 @@ class Distributed:
         "_width",
         "_work",
         "broken",
+        "optimizer",
     )
 
     broken: bool
@@ -192,7 +193,7 @@ class Distributed:
 
     def __init__(self, comm: Communicator, config: Config, core: Core) -> None:
         of = self._of = core.recorded
-        self._comm, self._config, self._core = comm, config, core
+        self._comm, self._config, self.optimizer = comm, config, core.optimizer
         ranks, rank, batch = comm.Get_size(), comm.Get_rank(), config.batch_size
         self._rank = rank
         self._kind, self._number = ("f", 4) if of.fast else ("d", 8)
@@ -210,11 +211,6 @@ class Distributed:
         self._received, self._sum = _Buffer(min(self._round, batch) * own), _Buffer(own)
         self._losses, self._done = array("d", bytes(8 * (2 + self._most))), ffi.new("size_t *")
         self.broken = False
-
-    @property
-    def recorded(self) -> Recorded:
-        """What the ranks share."""
-        return self._of
 
     def follow(self) -> None:
         """Do what rank 0 asks for, until it ends that."""
@@ -249,15 +245,6 @@ class Distributed:
             check(int(words[0]))
             losses.extend(words[1:])
         return losses
-
-    @property
-    def state(self) -> OptimizerState:
-        """What the optimizer remembers, on every rank the same."""
-        return self._core.state
-
-    @state.setter
-    def state(self, state: OptimizerState) -> None:
-        self._core.state = state
 
     def _agree(self, command: int, first: int, count: int) -> int:
         self.broken = True  # until all is done

@@ -14,7 +14,7 @@ from .distributed import Recorded
 from .errors import ConfigError
 from .index import Index
 from .model import GPT
-from .optimizers import Optimizer, OptimizerState, learning_rate_at, settings_of
+from .optimizers import Optimizer, Remembering, TrainerOptimizer, learning_rate_at, settings_of
 from .program import record
 from .value import Value
 from .vector import Lanes
@@ -46,7 +46,9 @@ class _NotPrefixesError(Exception):
 class Engine(Protocol):
     """What takes the steps."""
 
-    state: OptimizerState
+    @property
+    def optimizer(self) -> Remembering:
+        """What the steps leave something in to remember."""
 
     def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
         """Take steps, the first of which is number `step` from 0. Their losses, the last of which may be no finite
@@ -62,7 +64,19 @@ class Engine(Protocol):
 class CoreEngine:
     """Training in the core: the loss recorded once, for the longest document, and the steps taken in C."""
 
-    __slots__ = ("_config", "_count", "_done", "_fast", "_model", "_pointer", "_program", "_size", "_starts", "_tokens")
+    __slots__ = (
+        "_config",
+        "_count",
+        "_done",
+        "_fast",
+        "_model",
+        "_pointer",
+        "_program",
+        "_size",
+        "_starts",
+        "_tokens",
+        "optimizer",
+    )
 
     def __init__(
         self,
@@ -105,6 +119,7 @@ class CoreEngine:
             check(status)
         self._pointer = ffi.gc(pointer, lib.mg_trainer_free)
         check(lib.mg_trainer_use_threads(pointer, threads))
+        self.optimizer = TrainerOptimizer(self._pointer, self._size)
 
     def _serves(self, shortest: int, longest: int, mark: int) -> bool:
         """Is the loss of a shorter document the beginning of that of the longest? Looks at the shortest. What the
@@ -144,26 +159,16 @@ class CoreEngine:
         """What ranks share."""
         return Recorded(self._pointer, self._tokens, self._starts, self._count, self._size, self._fast)
 
-    @property
-    def state(self) -> OptimizerState:
-        m, v, steps = ffi.new("double[]", self._size), ffi.new("double[]", self._size), ffi.new("uint64_t *")
-        check(lib.mg_trainer_read_state(self._pointer, m, v, self._size, steps))
-        return OptimizerState(steps[0], array("d", m), array("d", v))
-
-    @state.setter
-    def state(self, state: OptimizerState) -> None:
-        check(lib.mg_trainer_write_state(self._pointer, list(state.m), list(state.v), len(state.m), state.steps))
-
 
 class AnewEngine:
     """Training that records the graph again in every step."""
 
-    __slots__ = ("_documents", "_held_out", "_interrupted", "_longest", "_model", "_optimizer")
+    __slots__ = ("_documents", "_held_out", "_interrupted", "_longest", "_model", "optimizer")
 
     def __init__(self, model: Trainable, documents: Sequence[Sequence[int]], held_out: Sequence[Sequence[int]]) -> None:
         self._model, self._documents, self._held_out = model, documents, held_out
         self._longest = model.config.block_size + 1
-        self._optimizer = Optimizer(model.config, model.parameters)
+        self.optimizer = Optimizer(model.config, model.parameters)
         self._interrupted = False
 
     def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
@@ -175,7 +180,7 @@ class AnewEngine:
                 losses.append(self._gradients(batch))
                 if not math.isfinite(losses[-1]):
                     break
-                self._optimizer.update(learning_rate_at(config, number))
+                self.optimizer.update(learning_rate_at(config, number))
             except (ArithmeticError, ValueError, KeyboardInterrupt) as error:
                 del losses[number - step :]
                 self._forget()
@@ -200,15 +205,15 @@ class AnewEngine:
             del loss
             tape.rewind(mark)
             if len(batch) > 1:
-                self._optimizer.add()
+                self.optimizer.add()
         if len(batch) > 1:
-            self._optimizer.average()
+            self.optimizer.average()
         return total * (1 / len(batch))
 
     def _forget(self) -> None:
         """The gradients of a step that was not taken."""
-        if self._optimizer._added:
-            self._optimizer.average()
+        if self.optimizer._added:
+            self.optimizer.average()
         for w in self._model.parameters:
             w.zero_grad()
 
@@ -219,14 +224,6 @@ class AnewEngine:
             loss = self._model.loss(tokens[: self._longest]).data
             tape.rewind(mark)
             yield loss
-
-    @property
-    def state(self) -> OptimizerState:
-        return self._optimizer.state
-
-    @state.setter
-    def state(self, state: OptimizerState) -> None:
-        self._optimizer.state = state
 
 
 def engine_for(

@@ -1,9 +1,10 @@
 """The course's optimizer, Adam, and others; and how the learning rate changes over the steps of a run."""
 
 import math
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .arguments import integer, require
 from .config import Config
@@ -32,6 +33,13 @@ class OptimizerState(NamedTuple):
     """The first moments, one number a parameter, matrix after matrix; of sgd, what momentum has gathered."""
     v: Sequence[float]
     """The second moments, likewise; of sgd, 0."""
+
+
+class Remembering(Protocol):
+    """An optimizer, of whichever engine."""
+
+    state: OptimizerState
+    """What it remembers; may be set."""
 
 
 class Optimizer:
@@ -123,6 +131,27 @@ class Optimizer:
         runs = self._first, self._sizes, len(self._first), self._m, self._v, len(self._m)
         check(lib.mg_optimizer_step(self._tape._pointer, *runs, self._settings, self.steps + 1, learning_rate))
         self.steps += 1
+
+
+class TrainerOptimizer:
+    """The optimizer of a trainer of the core, which has so many parameters."""
+
+    __slots__ = ("_parameters", "_trainer")
+
+    def __init__(self, trainer: Any, parameters: int) -> None:
+        self._trainer, self._parameters = trainer, parameters
+
+    @property
+    def state(self) -> OptimizerState:
+        """What it remembers. May be set."""
+        m, v = ffi.new("double[]", self._parameters), ffi.new("double[]", self._parameters)
+        steps = ffi.new("uint64_t *")
+        check(lib.mg_trainer_read_state(self._trainer, m, v, self._parameters, steps))
+        return OptimizerState(steps[0], array("d", m), array("d", v))
+
+    @state.setter
+    def state(self, state: OptimizerState) -> None:
+        check(lib.mg_trainer_write_state(self._trainer, list(state.m), list(state.v), len(state.m), state.steps))
 
 
 class Adam(Optimizer):

@@ -12,6 +12,7 @@ import os
 import random
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -199,15 +200,17 @@ def resume(
 class Directory:
     """The directory of a run, held so that no other process writes there: a model, and its log.
 
-    ConfigError when that is not possible. `close` lets it go.
+    ConfigError when that is not possible. `close` lets it go, and takes it away where it is new and still empty.
     """
 
     def __init__(self, path: str, new: bool) -> None:
         self.path = path
         self.model, self.log = os.path.join(path, MODEL), os.path.join(path, LOG)
         self._lock: int | None = None
+        self._made = False
         try:
             if new:
+                self._made = not os.path.lexists(path)
                 os.makedirs(path, exist_ok=True)
             self._hold()
             if new and os.path.exists(self.model):
@@ -254,6 +257,9 @@ class Directory:
 
     def close(self) -> None:
         """Let it go."""
+        if self._made:
+            with suppress(OSError):  # there is something in it
+                os.rmdir(self.path)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

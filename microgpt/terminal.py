@@ -26,7 +26,7 @@ LONGEST = 1000  # characters of a line on standard error; words of a command lin
 class Interrupts:
     """Ctrl-C while the block runs. The first is remembered in `come`, to be asked between two steps, and calls `stop`,
     which ends a call of the core. The second raises KeyboardInterrupt; where that is not heard, the process ends. So it
-    does at the first while `early` says, as its last line, that there is nothing yet to be ended well.
+    does at the first while `early` says, with its last line, that there is nothing yet to be ended well.
 
     Raised at once, the first could come up inside a callback of the garbage collector, where Python drops it. Python
     looks for signals between two of its own instructions only, so a thread listens too: it is told of them at once.
@@ -35,7 +35,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.come = False
         self.stop: Callable[[], None] | None = None
-        self.early: str | None = None
+        self.early: Callable[[], str] | None = None
         self._before: Any = None
         self._over = threading.Event()
 
@@ -71,10 +71,10 @@ class Interrupts:
             heard += signals.count(signal.SIGINT)
             if heard == 1 and self.stop is not None:
                 self.stop()
-            elif heard == 1 and not self._over.wait(EARLY_PATIENCE) and self.early is not None:
+            elif heard == 1 and not self._over.wait(EARLY_PATIENCE) and (early := self.early) is not None:
                 with suppress(OSError, ValueError):
                     flush()
-                self._end(self.early)
+                self._end(early())
             if heard > 1 and not self._over.wait(PATIENCE):
                 self._end("interrupted, in the middle of a step")
 

@@ -100,12 +100,12 @@ class Training:
             else:
                 self._engine = make()
             if state is not None:
-                self._engine.state = state
+                self._engine.optimizer.state = state
 
     @property
     def state(self) -> OptimizerState | None:
         """What the optimizer remembers after `taken` steps; None where there was nothing to train on."""
-        return None if self._engine is None else self._engine.state
+        return None if self._engine is None else self._engine.optimizer.state
 
     def held_out_loss(self, between: Callable[[], None] = lambda: None) -> float:
         """The mean of the losses of the documents that are held out. DataError when there are none. `between` is called

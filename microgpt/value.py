@@ -4,7 +4,7 @@ It has everything that the course's class has and behaves the same, bit for bit;
 are in the C core. A Value is a handle on one lane of a tape: the tape keeps what an existing Value was computed from.
 
 The class is one file, longer than others: every operator that Python has is written out, the two busiest in full, as a
-call less shows in every step. Its functions of one number and its graph stand in files of their own.
+call less shows in every step. Its functions of one number, its comparisons and its graph stand in files of their own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, Union, cast
 
+from .comparing import Comparisons, plain
 from .core import check, ffi, lib
 from .custom import record_custom
 from .elementary import Functions
@@ -108,7 +109,7 @@ class _Initialized(Handle):
         _record(cast(Value, self), *arguments, **options)
 
 
-class Value(Functions, Graph, Handle, metaclass=_ValueType):
+class Value(Functions, Comparisons, Graph, Handle, metaclass=_ValueType):
     """A number and its gradient, on a tape.
 
     Value(data) is a leaf. Value(data, children, local_grads) is the result of an operation of one's own: `backward()`
@@ -241,7 +242,7 @@ class Value(Functions, Graph, Handle, metaclass=_ValueType):
     def __sub__(self, other: Value | Number) -> Value:
         if isinstance(other, Value):
             return self + (-other)
-        number = _plain(other)
+        number = plain(other)
         return NotImplemented if number is None else self + (-number)
 
     def __rsub__(self, other: Number) -> Value:
@@ -250,7 +251,7 @@ class Value(Functions, Graph, Handle, metaclass=_ValueType):
     def __truediv__(self, other: Value | Number) -> Value:
         if isinstance(other, Value):
             return self * other**-1
-        number = _plain(other)
+        number = plain(other)
         return NotImplemented if number is None else self * number**-1
 
     def __rtruediv__(self, other: Number) -> Value:
@@ -311,33 +312,6 @@ class Value(Functions, Graph, Handle, metaclass=_ValueType):
         view = ffi.new("mg_view *", [self._node, 0, 0, 0, ffi.NULL, 0, 0, False])
         return self._result(lib.mg_largest(self._tape._pointer, 1, 1, view))
 
-    # ---- comparing: by the numbers of this moment, which no derivative and no replay can see
-
-    def __lt__(self, other: Value | Number) -> bool:
-        number = _plain(other)
-        return NotImplemented if number is None else self._noticed() < number
-
-    def __le__(self, other: Value | Number) -> bool:
-        number = _plain(other)
-        return NotImplemented if number is None else self._noticed() <= number
-
-    def __gt__(self, other: Value | Number) -> bool:
-        number = _plain(other)
-        return NotImplemented if number is None else self._noticed() > number
-
-    def __ge__(self, other: Value | Number) -> bool:
-        number = _plain(other)
-        return NotImplemented if number is None else self._noticed() >= number
-
-    def __bool__(self) -> bool:
-        """Always true, as for any object of the course's class."""
-        self._noticed()
-        return True
-
-    def __round__(self, digits: int | None = None) -> float:
-        """The number rounded, as a float or an int; it has no derivative."""
-        return round(self._noticed(), digits)
-
     def __float__(self) -> NoReturn:
         raise TypeError("a Value does not become a float by itself, which would lose its derivative: use its data")
 
@@ -352,14 +326,6 @@ class Value(Functions, Graph, Handle, metaclass=_ValueType):
                 "a Value that was computed lives on its tape and cannot be copied or pickled: keep its data"
             )
         return _leaf, (self.data, self.grad, self.label, dict(self.__dict__))
-
-    def _noticed(self) -> float:
-        if self._tape._recorder is not None:
-            self._tape._recorder.notice_branch()
-        data: float = _value(self._tape._pointer, self._node)
-        if data != data:
-            self._tape._raise_status()
-        return data
 
     def _value_at(self, node: int) -> Value:
         return value_at(self._tape, node)
@@ -390,20 +356,6 @@ def value_at(tape: Tape, node: int, lane: bool = False) -> Value:
         handle._tape = tape
         tape._values.add(handle)
     return cast(Value, handle)
-
-
-def _plain(x: Value | Number) -> float | None:
-    """The number as Python's; None if it is none. Those of numpy have an arithmetic of their own, which may wrap."""
-    if type(x) is float or type(x) is int:
-        return x
-    if isinstance(x, Value):
-        return x.data
-    if isinstance(x, (str, bytes, bytearray)):
-        return None
-    try:
-        return float(x)
-    except TypeError:
-        return None
 
 
 def _leaf(data: float, grad: float, label: str, attributes: dict[str, Any]) -> Value:

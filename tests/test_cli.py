@@ -25,6 +25,7 @@ from microgpt import terminal as terminal_module
 from microgpt.cli import main
 from microgpt.cli.main import MODULES
 from microgpt.cli.parsing import COMMANDS
+from microgpt.errors import ConfigError
 
 from . import program
 
@@ -384,7 +385,10 @@ def test_the_first_interrupt_ends_the_setting_up(directory, run):
     done = interrupted(*TINY, "--steps=3", "--out=run")
     assert (done.returncode, done.stderr) == (130, "microgpt: interrupted after step 0 of 3\n")
     assert done.stdout.count("\n") == 3
-    assert [event["event"] for event in read_log(directory / "run" / "log.jsonl")] == ["run"]
+    assert not (directory / "run").exists()  # nor a log without a model
+    (directory / "run").mkdir()
+    interrupted(*TINY, "--steps=3", "--out=run")
+    assert list((directory / "run").iterdir()) == []
     assert run(*TINY, "--steps", 3, "--out", "run", "--stop-after", 2)[0] == 0
     before = (directory / "run" / "model.safetensors").read_bytes()
     done = interrupted("--resume=run")
@@ -392,6 +396,28 @@ def test_the_first_interrupt_ends_the_setting_up(directory, run):
     assert (done.returncode, done.stderr) == (130, line)
     assert (directory / "run" / "model.safetensors").read_bytes() == before
     assert run("--resume", "run")[0] == 0
+
+
+def test_out_that_cannot_be_written(run, directory, monkeypatch):
+    """It is said before anything is computed, and by whoever may write everything, too."""
+    (directory / "run").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *arguments: False)
+        status, out, err = run(*TINY, "--out", "run")
+    name = os.path.join("run", "log.jsonl")
+    assert (status, out, err) == (2, "", f"microgpt: cannot write {name}: Permission denied\n")
+    assert list((directory / "run").iterdir()) == []
+
+
+def test_what_fails_in_the_setting_up_leaves_nothing(run, directory, monkeypatch):
+    """Neither a log nor a directory."""
+
+    def training(*arguments):
+        raise ConfigError("no")
+
+    monkeypatch.setattr("microgpt.cli.train.Training", training)
+    assert run(*TINY, "--out", "run")[0] == 2
+    assert not (directory / "run").exists()
 
 
 def test_interrupt_is_not_lost(run, directory, monkeypatch):

@@ -53,7 +53,7 @@ def train_late(library: str, fast: bool, optimizer: str, plant: bool) -> None:
             m[i] = rng.choice((-1, 1)) * rng.randint(1, 99) * 2.0 ** rng.randint(least, least + 100)
             v[i] = rng.randint(1, 99) * 2.0 ** rng.randint(least, least + 100) if optimizer != "sgd" else 0.0
     engine = training._engine
-    engine.state = OptimizerState(RATHER_LATE, array("d", m), array("d", v))
+    engine.optimizer.state = OptimizerState(RATHER_LATE, array("d", m), array("d", v))
     helper.watch(not fast)
     losses, error = engine.run(RATHER_LATE, 500)
     if plant:
@@ -61,7 +61,7 @@ def train_late(library: str, fast: bool, optimizer: str, plant: bool) -> None:
     helper.stop()
     assert error is None
     assert len(losses) == 500
-    after = engine.state
+    after = engine.optimizer.state
     assert any(0 < abs(x) < 2.0**-1022 for x in after.m) is not fast, "nothing has faded: this shows nothing"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import TextIO, cast
 
@@ -172,10 +172,12 @@ class _Run:
         else:
             self.saved.validation = {"best": loss, "waited": 0}
 
-    def keep(self, logs: Sequence[TextIO]) -> None:
+    def keep(self, logs: list[TextIO]) -> None:
         """Save the model as it is now, with its log before it."""
         if self.directory is None:
             return
+        if isinstance(logs[0], io.StringIO):
+            logs[0] = _begin_log(self.directory, logs[0].getvalue())
         for log in logs:
             log.flush()
             with suppress(OSError):  # a log that is a pipe or a terminal
@@ -188,22 +190,41 @@ class _Run:
         except OSError as error:
             raise ConfigError(f"cannot write {self.directory.model}: {error.strerror or error}") from error
 
+    def give_up(self) -> str:
+        """End before anything was computed: the last line to say."""
+        advice = "" if self.previous_steps is None else self.advice()
+        if self.directory is not None:
+            self.directory.close()
+        return f"interrupted after step {self.first} of {self.config.steps}{advice}"
+
     def advice(self) -> str:
         """How to go on."""
         return "" if self.directory is None else f"; go on with: microgpt train --resume {self.directory.path}"
 
 
+def _begin_log(directory: Directory, text: str, mode: str = "w") -> TextIO:
+    """The log of a directory, which goes on after this text."""
+    try:
+        log = cast(TextIO, open(directory.log, mode, encoding="utf-8", buffering=1))  # noqa: SIM115, run closes it
+        log.write(text)
+    except OSError as error:
+        raise ConfigError(f"cannot write {directory.log}: {error.strerror or error}") from error
+    return log
+
+
 def _open_logs(arguments: argparse.Namespace, directory: Directory | None, run: _Run) -> list[TextIO]:
-    """--log, and the one of the directory, cut back to the model's step."""
+    """The log of the directory, and --log. A new run's begins in memory: there is no log before there is a model."""
     logs: list[TextIO] = []
-    if directory is not None:
+    if directory is not None and arguments.resume is None:
+        if not os.access(directory.path, os.W_OK | os.X_OK):
+            raise ConfigError(f"cannot write {directory.log}: Permission denied")
+        logs.append(io.StringIO())
+    elif directory is not None:
         try:
-            if arguments.resume is not None:
-                directory.cut_log(run.first)
-            mode = "w" if arguments.resume is None else "a"
-            logs.append(cast(TextIO, open(directory.log, mode, encoding="utf-8", buffering=1)))  # noqa: SIM115, run closes it
+            directory.cut_log(run.first)
         except OSError as error:
             raise ConfigError(f"cannot write {directory.log}: {error.strerror or error}") from error
+        logs.append(_begin_log(directory, "", "a"))
     try:
         log = _open_log(arguments.log, arguments.data)
     except ConfigError:
@@ -262,8 +283,7 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                     f"may diverge: try {lower:.1g}"
                 )
             if arguments.job is None:  # other ranks are told
-                advice = "" if run.previous_steps is None else run.advice()
-                interrupts.early = f"interrupted after step {reached} of {config.steps}{advice}"
+                interrupts.early = run.give_up
             run.start()
             interrupts.early, interrupts.stop = None, run.training.interrupt
             if run.previous_steps is None:
