@@ -177,7 +177,12 @@ class _Run:
         if self.directory is None:
             return
         if isinstance(logs[0], io.StringIO):
-            logs[0] = _begin_log(self.directory, logs[0].getvalue())
+            text = logs[0].getvalue()
+            logs[0] = _own_log(self.directory, "w")
+            try:
+                logs[0].write(text)
+            except OSError as error:
+                raise ConfigError(f"cannot write the log {self.directory.log}: {error.strerror}") from error
         for log in logs:
             log.flush()
             with suppress(OSError):  # a log that is a pipe or a terminal
@@ -202,14 +207,11 @@ class _Run:
         return "" if self.directory is None else f"; go on with: microgpt train --resume {self.directory.path}"
 
 
-def _begin_log(directory: Directory, text: str, mode: str = "w") -> TextIO:
-    """The log of a directory, which goes on after this text."""
+def _own_log(directory: Directory, mode: str) -> TextIO:
     try:
-        log = cast(TextIO, open(directory.log, mode, encoding="utf-8", buffering=1))  # noqa: SIM115, run closes it
-        log.write(text)
+        return cast(TextIO, open(directory.log, mode, encoding="utf-8", buffering=1))
     except OSError as error:
         raise ConfigError(f"cannot write {directory.log}: {error.strerror or error}") from error
-    return log
 
 
 def _open_logs(arguments: argparse.Namespace, directory: Directory | None, run: _Run) -> list[TextIO]:
@@ -224,7 +226,7 @@ def _open_logs(arguments: argparse.Namespace, directory: Directory | None, run: 
             directory.cut_log(run.first)
         except OSError as error:
             raise ConfigError(f"cannot write {directory.log}: {error.strerror or error}") from error
-        logs.append(_begin_log(directory, "", "a"))
+        logs.append(_own_log(directory, "a"))
     try:
         log = _open_log(arguments.log, arguments.data)
     except ConfigError:
@@ -253,8 +255,9 @@ def run(arguments: argparse.Namespace) -> int:
             for log in logs:
                 with suppress(OSError):  # what could not be written has been said
                     log.close()
-                with suppress(OSError):
-                    keep_whole_lines(log.name)
+                if not isinstance(log, io.StringIO):
+                    with suppress(OSError):
+                        keep_whole_lines(log.name)
 
 
 def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output, logs: list[TextIO]) -> int:
