@@ -20,6 +20,7 @@ from .value import Value
 from .vector import Lanes
 
 DOCUMENTS_PER_CALL = 1024  # whose losses are asked for
+NEEDED = "a loss that is the mean or the sum of a loss a position, each the same whatever the document's length"
 
 
 class Trainable(Protocol):
@@ -241,7 +242,7 @@ def engine_for(
         return CoreEngine(model, documents, fast, held_out, threads)
     except _NotPrefixesError:
         if fast:
-            raise ConfigError("the fast mode needs a loss that is the mean or the sum of a loss a position") from None
+            raise ConfigError(f"the fast mode needs {NEEDED}") from None
         return AnewEngine(model, documents, held_out)
 
 
@@ -249,7 +250,6 @@ def in_core(engine: Engine) -> CoreEngine:
     """The engine, where it is the core's; else ConfigError."""
     if not isinstance(engine, CoreEngine):
         raise ConfigError(
-            "several ranks train in the core only: leave replay on, the model's operations SPANS, and let its loss be "
-            "the mean or the sum of a loss a position"
+            f"several ranks train in the core only: leave replay on, the model's operations SPANS; it needs {NEEDED}"
         )
     return engine

@@ -158,7 +158,8 @@ static bool find_positions(mg_plan *plan) {
     const mg_program *program = plan->program;
     const size_t positions = program->losses, count = program->statements.count, tail = program->mean ? 2 : 1;
     if (positions == 0) {
-        return mg_refuse_plan(plan, "the result is not the sum or the mean of losses, recorded one after the other");
+        return mg_refuse_plan(plan, "the result is not the sum or the mean of losses that were recorded one after the "
+                                    "other, in one statement, as mean() makes it");
     }
     const size_t each = (count - tail) / positions;
     if (each * positions != count - tail) {
