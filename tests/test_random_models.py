@@ -93,8 +93,8 @@ LOSSES = {
     "entropy": lambda f, w, x, logits, b: f.surprisal(f.softmax(logits)[b]),
     "logarithm of a sum": lambda f, w, x, logits, b: f.map("exp", logits - logits.largest()).sum().log() - logits[b],
     "hinge": lambda f, w, x, logits, b: f.map("relu", logits - logits[b] + 1.0).sum(),
-    "selected twice": lambda f, w, x, logits, b: (logits[b] - 1) * (logits[b] - 1) + logits.sum() * 0.1,
-    "selected and not": lambda f, w, x, logits, b: logits[b] * logits[0] + logits[2] * logits[b] + (x * x).sum(),
+    "selected twice": lambda f, w, x, logits, b: logits[b] * logits[b] + logits.sum(),
+    "selected and not": lambda f, w, x, logits, b: (logits**2).sum() + logits[b] * logits[0],
     "smoothed": lambda f, w, x, logits, b: f.map("log", p := f.softmax(logits)).mean() * -0.1 - p[b].log() * 0.9,
     "a row": lambda f, w, x, logits, b: (logits * logits).sum() - (w("rows", VOCAB, VOCAB)[b] * logits).sum(),
 }
