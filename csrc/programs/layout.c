@@ -18,7 +18,7 @@ static void add(mg_count *sum, mg_count rows, size_t times) {
 
 static bool adds_rows(const mg_plan *plan, const mg_step *step) {
     bool gathered = false;
-    for (size_t f = 0; f < step->factors && f < 2; f++) {
+    for (size_t f = 0; f < step->factors; f++) {
         const mg_source *x = &step->operand[f];
         gathered = gathered || (x->from == MG_FROM_ROWS && x->lane == 1 && x->step >= plan->each);
     }

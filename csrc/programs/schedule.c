@@ -14,8 +14,9 @@
 
 /* ---- down the sweep's list -------------------------------------------------------------------------------------- */
 
-static void follow(mg_scheduling *s, uint32_t step, mg_slot target) {
-    uint32_t *last = &s->last[mg_reached_at(&s->reached, target)];
+/* A step adds to a lane, or passes on what was added to its own, after what the step before it did there. */
+static void follow(mg_scheduling *s, uint32_t step, mg_slot lane) {
+    uint32_t *last = &s->last[mg_reached_at(&s->reached, lane)];
     if (*last != step && *last != MG_NO_STEP) {
         s->before[*last * s->steps + step] = 1;
     }
@@ -49,29 +50,12 @@ static void note_order(mg_scheduling *s) {
         if (d.position + 1 == s->plan->positions && s->first[d.step] == MG_NO_STEP) {
             s->first[d.step] = entry;
         }
+        follow(s, (uint32_t)d.step, d.slot);
         follow_targets(s, &d);
     }
 }
 
 /* ---- the order of steps ----------------------------------------------------------------------------------------- */
-
-static void add_data_edges(mg_scheduling *s) {
-    const mg_plan *plan = s->plan;
-    for (size_t k = 0; k < plan->each; k++) {
-        for (size_t f = 0; f < plan->step[k].factors; f++) {
-            const mg_source *x = &plan->step[k].operand[f];
-            if (!mg_adds_to_rows(plan, x)) {
-                continue;
-            }
-            for (size_t p = 0; p < x->parts; p++) {
-                s->before[k * s->steps + plan->part[x->part + p].step] = 1;
-            }
-            if (x->parts == 0) {
-                s->before[k * s->steps + x->step] = 1;
-            }
-        }
-    }
-}
 
 /* Steps that each must come before the other, along whatever way, are one component; only fans may be. */
 static bool find_components(mg_scheduling *s) {
@@ -172,7 +156,6 @@ bool mg_schedule(mg_plan *plan) {
         memset(s.last, 0xff, s.reached.slots * sizeof *s.last);
         memset(s.first, 0xff, steps * sizeof *s.first);
         note_order(&s);
-        add_data_edges(&s);
         done = find_components(&s) && mg_order_fans(&s) && order_actions(&s) && mg_order_leaves(&s);
     }
     mg_free_blocks(s.scratch);
