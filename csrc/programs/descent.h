@@ -10,10 +10,11 @@ typedef struct {
     const mg_plan *plan;
     size_t left;      /* words of the list */
     size_t statement; /* of the entry */
-    /* the entry: a lane, and some of its terms */
+    /* the entry: a lane, and some of its terms; lane i of group g where it is of a sum */
     size_t step, position;
     mg_slot head, slot;
     size_t begin, end;
+    size_t group, i;
 } mg_descent;
 
 static inline mg_descent mg_descent_of(const mg_plan *plan) {
@@ -42,10 +43,23 @@ static inline bool mg_descend(mg_descent *d) {
             d->step = d->statement % d->plan->each;
             d->position = d->statement / d->plan->each;
             d->head = program->statements.item[d->statement];
+            if (d->plan->step[d->step].operation > MG_LANE) {
+                const mg_slot lane = program->tape->operand[d->slot][1];
+                const uint32_t width = mg_statement_of(program->tape, d->head)->width;
+                d->group = lane / width;
+                d->i = lane % width;
+            }
             return true;
         }
     }
     return false;
+}
+
+/* What its lane reads at term c. */
+static inline mg_slot mg_entry_operand(const mg_descent *d, size_t f, size_t c) {
+    const mg_tape *tape = d->plan->program->tape;
+    return d->plan->step[d->step].operation < MG_LANE ? tape->operand[d->slot][f]
+                                                      : mg_operand_at(tape, d->head, f, d->group, d->i, c);
 }
 
 #endif

@@ -63,35 +63,21 @@ static void add_to(proof *p, const mg_step *step, size_t f, size_t t, size_t c, 
 
 /* ---- down the sweep's list -------------------------------------------------------------------------------------- */
 
-static void sweep_terms(proof *p, const mg_descent *d) {
-    const mg_tape *tape = p->plan->program->tape;
-    const mg_step *step = &p->plan->step[d->step];
-    const uint64_t g = *hash_of(p, d->slot);
-    if (step->operation < MG_LANE) {
-        for (size_t f = 0; f < step->factors; f++) {
-            const mg_slot target = tape->operand[d->slot][f];
-            add_to(p, step, f, d->position, 0, target, product(partial_of(step, d->slot, f, 0), g));
-        }
-        return;
-    }
-    const mg_slot lane = d->slot - mg_first_lane(tape, d->head), width = mg_statement_of(tape, d->head)->width;
-    const size_t group = lane / width, i = lane % width;
-    for (size_t c = d->end; c-- > d->begin;) {
-        mg_slot operand[2] = {0, 0};
-        for (size_t f = 0; f < step->factors; f++) {
-            operand[f] = mg_operand_at(tape, d->head, f, group, i, c);
-        }
-        for (size_t f = 0; f < step->factors; f++) {
-            const uint64_t what = product(partial_of(step, d->slot, f, operand[1 - f]), g);
-            add_to(p, step, f, d->position, c, operand[f], what);
-        }
-    }
-}
-
 static void go_down_the_list(proof *p) {
     mg_descent d = mg_descent_of(p->plan);
     while (mg_descend(&d)) {
-        sweep_terms(p, &d);
+        const mg_step *step = &p->plan->step[d.step];
+        const uint64_t g = *hash_of(p, d.slot);
+        for (size_t c = d.end; c-- > d.begin;) {
+            mg_slot operand[2] = {0, 0};
+            for (size_t f = 0; f < step->factors; f++) {
+                operand[f] = mg_entry_operand(&d, f, c);
+            }
+            for (size_t f = 0; f < step->factors; f++) {
+                const uint64_t what = product(partial_of(step, d.slot, f, operand[1 - f]), g);
+                add_to(p, step, f, d.position, c, operand[f], what);
+            }
+        }
     }
 }
 

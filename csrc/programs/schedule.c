@@ -23,35 +23,19 @@ static void follow(mg_scheduling *s, uint32_t step, mg_slot lane) {
     *last = step;
 }
 
-/* What an entry of the list adds to lanes comes after what was added to them before. */
-static void follow_targets(mg_scheduling *s, const mg_descent *d) {
-    const mg_tape *tape = s->plan->program->tape;
-    const mg_step *step = &s->plan->step[d->step];
-    for (size_t f = 0; f < step->factors; f++) {
-        const mg_source *x = &step->operand[f];
-        if (!mg_adds_to_rows(s->plan, x)) {
-            continue;
-        }
-        if (step->operation < MG_LANE) {
-            follow(s, (uint32_t)d->step, tape->operand[d->slot][f]);
-            continue;
-        }
-        const mg_slot lane = d->slot - mg_first_lane(tape, d->head), width = mg_statement_of(tape, d->head)->width;
-        const size_t group = lane / width, i = lane % width;
-        for (size_t c = d->begin; c < d->end; c++) {
-            follow(s, (uint32_t)d->step, mg_operand_at(tape, d->head, f, group, i, c));
-        }
-    }
-}
-
 static void note_order(mg_scheduling *s) {
     mg_descent d = mg_descent_of(s->plan);
     for (uint32_t entry = 0; mg_descend(&d); entry++) {
+        const mg_step *step = &s->plan->step[d.step];
         if (d.position + 1 == s->plan->positions && s->first[d.step] == MG_NO_STEP) {
             s->first[d.step] = entry;
         }
         follow(s, (uint32_t)d.step, d.slot);
-        follow_targets(s, &d);
+        for (size_t f = 0; f < step->factors; f++) {
+            for (size_t c = d.begin; c < d.end && mg_adds_to_rows(s->plan, &step->operand[f]); c++) {
+                follow(s, (uint32_t)d.step, mg_entry_operand(&d, f, c));
+            }
+        }
     }
 }
 
