@@ -25,18 +25,25 @@ static void join(mg_blocks *blocks, mg_block *before, mg_block *after, mg_block 
     }
 }
 
-void *mg_resize(mg_blocks *blocks, void *block, size_t bytes) {
-    mg_block *old = header_of(block);
-    const size_t room = old == NULL ? 0 : sizeof *old + old->bytes;
-    mg_block *moved = bytes > SIZE_MAX - sizeof *old ? NULL
-                                                     : mg_reallocate(blocks->tape, old, room, sizeof *old + bytes);
-    if (moved == NULL) {
+/* Puts a new block, if there is one, behind the others. */
+static void *put(mg_blocks *blocks, mg_block *block, size_t bytes) {
+    if (block == NULL) {
         blocks->failed = true;
         return NULL;
     }
-    if (old == NULL) {
-        moved->before = blocks->last;
-        moved->after = NULL;
+    *block = (mg_block){.before = blocks->last, .bytes = bytes};
+    join(blocks, block->before, NULL, block, block);
+    return block + 1;
+}
+
+static bool too_many(size_t bytes) { return bytes > SIZE_MAX - sizeof(mg_block); }
+
+void *mg_resize(mg_blocks *blocks, void *block, size_t bytes) {
+    mg_block *old = header_of(block);
+    const size_t room = old == NULL ? 0 : sizeof *old + old->bytes;
+    mg_block *moved = too_many(bytes) ? NULL : mg_reallocate(blocks->tape, old, room, sizeof *old + bytes);
+    if (moved == NULL || old == NULL) {
+        return put(blocks, moved, bytes);
     }
     moved->bytes = bytes;
     join(blocks, moved->before, moved->after, moved, moved);
@@ -62,11 +69,8 @@ void *mg_fit(mg_blocks *blocks, void *block, size_t bytes) {
 }
 
 void *mg_allot(mg_blocks *blocks, size_t n, size_t size) {
-    void *block = mg_resize(blocks, NULL, n > SIZE_MAX / size ? SIZE_MAX : n * size);
-    if (block != NULL) {
-        memset(block, 0, n * size);
-    }
-    return block;
+    const size_t bytes = n > SIZE_MAX / size ? SIZE_MAX : n * size;
+    return put(blocks, too_many(bytes) ? NULL : mg_allocate_zeros(blocks->tape, sizeof(mg_block) + bytes), bytes);
 }
 
 bool mg_push(mg_blocks *blocks, void *array, size_t *count, const void *item, size_t size) {

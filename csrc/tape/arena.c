@@ -9,20 +9,29 @@
 
 /* ---- allocation ------------------------------------------------------------------------------------------------- */
 
+/* Is it an allocation that is to fail? */
+static bool fails(mg_tape *tape) { return tape->failing && (tape->fail_in == 0 || --tape->fail_in == 0); }
+
 void *mg_reallocate(mg_tape *tape, void *block, size_t old_size, size_t new_size) {
+    void *moved = NULL;
     if (new_size == 0) {
         free(block);
-        atomic_fetch_sub_explicit(&tape->bytes, old_size, memory_order_relaxed);
-        return NULL;
+    } else {
+        moved = fails(tape) ? NULL : realloc(block, new_size);
+        if (moved == NULL) {
+            return NULL;
+        }
     }
-    if (tape->failing && (tape->fail_in == 0 || --tape->fail_in == 0)) {
-        return NULL;
-    }
-    void *moved = realloc(block, new_size);
-    if (moved != NULL) {
-        atomic_fetch_add_explicit(&tape->bytes, new_size - old_size, memory_order_relaxed);
-    }
+    atomic_fetch_add_explicit(&tape->bytes, new_size - old_size, memory_order_relaxed);
     return moved;
+}
+
+void *mg_allocate_zeros(mg_tape *tape, size_t size) {
+    void *block = fails(tape) ? NULL : calloc(1, size);
+    if (block != NULL) {
+        atomic_fetch_add_explicit(&tape->bytes, size, memory_order_relaxed);
+    }
+    return block;
 }
 
 void mg_tape_fail_allocation(mg_tape *tape, uint64_t k) {
@@ -121,11 +130,10 @@ static bool grow_pages(mg_tape *tape, size_t capacity) {
         size *= 2;
     }
     if (tape->directory_size < size) {
-        mg_entry *directory = mg_reallocate(tape, NULL, 0, size * sizeof *directory);
+        mg_entry *directory = mg_allocate_zeros(tape, size * sizeof *directory);
         if (directory == NULL) {
             return false;
         }
-        memset(directory, 0, size * sizeof *directory);
         for (size_t p = 0; p < tape->page_count; p++) {
             if (tape->pages[p].serial != 0) {
                 enter_page(directory, size, tape->pages[p].serial, (uint32_t)p);

@@ -86,8 +86,10 @@ struct mg_tape {
     bool failing;
 };
 
-/* Memory: the only way to allocate. Returns NULL on failure with the old block intact; size 0 frees. */
+/* Memory: the only ways to allocate. NULL on failure, with the old block intact; size 0 frees. Zeros that nobody has written
+   over take no memory yet, where there are many. */
 void *mg_reallocate(mg_tape *tape, void *block, size_t old_size, size_t new_size);
+void *mg_allocate_zeros(mg_tape *tape, size_t size);
 
 /* arena.c. Gives each array room for `capacity` slots. A failure half way leaves some arrays larger than needed, which
    does no harm: nobody looks beyond the tape's capacity, which the caller sets. */
