@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
+from .arguments import require
 from .config import Config
 from .core import check, error_of, ffi, lib
 from .distributed import Recorded
-from .errors import ConfigError
+from .errors import ConfigError, DataError
 from .index import Index
 from .model import GPT
 from .optimizers import Optimizer, Remembering, TrainerOptimizer, learning_rate_at, settings_of
-from .program import record
+from .program import Program, record
 from .value import Value
 from .vector import Lanes
 
@@ -62,6 +63,30 @@ class Engine(Protocol):
         """End the steps that are being taken, or the next ones, with a KeyboardInterrupt as their error."""
 
 
+def _loss(model: Trainable, tokens: Sequence[Any]) -> Value:
+    loss = model.loss(tokens)
+    require("what a model's loss returns", loss, Value)
+    return loss
+
+
+def _check_tokens(program: Program[Any, Any], tokens: Sequence[int], starts: Sequence[int]) -> None:
+    """DataError for a token that selects nothing, by number of its document."""
+    least: dict[int, int] = {}  # by place in a document
+    places = {id(index): place for place, index in enumerate(program.inputs)}
+    for *_, selector in program._selections:
+        place = places[id(selector.index)]
+        least[place] = min(selector.count, least.get(place, selector.count))
+    if not least or 0 <= min(tokens) <= max(tokens) < min(least.values()):
+        return
+    for number, (start, end) in enumerate(pairwise(starts), 1):
+        for place, token in enumerate(tokens[start:end]):
+            count = least.get(place, token + 1)
+            if not 0 <= token < count:
+                raise DataError(
+                    f"document {number} has a token of {token}, and the model has tokens of 0 to {count - 1}"
+                )
+
+
 class CoreEngine:
     """Training in the core: the loss recorded once, for the longest document, and the steps taken in C."""
 
@@ -92,8 +117,11 @@ class CoreEngine:
         self._done = ffi.new("size_t *")
         tokens, starts = array("i"), array("Q", [0])
         self._count = len(documents)
-        for document in [*documents, *held_out]:
-            tokens.extend(document[: config.block_size + 1])
+        for number, document in enumerate([*documents, *held_out], 1):
+            try:
+                tokens.extend(document[: config.block_size + 1])
+            except (TypeError, OverflowError) as error:
+                raise DataError(f"document {number}: tokens are integers below 2 ** 31: {error}") from None
             starts.append(len(tokens))
         self._tokens, self._starts = ffi.from_buffer("int32_t[]", tokens), ffi.from_buffer("size_t[]", starts)
         parameters = model.parameters
@@ -101,7 +129,9 @@ class CoreEngine:
         mark = tape.mark()
         # The tokens mean nothing, and so do the numbers of this recording.
         indices = [Index(0) for _ in range(max(end - start for start, end in pairwise(starts)))]
-        self._program = record(lambda *tokens: model.loss(tokens), *indices, tape=tape, quiet=True)
+        self._program = record(lambda *tokens: _loss(model, tokens), *indices, tape=tape, quiet=True)
+        if not isinstance(model, GPT):  # whose tokens were checked
+            _check_tokens(self._program, tokens, starts)
         if not self._serves(min(end - start for start, end in pairwise(starts)), len(indices), mark):
             raise _NotPrefixesError
         first, sizes = [w._node for w in parameters], [w._size for w in parameters]
@@ -130,7 +160,7 @@ class CoreEngine:
             return bool(lib.mg_program_losses(program._pointer, longest))
         tape = model.parameters[0]._tape
         indices = [Index(0) for _ in range(shortest)]
-        short = record(lambda *tokens: model.loss(tokens), *indices, tape=tape, quiet=True)
+        short = record(lambda *tokens: _loss(model, tokens), *indices, tape=tape, quiet=True)
         losses, begins = lib.mg_program_losses(short._pointer, shortest), ffi.new("bool *")
         check(lib.mg_program_begins(program._pointer, short._pointer, mark, begins))
         return bool(begins[0]) and losses == lib.mg_program_losses(program._pointer, shortest)
@@ -200,7 +230,7 @@ class AnewEngine:
                 self._interrupted = False
                 raise KeyboardInterrupt
             mark = tape.mark()
-            loss = self._model.loss(tokens[: self._longest])
+            loss = _loss(self._model, tokens[: self._longest])
             total += loss.data
             loss.backward()
             del loss
@@ -222,7 +252,7 @@ class AnewEngine:
         tape = self._model.parameters[0]._tape
         for tokens in self._held_out:
             mark = tape.mark()
-            loss = self._model.loss(tokens[: self._longest]).data
+            loss = _loss(self._model, tokens[: self._longest]).data
             tape.rewind(mark)
             yield loss
 

@@ -3,7 +3,7 @@
 import math
 import random
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -16,14 +16,20 @@ from microgpt import (
     SPANS,
     Adam,
     Config,
+    DataError,
     DivergedError,
     Matrix,
     MicrogptError,
+    Model,
     Optimizer,
     Tape,
     Training,
+    Vector,
     initial_parameters,
+    mean,
     parameters_sha256,
+    softmax,
+    surprisal,
     train,
 )
 from microgpt.config import CHOICES
@@ -166,6 +172,36 @@ def test_diverged(operations, learning_rate, spoiled, number):
     assert caught.value.step == number
     assert isinstance(caught.value, ArithmeticError)
     assert parameters_sha256(model.state_dict) == digests[-1]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ([1, 3], "document 2 has a token of 3, and the model has tokens of 0 to 2"),
+        ([0, -1], "document 2 has a token of -1,"),
+        ([0, 2**40], "document 2: tokens are integers below"),
+        ([0, 0.5], "document 2: tokens are integers below"),
+        ("ab", "document 2: tokens are integers below"),
+    ],
+)
+def test_tokens_that_a_model_has_not(document, message, fast):
+    """Are refused before the first step, by the number of their document."""
+    with Tape():
+        table = Matrix(3, 3, [0.1] * 9)
+        model = Model(lambda t: mean([surprisal(softmax(table[a])[b]) for a, b in pairwise(t)]), [table])
+        with pytest.raises(DataError, match=message):
+            next(train(model, [[0, 1, 2, 2], document], fast=fast))
+
+
+@pytest.mark.parametrize("replay", [False, True])
+@pytest.mark.parametrize("loss", [3.0, None, Vector])
+def test_a_loss_is_a_value(loss, replay):
+    with Tape():
+        table = Matrix(3, 3, [0.1] * 9)
+        model = Model(lambda t: table[t[0]] if loss is Vector else loss, [table])
+        with pytest.raises(TypeError, match="what a model's loss returns must be a Value, not "):
+            next(train(model, [[0, 1]], replay=replay))
 
 
 @pytest.mark.parametrize("documents", [[], [[]], [[BOS]]])
