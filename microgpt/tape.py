@@ -11,6 +11,7 @@ and calls `rewind`.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COLLECT_FROM = 1 << 18  # slots; a smaller tape (11 MB) is not worth a collection
+BLOCKS_A_SLOT = 8  # nor is one that has less than a slot for so many blocks of Python's memory, which are gone through
 
 
 class Memory(NamedTuple):
@@ -121,8 +123,9 @@ class Tape:
     def collect(self) -> None:
         """Forget everything that no existing Value was computed from.
 
-        A tape does this by itself when it has doubled since the last time. Values that `gc.freeze()` has hidden from
-        Python's garbage collector cannot be seen, so after gc.freeze() nothing is forgotten until gc.unfreeze().
+        A tape does this by itself when it has doubled since the last time, and is not small beside all that Python
+        holds, which is gone through. Values that `gc.freeze()` has hidden from Python's garbage collector cannot be
+        seen, so after gc.freeze() nothing is forgotten until gc.unfreeze().
         """
         # The first time leaves the page that was being filled, which protects a result whose handle is still being made
         # when a collection comes up in the middle of it. The page is then closed; what it held is left to the second.
@@ -156,9 +159,11 @@ class Tape:
         if node == NONE:
             self._raise_status(other)
         if node > self._look_at:
-            if self.memory().slots >= self._collect_at:
+            enough = max(COLLECT_FROM, sys.getallocatedblocks() // BLOCKS_A_SLOT)
+            if self.memory().slots >= max(self._collect_at, enough):
                 self._collect([node], [size])
-                self._collect_at = max(COLLECT_FROM, 2 * self.memory().slots)
+                self._collect_at = 2 * self.memory().slots
+            self._collect_at = max(self._collect_at, enough)
             self._look_at = node + max(self._collect_at - self.memory().slots, COLLECT_FROM // 4)
         if not self._values.take_turn():
             self._values.settle(self, node)

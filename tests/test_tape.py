@@ -212,6 +212,26 @@ def test_memory_is_bounded_without_rewinding():
         assert [w.data for w in weights] == [0.1 * i for i in range(100)]
 
 
+@pytest.mark.parametrize(("blocks", "searches"), [(0, range(3, 6)), (8 << 19, range(1, 2)), (8 << 21, range(1))])
+def test_handles_are_searched_for_less_often_in_a_large_host(monkeypatch, blocks, searches):
+    """All objects of Python are gone through for it; not again and again where a tape is small beside them."""
+    found, look = 0, microgpt.tape.all_handles
+
+    def all_handles():
+        nonlocal found
+        found += 1
+        return look()
+
+    monkeypatch.setattr("microgpt.tape.all_handles", all_handles)
+    monkeypatch.setattr("sys.getallocatedblocks", lambda: blocks)
+    with Tape() as tape:
+        x = Value(0.5)
+        for _ in range(1 << 20):
+            x + x
+        assert found in searches
+        assert tape.memory().slots < max(1 << 19, 3 * blocks // 16)
+
+
 def test_collect_keeps_what_existing_values_need():
     """A collection forgets dead values, keeps the whole graph of live ones, and gives its memory back."""
     with Tape() as tape:
