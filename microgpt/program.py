@@ -78,6 +78,16 @@ class _Recorder:
             4,
         )
 
+    def notice_gradient(self) -> None:
+        self._notice(
+            "a recorded function read `grad` or called backward(): a replay uses the numbers that it had then, and "
+            "calls no backward()",
+            4,
+        )
+
+    def notice_writing(self) -> None:
+        self._notice("a recorded function set `data` or `grad`: a replay does not set them again", 4)
+
     def notice_integer(self) -> None:
         self._notice(
             "a recorded function read the integer of an Index: a replay uses what it was then, whatever its inputs "
@@ -281,8 +291,9 @@ def record(
     return what it did as a program.
 
     What the function decides by itself is decided for good: a comparison of Values takes the same branch in every
-    replay and a number read from `data` stays what it was (FrozenBranchWarning says so, once). What it uses besides
-    its inputs is used again as it then is. A value with children and local_grads of its own is NotReplayableError.
+    replay, a number read from `data` stays what it was, and nothing is set again (FrozenBranchWarning says so, once).
+    What it uses besides its inputs is used again as it then is. A value with children and local_grads of its own is
+    NotReplayableError.
     With `quiet` the examples may be numbers that mean nothing: an operation that Python would refuse leaves a NaN.
     The program computes anew what was recorded since the mark `since`; by default, all that the result depends on.
     """

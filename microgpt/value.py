@@ -154,7 +154,10 @@ class Value(Functions, Comparisons, Graph, Handle, metaclass=_ValueType):
 
     @data.setter
     def data(self, data: Number) -> None:
-        status = _set_value(self._tape._pointer, self._node, data)
+        tape = self._tape
+        if tape._recorder is not None:
+            tape._recorder.notice_writing()
+        status = _set_value(tape._pointer, self._node, data)
         if status:
             check(status)
 
@@ -162,6 +165,8 @@ class Value(Functions, Comparisons, Graph, Handle, metaclass=_ValueType):
     def grad(self) -> float:
         """The derivative of the result of `backward()` with respect to this value; accumulates; may be set."""
         tape = self._tape
+        if tape._recorder is not None:
+            tape._recorder.notice_gradient()
         grad: float = _adjoint(tape._pointer, self._node)
         if grad != grad:
             tape._raise_status()
@@ -172,6 +177,8 @@ class Value(Functions, Comparisons, Graph, Handle, metaclass=_ValueType):
         tape = self._tape
         if tape._additions is not None and tape._additions.noticed(self._node, grad):
             return
+        if tape._recorder is not None:
+            tape._recorder.notice_writing()
         status = _set_adjoint(tape._pointer, self._node, grad)
         if status:
             check(status)
@@ -181,6 +188,8 @@ class Value(Functions, Comparisons, Graph, Handle, metaclass=_ValueType):
 
         OverwrittenError where an operand of a sum of products, as `linear` records them, was written since.
         """
+        if self._tape._recorder is not None:
+            self._tape._recorder.notice_gradient()
         check(lib.mg_sweep(self._tape._pointer, self._node))
 
     # ---- operations

@@ -35,19 +35,27 @@ class Lanes(Handle):
 
     @data.setter
     def data(self, numbers: Iterable[float]) -> None:
+        if self._tape._recorder is not None:
+            self._tape._recorder.notice_writing()
         self._tape._write(self._node, _fitting(numbers, self._size))
 
     @property
     def grad(self) -> list[float]:
         """The gradients of all lanes, of a Matrix row by row; may be set, to as many, otherwise ShapeError."""
+        if self._tape._recorder is not None:
+            self._tape._recorder.notice_gradient()
         return self._tape._read(self._node, self._size, adjoints=True)
 
     @grad.setter
     def grad(self, numbers: Iterable[float]) -> None:
+        if self._tape._recorder is not None:
+            self._tape._recorder.notice_writing()
         self._tape._write(self._node, _fitting(numbers, self._size), adjoints=True)
 
     def zero_grad(self) -> None:
         """Set the gradients of all lanes to 0."""
+        if self._tape._recorder is not None:
+            self._tape._recorder.notice_writing()
         check(lib.mg_clear_adjoints(self._tape._pointer, self._node, self._size))
 
 

@@ -316,6 +316,40 @@ def test_an_index_has_no_integer_while_a_function_is_recorded():
         assert Index(1).value == 1
 
 
+def setting(x, name, number):
+    setattr(x, name, number)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda x, w: x.grad, "read `grad`"),
+        (lambda x, w: w.grad, "read `grad`"),
+        (lambda x, w: (x * x).backward(), "called backward"),
+        (lambda x, w: setting(x, "data", 1.0), "set `data`"),
+        (lambda x, w: setting(w, "data", [1.0, 2.0]), "set `data`"),
+        (lambda x, w: setting(x, "grad", 0.0), "set `data` or `grad`"),
+        (lambda x, w: setting(w, "grad", [0.0, 0.0]), "set `data` or `grad`"),
+        (lambda x, w: w.zero_grad(), "set `data` or `grad`"),
+    ],
+)
+def test_what_a_replay_does_not_do_again(act, message):
+    """Warns, once, while a function is recorded, and never outside."""
+    w = Vector([1.0, 2.0])
+
+    def function(x):
+        act(x, w)
+        act(x, w)
+        return x * w[1]
+
+    with pytest.warns(FrozenBranchWarning, match=message) as caught:
+        record(function, 2.0)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        function(Value(1.0))
+
+
 def test_custom_statements_cannot_be_replayed():
     """Partials of one's own are not known for other inputs: NotReplayableError says so when recording."""
     with pytest.raises(microgpt.NotReplayableError, match="cannot be computed again"):
