@@ -16,7 +16,6 @@ mg_region mg_leaves_of(const mg_plan *plan, size_t k, size_t f) {
     }
     const mg_gather *gather = &plan->gather[plan->step[x->step].gather];
     mg_region region = {.first = plan->gathered[gather->slots]};
-    region.end = region.first + (mg_slot)gather->block;
     for (size_t n = 0; n < plan->positions * gather->parts; n++) {
         const mg_slot first = plan->gathered[gather->slots + n];
         widen(&region, first, first + (mg_slot)gather->block);

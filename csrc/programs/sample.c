@@ -12,7 +12,6 @@
 
 struct mg_sampler {
     mg_blocks blocks;
-    mg_tape *tape;
     mg_program *program;
     mg_position position;
     mg_choice choice;
@@ -29,11 +28,10 @@ struct mg_sampler {
 
 void mg_sampler_free(mg_sampler *sampler) {
     if (sampler != NULL) {
-        mg_tape *tape = sampler->tape;
+        mg_program *program = sampler->program;
         mg_plan_free(sampler->position.plan);
-        mg_program_free(sampler->program);
         mg_free_blocks(sampler->blocks);
-        mg_release(tape);
+        mg_program_free(program); /* which holds the tape */
     }
 }
 
@@ -61,9 +59,7 @@ mg_sampler *mg_sampler_new(mg_program *program) {
         mg_fail(tape, status == MG_OK ? MG_NO_MEMORY : status);
         return NULL;
     }
-    sampler->tape = tape;
     sampler->program = program;
-    mg_hold(tape);
     mg_program_hold(program);
     status = set_up(sampler);
     if (status != MG_OK) {
@@ -157,7 +153,7 @@ static bool read_on(mg_sampler *sampler, const int32_t *given, size_t tokens, si
 /* Makes ready for texts that begin so: forgets the tree where it was of others. False where Python would raise. */
 static bool begin(mg_sampler *sampler, const mg_sampling *rule, const int32_t *given, size_t count) {
     const mg_sampling *before = &sampler->choice.rule;
-    if (sampler->fresh && sampler->stored == sampler->tape->writes && sampler->given == count &&
+    if (sampler->fresh && sampler->stored == sampler->program->tape->writes && sampler->given == count &&
         memcmp(sampler->path, given, count * sizeof *given) == 0 && before->end == rule->end &&
         before->greedy == rule->greedy && before->top_k == rule->top_k &&
         memcmp(&before->top_p, &rule->top_p, sizeof rule->top_p) == 0) {
@@ -167,13 +163,13 @@ static bool begin(mg_sampler *sampler, const mg_sampling *rule, const int32_t *g
     sampler->choice.rule = *rule;
     sampler->given = count;
     sampler->fresh = read_on(sampler, given, count, count - 1);
-    sampler->stored = sampler->tape->writes;
+    sampler->stored = sampler->program->tape->writes;
     return sampler->fresh;
 }
 
 /* May a call begin, with these tokens? */
 static mg_status enter(mg_sampler *sampler, const int32_t *given, size_t count) {
-    MG_TRY(mg_enter(sampler->tape));
+    MG_TRY(mg_enter(sampler->program->tape));
     MG_TRY(mg_program_find_inputs(sampler->program));
     bool fits = count > 0 && count <= sampler->position.plan->positions;
     for (size_t i = 0; fits && i < count; i++) {
@@ -185,7 +181,7 @@ static mg_status enter(mg_sampler *sampler, const int32_t *given, size_t count) 
 mg_status mg_sampler_run(mg_sampler *sampler, const mg_sampling *settings, const int32_t *given, size_t given_count,
                          size_t count, uint32_t *state, size_t state_words, int32_t *tokens, size_t room,
                          int32_t *lengths, size_t *done) {
-    MG_INSIDE(sampler->tape);
+    MG_INSIDE(sampler->program->tape);
     *done = 0;
     MG_TRY(enter(sampler, given, given_count));
     if (state_words != MG_RANDOM_STATE + 1 || state[MG_RANDOM_STATE] > MG_RANDOM_STATE ||
@@ -206,7 +202,7 @@ mg_status mg_sampler_run(mg_sampler *sampler, const mg_sampling *settings, const
 
 mg_status mg_sampler_probabilities(mg_sampler *sampler, const int32_t *given, size_t given_count, double *out,
                                    size_t n) {
-    MG_INSIDE(sampler->tape);
+    MG_INSIDE(sampler->program->tape);
     MG_TRY(enter(sampler, given, given_count));
     if (n != sampler->position.vocabulary) {
         return MG_SHAPE;

@@ -8,12 +8,11 @@
 
 void mg_trainer_free(mg_trainer *trainer) {
     if (trainer != NULL) {
-        mg_tape *tape = trainer->tape;
+        mg_program *program = trainer->program;
         mg_pool_free(trainer->pool);
         mg_batch_free(trainer->batch);
-        mg_program_free(trainer->program);
         mg_free_blocks(trainer->blocks);
-        mg_release(tape);
+        mg_program_free(program); /* which holds the tape */
     }
 }
 
@@ -156,7 +155,6 @@ mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t
     *trainer = (mg_trainer){.blocks = trainer->blocks, .tape = tape, .program = program, .optimizer = *optimizer,
                             .count = count, .parameters = parameters, .inputs = program->inputs,
                             .kernels = fast ? mg_fast_kernels(mg_row_chosen()) : mg_kernels_chosen()};
-    mg_hold(tape);
     mg_program_hold(program);
     status = set_up(trainer, first, sizes, fast);
     if (status != MG_OK) {

@@ -80,7 +80,7 @@ struct mg_tape {
     uint64_t ident;         /* what pthread_self says in that thread */
     mg_visitor *visitors;
     size_t visitor_count, visitor_capacity;
-    _Atomic(uint64_t) holders; /* who needs its storage: its handle, programs, trainers */
+    _Atomic(uint64_t) holders; /* who needs its storage: its handle, programs */
     _Atomic(uint64_t) bytes;   /* what is freed by another thread counts too */
     uint64_t fail_in; /* testing */
     bool failing;
