@@ -282,7 +282,7 @@ static void nobody_looks_at_what_a_program_does_not_reach(void) {
     }
     add_parameter(&r, 1, 1, &(const double *){&rate}); /* of the trainers alone; where it is, their numbers end */
     record_model(&r, tokens);
-    mg_slot from, to;
+    mg_slot from = 0, to = 0;
     CHECK(mg_find(r.tape, first, &from) && mg_find(r.tape, r.parameters[r.runs - 1], &to) && to - from >= others - 1);
     to = to / MG_PAGE * MG_PAGE;
     protect_slots(r.tape, from + MG_PAGE, to, PROT_NONE);
