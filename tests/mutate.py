@@ -61,8 +61,8 @@ C_TESTS = {
 }
 PYTHON_TESTS = {
     "tape": ["test_tape", "test_value", "test_vector", "test_graphs"],
-    "programs": ["test_program", "test_models", "test_odd_models", "test_plans"],
-    "kernels": ["test_models", "test_odd_models", "test_training", "test_batches"],
+    "programs": ["test_program", "test_random_models", "test_models", "test_odd_models", "test_plans"],
+    "kernels": ["test_random_models", "test_models", "test_odd_models", "test_training", "test_batches"],
 }
 POWERS = ("exact.c", "row.h", "row_exp.h", "row_optimizer.h", "row_powers.h", "exp_table.h")
 SAMPLES = ("sample.c", "position.c", "prefixes.c", "choice.c", "row_sample.h", "row_exp.h")
