@@ -321,90 +321,144 @@ typedef enum {
     A_CONSTANT,
     AN_EXPONENT,
     A_LEAF,
-    A_MASK,       /* the values of leaves that the function makes */
+    A_MASK, /* the values of leaves that the function makes, for a map and for a sum */
+    A_SUMMED_MASK,
     AN_OPERATION,
-    ANOTHER_LANE,
-    A_VIEW,       /* of a sum: its terms the other way round */
-    A_LIST,
+    A_FIRST_LANE,
+    A_SECOND_LANE,
+    AN_ENTRY, /* of a list: the first, and the last */
+    A_LAST_ENTRY,
+    A_GROUP, /* of a view: its strides, and sizes */
+    A_LANE,
+    A_TERM,
+    GROUPS,
+    TERMS,
+    FACTORS,
     AN_INPUT,
     A_TABLE,
-    NO_INPUT,     /* at the last position */
-    A_STATEMENT,  /* one more */
-    THE_RESULT,   /* the sum in the place of the mean */
+    A_SIZE,
+    A_COUNT,
+    A_HEAD, /* the statement that an input is bound to, and which of its operands */
+    A_FACTOR,
+    NO_INPUT,    /* at the last position */
+    A_STATEMENT, /* one more, in the first position */
+    AN_ORDER,    /* of the losses */
+    THE_RESULT,  /* the sum in the place of the mean */
     CHANGES
 } change;
 
 typedef struct {
     mg_tape *tape;
-    mg_id table, other, weights; /* 3 rows of 2; 3 rows of 2; 4 */
+    mg_id table, other, weights; /* 4 rows of 2; 4 rows of 2; 8 */
     mg_mark since;
+    bool by_layers; /* all positions of a layer are recorded before the next layer */
 } text;
+
+/* What a position reads: what its input selects, twice. */
+static mg_id record_reading(const text *x, change differs) {
+    const mg_id table = differs == A_TABLE ? x->other : x->table;
+    const mg_id twice = record_add(x->tape, table, table, 2), tanh = record_map(x->tape, MG_TANH, table, 2, 0);
+    return record_add(x->tape, twice, tanh, 2);
+}
+
+/* The loss of position t, from what it and the one before have read. */
+static mg_id record_loss(const text *x, size_t t, const mg_id *read, change differs) {
+    mg_tape *tape = x->tape;
+    mg_id y = record_scale_by(tape, read[t], 2, differs == A_CONSTANT ? 3 : 2);
+    y = record_map(tape, MG_POW, y, 2, differs == AN_EXPONENT ? 4 : 2);
+    y = record_map(tape, differs == AN_OPERATION ? MG_EXP : MG_SIGMOID, y, 2, 0);
+    y = record_add(tape, y, mg_leaves(tape, (double[2]){1, differs == A_MASK ? 9 : (double)t}, 2), 2);
+    const mg_id before = read[t > 0 ? t - 1 : 0];
+    const mg_id joined[2] = {differs == AN_ENTRY ? before : y, differs == A_LAST_ENTRY ? y : before};
+    const mg_view terms = {.term = 1, .list = joined, .entries = 2, .block = 2, .by_term = true};
+    const mg_view weights = {.first = x->weights + (differs == A_LEAF), .term = 1};
+    const mg_id sum = mg_sum(tape, 1, 1, 4, &terms, &weights);
+    const mg_view square = {.first = x->weights, .group = differs == A_GROUP ? 1 : 2, .lane = differs == A_LANE ? 2 : 1,
+                            .term = differs == A_TERM ? 2 : 1};
+    const size_t groups = differs == GROUPS ? 1 : 2;
+    const mg_id more = mg_sum(tape, groups, 4 / groups, differs == TERMS ? 1 : 2, &square,
+                              differs == FACTORS ? &square : NULL);
+    const mg_view mask = terms_from(mg_leaves(tape, (double[2]){(double)t, differs == A_SUMMED_MASK ? 9 : 1}, 2));
+    const mg_id product = mg_mul(tape, more + (differs == A_FIRST_LANE), y + (differs == A_SECOND_LANE));
+    const mg_id other = mg_mul(tape, mg_sum(tape, 1, 1, 2, &mask, NULL), sum);
+    return mg_add(tape, differs == A_STATEMENT && t == 0 ? mg_unary(tape, MG_TANH, product) : product, other);
+}
 
 /* Losses of so many positions, each of a row that its input selects, and of that of the position before. */
 static mg_program *record_text(const text *x, size_t positions, change differs) {
     mg_tape *tape = x->tape;
-    const mg_id table = differs == A_TABLE ? x->other : x->table;
     mg_id read[MOST], losses[MOST];
     for (size_t t = 0; t < positions; t++) {
-        read[t] = record_map(tape, MG_TANH, table, 2, 0);
-        mg_id y = record_scale_by(tape, read[t], 2, differs == A_CONSTANT ? 3 : 2);
-        y = record_map(tape, MG_POW, y, 2, differs == AN_EXPONENT ? 4 : 2);
-        y = record_map(tape, differs == AN_OPERATION ? MG_EXP : MG_SIGMOID, y, 2, 0);
-        const mg_id mask = mg_leaves(tape, (double[2]){1, differs == A_MASK ? 9 : (double)t}, 2);
-        y = record_add(tape, y, mask, 2);
-        const mg_id joined[2] = {y, differs == A_LIST ? read[t] : read[t > 0 ? t - 1 : 0]};
-        const mg_view terms = {.term = 1, .list = joined, .entries = 2, .block = 2, .by_term = true};
-        const mg_view weights = {.first = x->weights + (differs == A_LEAF ? 1 : differs == A_VIEW ? 4 : 0),
-                                 .term = differs == A_VIEW ? 0 : 1};
-        const mg_id sum = mg_sum(tape, 1, 1, 4, &terms, &weights);
-        losses[t] = mg_mul(tape, sum, differs == ANOTHER_LANE ? y : y + 1);
-        if (differs == A_STATEMENT) {
-            losses[t] = mg_unary(tape, MG_TANH, losses[t]);
-        }
+        read[t] = x->by_layers || t == 0 ? record_reading(x, differs) : MG_NONE;
+    }
+    for (size_t t = 0; t < positions; t++) {
+        read[t] = read[t] == MG_NONE ? record_reading(x, differs) : read[t];
+        losses[differs == AN_ORDER ? positions - 1 - t : t] = record_loss(x, t, read, differs);
     }
     const mg_id mean = record_mean(tape, losses, positions);
-    const mg_id result = differs == THE_RESULT ? mean - 2 : mean; /* before the constant and the product */
-    mg_program *program = mg_program_new(tape, result, 0);
+    mg_program *program = mg_program_new(tape, differs == THE_RESULT ? mean - 2 : mean, 0); /* before 1 / n, and by it */
     for (size_t t = 0; t < positions && CHECK(program != NULL); t++) {
+        const mg_id twice = read[t] - 4, tanh = read[t] - 2, table = differs == A_TABLE ? x->other : x->table;
+        const size_t size = differs == A_SIZE ? 3 : 2, count = differs == A_SIZE ? 2 : differs == A_COUNT ? 3 : 4;
         if (differs != NO_INPUT || t + 1 < positions) {
-            const size_t input = differs == AN_INPUT ? t + 1 : t;
-            CHECK(mg_program_bind(program, input, read[t], 0, 0, table, 2, 3) == MG_OK);
+            CHECK(mg_program_bind(program, differs == AN_INPUT ? t + 1 : t, differs == A_HEAD ? tanh : twice,
+                                  differs == A_FACTOR, 0, table, size, count) == MG_OK);
         }
     }
     return program;
 }
 
+static text new_text(bool by_layers) {
+    text x = {.tape = mg_tape_new(), .by_layers = by_layers};
+    x.table = mg_leaves(x.tape, (double[8]){1, 2, 3, 4, 5, 6, 7, 8}, 8);
+    x.other = mg_leaves(x.tape, (double[8]){1, 2, 3, 4, 5, 6, 7, 8}, 8);
+    x.weights = mg_leaves(x.tape, (double[8]){1, 1, 1, 1, 1, 1, 1, 1}, 8);
+    x.since = mg_tape_mark(x.tape);
+    return x;
+}
+
 static void what_begins_a_program_is_the_same_in_all(void) {
     for (size_t positions = 1; positions <= 5; positions++) {
-        text x = {.tape = mg_tape_new()};
-        x.table = mg_leaves(x.tape, (double[6]){1, 2, 3, 4, 5, 6}, 6);
-        x.other = mg_leaves(x.tape, (double[6]){1, 2, 3, 4, 5, 6}, 6);
-        x.weights = mg_leaves(x.tape, (double[8]){1, 1, 1, 1, 1, 1, 1, 1}, 8);
-        x.since = mg_tape_mark(x.tape);
-        mg_program *whole = record_text(&x, 4, NOTHING);
-        for (change differs = NOTHING; differs < CHANGES; differs++) {
-            bool begins;
-            mg_program *shorter = record_text(&x, positions, differs);
-            CHECK(mg_program_begins(whole, shorter, x.since, &begins) == MG_OK);
-            const bool as_one = positions == 1 && differs == A_LIST; /* there is none before */
-            if (!CHECK(begins == (positions <= 4 && (differs == NOTHING || as_one)))) {
-                printf("    change %d at %zu positions\n", (int)differs, positions);
+        for (int by_layers = 0; by_layers < 2; by_layers++) {
+            const text x = new_text(by_layers);
+            mg_program *whole = record_text(&x, 4, NOTHING);
+            for (change differs = NOTHING; differs < CHANGES; differs++) {
+                bool begins;
+                mg_program *shorter = record_text(&x, positions, differs);
+                CHECK(mg_program_begins(whole, shorter, x.since, &begins) == MG_OK);
+                const bool same = differs == NOTHING || (differs == AN_ORDER && positions == 1);
+                if (!CHECK(begins == (positions <= 4 && same))) {
+                    printf("    change %d at %zu positions\n", (int)differs, positions);
+                }
+                CHECK(mg_program_begins(whole, shorter, UINT64_MAX, &begins) == MG_OK && !begins); /* other leaves */
+                mg_tape_fail_allocation(x.tape, 1);
+                CHECK(mg_program_begins(whole, shorter, x.since, &begins) == MG_NO_MEMORY && !begins);
+                mg_tape_fail_allocation(x.tape, 0);
+                mg_program_free(shorter);
             }
-            CHECK(mg_program_begins(whole, shorter, UINT64_MAX, &begins) == MG_OK && !begins); /* other leaves */
-            mg_tape_fail_allocation(x.tape, 1);
-            CHECK(mg_program_begins(whole, shorter, x.since, &begins) == MG_NO_MEMORY && !begins);
-            mg_tape_fail_allocation(x.tape, 0);
-            mg_program_free(shorter);
+            mg_program_free(whole);
+            mg_tape_free(x.tape);
         }
-        mg_tape *elsewhere = mg_tape_new();
-        bool begins = true;
-        mg_program *stranger = mg_program_new(elsewhere, mg_leaf(elsewhere, 1), 0);
-        CHECK(mg_program_begins(whole, stranger, 0, &begins) == MG_SHAPE && !begins);
-        mg_program_free(stranger);
-        mg_tape_free(elsewhere);
-        mg_program_free(whole);
-        mg_tape_free(x.tape);
     }
+}
+
+/* Programs of other tapes, and those whose table is gone, are refused. */
+static void what_cannot_begin_a_program_is_refused(void) {
+    bool begins = true;
+    const text x = new_text(false), elsewhere = new_text(false);
+    mg_program *whole = record_text(&x, 3, NOTHING), *stranger = record_text(&elsewhere, 2, NOTHING);
+    CHECK(mg_program_begins(whole, stranger, 0, &begins) == MG_SHAPE && !begins);
+    text gone = x;
+    gone.table = mg_leaves(x.tape, (double[8]){0}, 8);
+    mg_program *shorter = record_text(&gone, 2, NOTHING);
+    CHECK(mg_tape_rewind(x.tape, gone.table) == MG_OK);
+    CHECK(mg_program_begins(whole, shorter, 0, &begins) == MG_STALE && !begins);
+    CHECK(mg_program_begins(shorter, whole, 0, &begins) == MG_STALE && !begins);
+    mg_program_free(shorter);
+    mg_program_free(stranger);
+    mg_program_free(whole);
+    mg_tape_free(elsewhere.tape);
+    mg_tape_free(x.tape);
 }
 
 /* ---- statements -------------------------------------------------------------------------------------------------- */
@@ -493,6 +547,7 @@ int main(void) {
     RUN(losses_are_known_without_memory);
     RUN(a_text_has_the_losses_that_need_no_more_tokens);
     RUN(what_begins_a_program_is_the_same_in_all);
+    RUN(what_cannot_begin_a_program_is_refused);
     RUN(statements_are_listed);
     RUN(statements_are_computed_in_order_of_recording);
     RUN(what_comes_after_a_program_is_not_overwritten);
