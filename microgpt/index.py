@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from .arguments import integer
-from .errors import TapeError
+from .errors import ForeignValueError, TapeError
 from .handles import Handle
 from .tape import Tape, default_tape
 from .value import Number, Value
@@ -122,5 +122,7 @@ def selected(tape: Tape, node: int, selector: Selector) -> SelectedValue:
 def recorder_of(tape: Tape) -> Any:
     """What takes note of indices while a function is being recorded."""
     if tape._recorder is None or tape._recorder.thread != threading.get_ident():
+        if default_tape()._recorder is not None and default_tape() is not tape:
+            raise ForeignValueError("an Index selects from what is on the tape that its function is recorded on, alone")
         raise TapeError("an Index means something only inside a function that is being recorded")
     return tape._recorder

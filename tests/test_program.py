@@ -249,6 +249,8 @@ def test_indices_belong_to_recordings():
         w[Index(0)] + w[1]
     with pytest.raises(microgpt.TapeError, match="being recorded"):
         Vector([1.0])[Index(0)]
+    with pytest.raises(microgpt.ForeignValueError, match="on the tape that its function is recorded on"):
+        record(lambda i: w[i].sum(), Index(0), tape=microgpt.Tape())
     rng = random.Random(4)
     w.data = [rng.gauss(0, 1) for _ in range(4)]
     three = Matrix(3, 2, [rng.gauss(0, 1) for _ in range(6)])
