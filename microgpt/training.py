@@ -213,7 +213,8 @@ def train(
 
     `fast`, with replay only, computes in float32 with fused multiply-add and an exponential of its own. The numbers are
     then not the course's: a first step's loss is within 1e-5 of the exact one and its gradients within 1e-3 of their
-    largest, later steps drift apart as rounding errors grow, and losses are the same on average.
+    largest, later steps drift apart as rounding errors grow, and losses are the same on average. A probability below
+    e ** -87, which no float32 holds, counts as that: the loss of a token is at most 87.
 
     `threads` share the documents of a batch, and the parameters of a large model; the numbers are the same for any
     number of them. Without `replay` there is one.
