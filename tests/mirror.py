@@ -181,16 +181,20 @@ SCALARS = SimpleNamespace(
 )
 
 
+def ordinary(rng):
+    return rng.gauss(0, 0.5)
+
+
 class Weights:
     """The matrices of a model by name, with the same numbers of either kind."""
 
-    def __init__(self, kind, seed=1):
-        self.kind, self.seed, self.matrices = kind, seed, {}
+    def __init__(self, kind, seed=1, draw=ordinary):
+        self.kind, self.seed, self.draw, self.matrices = kind, seed, draw, {}
 
     def __call__(self, name, rows, columns):
         if name not in self.matrices:
             rng = random.Random(f"{self.seed}{name}")
-            self.matrices[name] = self.kind(rows, columns, [rng.gauss(0, 0.5) for _ in range(rows * columns)])
+            self.matrices[name] = self.kind(rows, columns, [self.draw(rng) for _ in range(rows * columns)])
         return self.matrices[name]
 
     def zero_grad(self):
@@ -210,9 +214,9 @@ class Weights:
         return [value for matrix in self.matrices.values() for value in matrix.lanes]
 
 
-def both_weights(model, tokens, seed=1):
+def both_weights(model, tokens, seed=1, draw=ordinary):
     """On the tape, and plain; all matrices that the model has."""
-    vectors, scalars = Weights(Matrix, seed), Weights(Rows, seed)
+    vectors, scalars = Weights(Matrix, seed, draw), Weights(Rows, seed, draw)
     model(VECTORS, vectors, tokens)
     model(SCALARS, scalars, tokens)
     return vectors, scalars
