@@ -52,6 +52,30 @@ def attended(p, x, y):
     return p.f.attention(q, *p.past, next(n for n in (3, 2, 1) if p.size % n == 0))
 
 
+CHANGES = [
+    lambda p, a: a**2,
+    lambda p, a: (a + 1).log() * 0.5,
+    lambda p, a: a.exp().tanh(),
+    lambda p, a: p.f.map("relu", a - 0.3),
+    lambda p, a: a * a * p.w("scale", 1, 1)[0][0] + p.w("shift", 1, 1)[0][0],
+    lambda p, a: a.sigmoid() + 0.1,
+    lambda p, a: a * 2.0,
+]
+
+
+def weighed(p, x, y):
+    """Attention whose weights, or logits in the place of these, are changed before they are used."""
+    p.past[0].append(p.f.linear(x, p.w("key")))
+    p.past[1].append(p.f.linear(y, p.w("value")) if p.choice % 5 else y.tanh())
+    q, n = p.f.linear(x, p.w("query")), next(n for n in (3, 2, 1) if p.size % n == 0)
+    keys, change = p.past[0], CHANGES[p.choice % 7]
+    if p.choice % 3:
+        return p.f.weighed(change(p, p.f.attention_weights(q, keys, n)), p.past[1], n)
+    width = p.size // n
+    logits = p.f.sums(n, len(keys), width, View(q, group=width, term=1), View(keys, group=width, term=1))
+    return p.f.weighed(change(p, logits * logits), p.past[1], n)
+
+
 def halves(p, x, y):
     n = p.size // 2
     return p.f.linear(x[:n] * y[p.size - n :], p.w("half", p.size, n)) if n else y - x
@@ -62,6 +86,8 @@ LAYERS = {
     "two linears": lambda p, x, y: p.f.linear(x, p.w("square")) * p.f.linear(y, p.w("other")),
     "joined": lambda p, x, y: p.f.linear([x, y], p.w("joined", p.size, 2 * p.size)),
     "attended": attended,
+    "weighed": weighed,
+    "weighed otherwise": weighed,
     "halves": halves,
     "sum": lambda p, x, y: x + y,
     "difference": lambda p, x, y: x - y * 0.5,
