@@ -96,13 +96,9 @@ static bool list_statements(mg_program *program, mg_slot result, mg_mark since) 
 }
 
 /* Is the result a sum of lanes, or their mean? Lists them. */
-static bool find_losses(mg_program *program) {
+static bool find_losses(mg_program *program, mg_slot result) {
     mg_tape *tape = program->tape;
-    mg_slot result, sum;
-    if (!mg_find(tape, program->result, &result)) {
-        return true;
-    }
-    sum = result;
+    mg_slot sum = result;
     if (mg_code(tape, result) == MG_MUL && mg_end(tape, mg_head(tape, result)) == mg_head(tape, result) + 1 &&
         mg_code(tape, tape->operand[result][1]) == MG_CONSTANT) {
         sum = tape->operand[result][0];
@@ -185,7 +181,7 @@ static mg_status build(mg_program *program, mg_mark since) {
     if (!mg_find(tape, program->result, &result)) {
         return MG_STALE;
     }
-    if (!list_statements(program, result, since) || !find_losses(program) || !find_needed(program)) {
+    if (!list_statements(program, result, since) || !find_losses(program, result) || !find_needed(program)) {
         return MG_NO_MEMORY;
     }
     for (size_t i = 0; i < program->statements.count; i++) {
