@@ -110,6 +110,31 @@ FOR_ROW static inline NAME(sum) NAME(sum_of_run)(const NAME(work) *w, const mg_r
     };
 }
 
+/* As products, of n places, less than a chunk, of rows of which more may be read. */
+FOR_ROW static void NAME(products_at_edge)(size_t outputs, size_t n, const NAME(sum) *sums, size_t count, REAL *out,
+                                           size_t out_stride, bool first) {
+    REAL edge[WIDTH * MG_CHUNK] = {0};
+    NAME(sum) some[AT_ONCE];
+    for (size_t k = 0, here; k < outputs; k += here, out += here * out_stride) {
+        here = outputs - k < WIDTH ? 1 : WIDTH;
+        for (size_t s = 0; s < count; s++) {
+            some[s] = sums[s];
+            some[s].a += (ptrdiff_t)k * sums[s].a_output;
+        }
+        for (size_t i = 0; !first && i < here; i++) {
+            memcpy(edge + i * MG_CHUNK, out + i * out_stride, n * sizeof *out);
+        }
+        if (here == WIDTH) {
+            NAME(product_tile)(WIDTH, VECTORS, some, count, 0, 0, edge, MG_CHUNK, first);
+        } else {
+            NAME(product_tile)(1, VECTORS, some, count, 0, 0, edge, MG_CHUNK, first);
+        }
+        for (size_t i = 0; i < here; i++) {
+            memcpy(out + i * out_stride, edge + i * MG_CHUNK, n * sizeof *out);
+        }
+    }
+}
+
 /* Row c of a part gets weight[i][c] * g[i], for all lanes of the runs from .. to - 1, in their order. */
 FOR_ROW static void NAME(fan_rows)(const NAME(work) *w, size_t from, size_t to, const NAME(part) *part,
                                    NAME(columns) columns) {
@@ -121,11 +146,20 @@ FOR_ROW static void NAME(fan_rows)(const NAME(work) *w, size_t from, size_t to, 
         for (size_t r = 0; r < count; r++) {
             sums[r] = NAME(sum_of_run)(w, &w->plan->run[from + r], part, columns.first);
         }
-        NAME(share_products)(w->replay, part->terms, columns.count, sums, count, out, part->stride, first);
+        const size_t whole = columns.count / MG_CHUNK * MG_CHUNK;
+        if (whole > 0) {
+            NAME(share_products)(w->replay, part->terms, whole, sums, count, out, part->stride, first);
+        }
+        for (size_t s = 0; s < count; s++) {
+            sums[s].b += whole;
+        }
+        if (whole < columns.count) {
+            NAME(products_at_edge)(part->terms, columns.count - whole, sums, count, out + whole, part->stride, first);
+        }
     }
 }
 
-/* Positions that have an order of their own, of texts side by side: their columns are whole chunks. */
+/* Positions that have an order of their own, of texts side by side. */
 FOR_ROW static void NAME(fan_of_many)(const NAME(work) *w, const mg_fan *fan, const NAME(part) *part) {
     size_t column = 0;
     for (size_t e = fan->exceptions; e < fan->exceptions_end; e++) {

@@ -14,7 +14,7 @@ typedef struct {
     size_t number, positions, padded, computed;
     const size_t *start;
     size_t width, terms; /* the numbers of rows, of this text */
-    bool skips;          /* lane u of a causal step begins at column start[u], a whole number of chunks */
+    bool skips;          /* lane u of a causal step begins in the chunk of column start[u] */
     REAL *value, *adjoint; /* its rows */
 } NAME(work);
 
@@ -145,9 +145,9 @@ typedef struct {
     const size_t *begin;
 } NAME(extent);
 
-/* Where the rows of a causal step begin, or of a sum's terms; NULL: at 0. */
+/* Where the rows of a causal step begin, or of a sum's terms, whole chunks; NULL: at 0. */
 FOR_ROW static inline const size_t *NAME(begin)(const NAME(work) *w, bool causal) {
-    return causal && w->skips ? w->start : NULL;
+    return causal && w->skips ? w->replay->begin : NULL;
 }
 
 FOR_ROW static inline size_t NAME(first_of)(const size_t *begin, size_t i) { return begin == NULL ? 0 : begin[i]; }
@@ -204,12 +204,23 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(transpose_square)
     }
 }
 
-/* The lanes that lie ahead, of a causal step's rows. */
+/* Places from .. to - 1 of a row become 0. They are few, mostly: no call of memset. */
+FOR_ROW static inline void NAME(clear)(REAL *row, size_t from, size_t to) {
+    for (size_t t = from / WIDTH * WIDTH; t < to; t += WIDTH) {
+        STORE(row + t, (VECTOR)((NAME(bits))LOAD(row + t) & ~NAME(between)(t, from, to)));
+    }
+}
+
+/* The lanes that lie ahead, of the rows of a group of a causal step, `next` numbers apart, where somebody looks at them. */
+FOR_ROW static void NAME(clear_ahead)(const NAME(work) *w, REAL *rows, size_t next) {
+    for (size_t u = 1; u < w->positions; u++) {
+        NAME(clear)(rows + u * next, w->skips ? w->replay->begin[u] : 0, w->start[u]);
+    }
+}
+
 FOR_ROW static void NAME(cut)(const NAME(work) *w, size_t groups, REAL *rows) {
-    for (size_t g = 0; g < groups && !w->skips; g++) {
-        for (size_t u = 1; u < w->positions; u++) {
-            memset(rows + (g * w->positions + u) * w->padded, 0, w->start[u] * sizeof *rows);
-        }
+    for (size_t g = 0; g < groups; g++) {
+        NAME(clear_ahead)(w, rows + g * w->positions * w->padded, w->padded);
     }
 }
 

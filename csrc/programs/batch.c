@@ -64,11 +64,13 @@ static size_t groups_for(const mg_batch *batch, const mg_document *documents, si
     const mg_plan *plan = batch->program->plan;
     const size_t chunks = mg_padded(count) / MG_CHUNK, longest = documents[batch->order[0]].positions;
     const size_t bytes = mg_workspace_bytes(plan, longest, batch->kernels->size) * MG_CHUNK;
-    size_t together = 0, apart = 0; /* columns; a step costs a document by itself as much as some columns do */
+    /* Multiplications. A step costs a document by itself as much as some columns do; of documents side by side, sums over
+       positions take the longest of each chunk for all. */
+    double together = 0, apart = 0;
     for (size_t n = 0; n < count; n++) {
-        const size_t positions = documents[batch->order[n]].positions;
-        together += n % MG_CHUNK == 0 ? positions * MG_CHUNK : 0;
-        apart += mg_padded(positions) + MG_CHUNK / 2;
+        const double positions = (double)documents[batch->order[n]].positions, pairs = positions * positions / 2 * plan->pair_work;
+        together += positions * plan->column_work + (n % MG_CHUNK == 0 ? pairs * MG_CHUNK : 0);
+        apart += (double)(mg_padded(documents[batch->order[n]].positions) + MG_CHUNK / 2) * plan->column_work + pairs;
     }
     if (together > apart || bytes > CHUNK_BYTES) {
         return 0;

@@ -57,9 +57,18 @@ static bool is_gathered(const mg_plan *plan, const mg_region *region) {
            x->lane == 1 && x->offset == 0;
 }
 
+static void count_work(mg_plan *plan, const mg_step *step) {
+    const double each = (double)step->groups * (double)(step->causal ? 1 : step->width);
+    const double work = each * (double)(step->causal_terms ? 1 : step->terms);
+    if (step->operation == MG_SUM) {
+        *(step->causal || step->causal_terms ? &plan->pair_work : &plan->column_work) += work;
+    }
+}
+
 void mg_lay_out(mg_plan *plan) {
     for (size_t k = 0; k < plan->step_count; k++) {
         mg_step *step = &plan->step[k];
+        count_work(plan, step);
         const mg_count lanes = lanes_of(step), rows = step->uniform ? (mg_count){step->groups, 0} : lanes;
         step->value = plan->value_rows;
         step->adjoint = plan->adjoint_rows;

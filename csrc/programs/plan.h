@@ -148,17 +148,16 @@ typedef struct {
 } mg_plan_input;
 
 /* Where a plan computes: room for the numbers of rows, and where the texts are in them. Texts side by side share rows, the
- * longest text first; at each position they fill whole chunks, in which every text keeps its lane:
+ * longest text first, position after position, at each of which every text keeps its lane:
  *
- *               position 0          1          2
- *     text         a b c d    a b c d    a b - -        lengths 3, 3, 2, 2; with chunks of 4
+ *               position 0          1        2
+ *     text         a b c d    a b c d    a b            lengths 3, 3, 2, 2
  *     column       0 1 2 3    4 5 6 7    8 9
  *
- * What stands at places where a text has no position is computed as the first text's, and has no adjoint. A text alone
- * has a column a position.
+ * The last columns of a row, up to a whole number of chunks, may have no text.
  *
  * Invariants, of what mg_replay points to
- *   start[t + 1] - start[t] is 1 for one text, and otherwise the texts longer than t, up to a whole number of chunks
+ *   start[t + 1] - start[t] is the number of texts longer than t
  *   length[0] == positions; line[d + 1] == line[d] + length[d] */
 typedef struct {
     void *numbers, *index; /* what mg_replay points to */
@@ -189,7 +188,9 @@ struct mg_plan {
     mg_event *event;
     mg_region *region;
     mg_plan_input *input;
-    /* layout.c: rows, columns of `turned`, and what scratch must hold */
+    /* layout.c: multiplications of sums, at a position and for each two positions; rows, columns of `turned`, and what
+       scratch must hold */
+    double column_work, pair_work;
     mg_count value_rows, adjoint_rows;
     size_t turned_columns;
     mg_count most_lanes; /* of a map, and */
@@ -231,7 +232,8 @@ typedef struct {
     const mg_plan *plan;
     size_t texts, positions, lines;
     size_t padded, computed;     /* numbers in a row; the first so many of them mean something */
-    const size_t *start, *length, *line, *line_of; /* line_of: by place */
+    const size_t *start, *begin; /* the first column of a position, and of its chunk */
+    const size_t *length, *line, *line_of; /* line_of: by place */
     mg_slot *gathered;           /* by column: mg_gathered */
     size_t *selected;            /* by column: mg_selected */
     size_t columns;              /* of the two */

@@ -473,7 +473,7 @@ static inline const char *broken_blocks(const mg_workspace *at, const mg_replay 
     return NULL;
 }
 
-/* Do texts, the longest first, have their columns and lines, and do columns come in whole chunks? */
+/* Do texts, the longest first, have their columns and lines? */
 static inline const char *broken_texts(const mg_replay *replay) {
     MUST(replay->texts > 0 && replay->texts <= MG_WAVE, "a replay has texts");
     MUST(replay->positions == replay->length[0] && replay->positions <= replay->plan->positions,
@@ -489,8 +489,10 @@ static inline const char *broken_texts(const mg_replay *replay) {
         while (longer < replay->texts && replay->length[longer] > t) {
             longer++;
         }
-        MUST(replay->start[t + 1] == replay->start[t] + (replay->texts == 1 ? 1 : mg_padded(longer)),
-             "a position has a column for a text alone, or else whole chunks");
+        MUST(replay->start[t + 1] == replay->start[t] + longer, "a position has a column for each text that has it");
+        MUST(replay->begin[t] <= replay->start[t] && replay->start[t] - replay->begin[t] < MG_CHUNK &&
+                 replay->begin[t] % MG_CHUNK == 0,
+             "a chunk begins before a position, or with it");
     }
     MUST(replay->lines == replay->line[replay->texts] + 1 && replay->columns == replay->start[replay->positions] &&
              replay->computed == replay->columns && replay->padded == mg_padded(replay->columns),
