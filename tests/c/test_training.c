@@ -684,6 +684,35 @@ static void a_step_that_leaves_its_plan_begins_anew(void) {
     free_corpus(same);
 }
 
+/* Whatever a workspace held, texts that are entered are computed as in a new one, and by the plan: every step's first finds
+   NaN in all of it. */
+static void a_workspace_may_hold_anything(void) {
+    for (size_t batch_size = 1; batch_size <= 20; batch_size += batch_size < DOCUMENTS ? 1 : 4) {
+        for (int fast = 0; fast < 2; fast++) {
+            double losses[STEPS], expected[STEPS];
+            const model_shape shape = {8, 2, 1 + batch_size % 2, 6, 6, true, false, false, false};
+            corpus *c = make_corpus(shape, 59), *same = make_corpus(shape, 59);
+            mg_trainer *trainer = trainer_of(c, fast), *other = trainer_of(same, fast);
+            CHECK(run(same, other, batch_size, 0, STEPS, expected) == MG_OK);
+            for (size_t step = 0; step < STEPS; step++) {
+                for (size_t g = 0; g < MG_WAVE; g++) {
+                    void *numbers = trainer->batch->workspace[g].numbers;
+                    if (numbers != NULL) {
+                        memset(numbers, 0xff, mg_bytes(numbers));
+                    }
+                }
+                CHECK(run(c, trainer, batch_size, step, 1, losses) == MG_OK);
+            }
+            CHECK(same_numbers(losses, expected, STEPS) && same_parameters(&c->model, &same->model));
+            CHECK(same_state(trainer, other, parameters_of(&c->model)));
+            mg_trainer_free(trainer);
+            mg_trainer_free(other);
+            free_corpus(c);
+            free_corpus(same);
+        }
+    }
+}
+
 /* Losses that are no numbers, statement by statement or by a plan, end the call. */
 static void losses_that_are_no_numbers_are_refused(void) {
     for (int kind = 0; kind < 3; kind++) {
@@ -845,6 +874,7 @@ int main(void) {
     RUN(a_plain_step_that_fails_changes_nothing);
     RUN(many_documents_are_as_many_recordings);
     RUN(a_step_that_leaves_its_plan_begins_anew);
+    RUN(a_workspace_may_hold_anything);
     RUN(losses_that_are_no_numbers_are_refused);
     RUN(the_fast_mode_needs_all_leaves);
     RUN(parameters_that_are_gone_are_refused);
