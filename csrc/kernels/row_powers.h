@@ -52,7 +52,7 @@ FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure_square)(doub
 FOR_ROW static void NAME(inverses)(size_t padded, size_t positions, const REAL *restrict x, REAL *restrict once,
                                    REAL *restrict twice) {
     for (size_t from = 0; from < padded; from += MG_CHUNK) {
-        const size_t left = positions > from ? positions - from : 0, count = left < MG_CHUNK ? left : MG_CHUNK;
+        size_t count = positions - from < MG_CHUNK ? positions - from : MG_CHUNK;
 #if EXACT && POW_IS_NEAR
         const BITS none = 0, first = 1, second = 2;
         BITS unsure[MG_CHUNK];
@@ -84,7 +84,7 @@ FOR_ROW static void NAME(inverses)(size_t padded, size_t positions, const REAL *
 /* x ** -0.5, in place of x, and x ** -1.5 at all positions; 0 where there is none */
 FOR_ROW static void NAME(inverse_roots)(size_t padded, size_t positions, REAL *restrict x, REAL *restrict cubed) {
     for (size_t from = 0; from < padded; from += MG_CHUNK) {
-        const size_t left = positions > from ? positions - from : 0, count = left < MG_CHUNK ? left : MG_CHUNK;
+        size_t count = positions - from < MG_CHUNK ? positions - from : MG_CHUNK;
 #if EXACT && POW_IS_NEAR
         const BITS none = 0, first = 1, second = 2;
         BITS unsure[MG_CHUNK];
