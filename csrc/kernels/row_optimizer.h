@@ -7,9 +7,9 @@ typedef struct {
     REAL learning_rate, beta1, rest1, beta2, rest2, correction1, correction2, epsilon, zero;
 } NAME(adam_numbers);
 
-/* Of numbers in three arrays: the least size, in the order of SIZE_OF_BITS, and all their bits together. */
+/* Of gradients and moments: the least sizes, in the order of SIZE_OF_BITS, and all their bits together. */
 typedef struct {
-    BITS least;
+    BITS least_gradient, least_moment;
     uint64_t any;
 } NAME(range);
 
@@ -35,23 +35,26 @@ FOR_ROW static inline __attribute__((always_inline)) BITS NAME(decayed)(REAL bet
 /* The order of sizes as integers: a number's bits without its sign, less 1, so that 0 is the largest. */
 #define SIZE_OF_BITS(bits) (BITS)((((uint64_t)(bits)) << 1) + INT64_MAX)
 
-/* What BLOCK numbers are looked at from. */
-static const NAME(range) NAME(no_numbers) = {INT64_MAX, 0};
+static inline uint64_t NAME(bits_of_size)(BITS size) { return ((uint64_t)size - INT64_MAX) >> 1; }
 
-FOR_ROW static inline __attribute__((always_inline)) void NAME(look)(NAME(range) *range, uint64_t x, uint64_t y, uint64_t z) {
-    const BITS first = SIZE_OF_BITS(x), second = SIZE_OF_BITS(y), third = SIZE_OF_BITS(z);
-    const BITS less = first < second ? first : second, least = less < third ? less : third;
-    range->least = least < range->least ? least : range->least;
-    range->any |= x | y | z;
+/* What BLOCK numbers are looked at from. */
+static const NAME(range) NAME(no_numbers) = {INT64_MAX, INT64_MAX, 0};
+
+FOR_ROW static inline __attribute__((always_inline)) void NAME(look)(NAME(range) *range, uint64_t g, uint64_t m, uint64_t v) {
+    const BITS gradient = SIZE_OF_BITS(g), first = SIZE_OF_BITS(m), second = SIZE_OF_BITS(v);
+    const BITS moment = first < second ? first : second;
+    range->least_gradient = gradient < range->least_gradient ? gradient : range->least_gradient;
+    range->least_moment = moment < range->least_moment ? moment : range->least_moment;
+    range->any |= g | m | v;
 }
 
 /* Bits of numbers, where they lie. */
 typedef uint64_t __attribute__((may_alias)) NAME(bits_in_place);
 
 FOR_ROW static inline __attribute__((always_inline)) NAME(range)
-    NAME(range_of)(const REAL *restrict x, const REAL *restrict y, const REAL *restrict z) {
-    const NAME(bits_in_place) *a = (const NAME(bits_in_place) *)x, *b = (const NAME(bits_in_place) *)y;
-    const NAME(bits_in_place) *c = (const NAME(bits_in_place) *)z;
+    NAME(range_of)(const REAL *restrict grad, const REAL *restrict m, const REAL *restrict v) {
+    const NAME(bits_in_place) *a = (const NAME(bits_in_place) *)grad, *b = (const NAME(bits_in_place) *)m;
+    const NAME(bits_in_place) *c = (const NAME(bits_in_place) *)v;
     NAME(range) range = NAME(no_numbers);
     for (size_t i = 0; i < BLOCK; i++) {
         NAME(look)(&range, a[i], b[i], c[i]);
@@ -248,17 +251,19 @@ FOR_ROW static inline __attribute__((always_inline)) uint64_t
 }
 
 /* e >= 1 with 2^-e at most the normal number whose bits, without the sign, these are; 1 of 0. */
-static inline double NAME(depth)(uint64_t bits) {
-    const uint64_t exponent = bits >> 52;
-    return bits == 0 || exponent > 1022 ? 1 : (double)(1023 - exponent);
+static inline int64_t NAME(depth)(uint64_t bits) {
+    const int64_t exponent = (int64_t)(bits >> 52);
+    return bits == 0 || exponent > 1022 ? 1 : 1023 - exponent;
 }
 
 /* The same of a number that a step multiplies with, or divides by. */
-static inline double NAME(depth_of_share)(REAL x) {
+static inline int64_t NAME(depth_of_share)(REAL x) {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     return NAME(depth)(bits);
 }
+
+static inline int64_t NAME(larger)(int64_t a, int64_t b) { return a > b ? a : b; }
 #endif
 
 /* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. `corrected1` and `corrected2`,
@@ -280,9 +285,8 @@ FOR_ROW static inline __attribute__((always_inline)) void
                                  .near2 = near2, .far2 = __builtin_fma(-by.correction2, near2, 1) * near2};
     const bool usual = NAME(share)(by.correction1) && NAME(share)(by.correction2) &&
                        (by.beta1 == 0 || NAME(share)(by.beta1)) && (by.beta2 == 0 || NAME(share)(by.beta2));
-    const double depths[3] = {NAME(depth_of_share)(by.beta2), NAME(depth_of_share)(by.rest2),
-                              NAME(depth_of_share)(by.correction2)};
-    const double spread = 1 + fmax(fmax(depths[0], depths[1]), depths[2]) / 2;
+    const int64_t spread = 2 + NAME(larger)(NAME(larger)(NAME(depth_of_share)(by.beta2), NAME(depth_of_share)(by.rest2)),
+                                            NAME(depth_of_share)(by.correction2));
     const pow_margins margins = margins_of_pow();
     REAL old_data[PART], old_v[PART];
     uint64_t doubtful[PART / BLOCK];
@@ -294,7 +298,7 @@ FOR_ROW static inline __attribute__((always_inline)) void
         NAME(range) range = ahead[from / BLOCK % 2];
         const size_t later = from + 2 * BLOCK;
         const bool last = later >= n + following;
-        fades[from / BLOCK] = range.least < SIZE_OF_BITS(FADED) &&
+        fades[from / BLOCK] = range.least_moment < SIZE_OF_BITS(FADED) &&
                               NAME(set_faded_aside)(data + from, grad + from, m + from, v + from, numbers, m_later + from,
                                                     v_later + from);
 #if POW_IS_NEAR
@@ -302,13 +306,15 @@ FOR_ROW static inline __attribute__((always_inline)) void
             range = NAME(range_of)(grad + from, m + from, v + from);
         }
         const bool large = NAME(has_large)(range);
-        const bool known = usual && range.least >= SIZE_OF_BITS(BITS_OF_LEAST) &&
+        const bool known = usual && range.least_gradient >= SIZE_OF_BITS(BITS_OF_LEAST) &&
+                           range.least_moment >= SIZE_OF_BITS(FADED) &&
                            (!large || NAME(none_vast)(grad + from, m + from, v + from));
-        /* The numbers lie from 2^-depth to 2^depth, their squares from 2^(-2 * depth) to 2^(2 * depth), and so does v_hat,
-           but for what v and the square are multiplied with, their sum, and what that is divided by. */
-        const double depth = large ? 400 : NAME(depth)(((uint64_t)range.least - INT64_MAX) >> 1);
-        limits.square_limit = (0.5 - margin_to(margins, 2 * depth)) * 0x1p-52;
-        limits.root_limit = (1 - 2 * margin_to(margins, depth + spread)) * 0x1p-52;
+        /* Exponents of squares, without the sign, and of v_hat: that of a square or of v, and more by what both are
+           multiplied with, their sum, and what that is divided by. */
+        const int64_t square = large ? 800 : 2 * NAME(depth)(NAME(bits_of_size)(range.least_gradient));
+        const int64_t second = NAME(larger)(square, NAME(depth)(NAME(bits_of_size)(range.least_moment))) + spread;
+        limits.square_limit = (0.5 - margin_to(margins, (double)square)) * 0x1p-52;
+        limits.root_limit = (1 - 2 * margin_to(margins, 0.5 * (double)second)) * 0x1p-52;
         limits.unsure = known ? (BITS)0 : (BITS)-1;
         all_again |= !known;
         doubtful[from / BLOCK] =
@@ -436,7 +442,7 @@ FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_,
             memcpy(rest[a], of[a], count * sizeof(REAL));
             of[a] = rest[a];
         }
-        const bool fades = NAME(range_of)(of[2], none, none).least < SIZE_OF_BITS(FADED) &&
+        const bool fades = NAME(range_of)(none, of[2], none).least_moment < SIZE_OF_BITS(FADED) &&
                            NAME(set_faded_aside)(of[0], of[1], of[2], none, &numbers, later, unused);
         NAME(momentum_of)(BLOCK, of[0], of[1], of[2], step);
         if (fades) {
