@@ -7,12 +7,6 @@ typedef struct {
     REAL learning_rate, beta1, rest1, beta2, rest2, correction1, correction2, epsilon, zero;
 } NAME(adam_numbers);
 
-/* Of gradients and moments: the least sizes, in the order of SIZE_OF_BITS, and all their bits together. */
-typedef struct {
-    BITS least_gradient, least_moment;
-    uint64_t any;
-} NAME(range);
-
 #if EXACT
 /* The bits of beta * x, of a number 0 <= x < 2^-900 by its bits, and 2^-100 <= beta < 1. No operand and no result is below
    the normal numbers, which some processors take a hundred times as long for: y is x * 2^600. Where the product will be below
@@ -36,6 +30,12 @@ FOR_ROW static inline __attribute__((always_inline)) BITS NAME(decayed)(REAL bet
 #define SIZE_OF_BITS(bits) (BITS)((((uint64_t)(bits)) << 1) + INT64_MAX)
 
 static inline uint64_t NAME(bits_of_size)(BITS size) { return ((uint64_t)size - INT64_MAX) >> 1; }
+
+/* Of gradients and moments: the least sizes, in the order of SIZE_OF_BITS, and all their bits together. */
+typedef struct {
+    BITS least_gradient, least_moment;
+    uint64_t any;
+} NAME(range);
 
 /* What BLOCK numbers are looked at from. */
 static const NAME(range) NAME(no_numbers) = {INT64_MAX, INT64_MAX, 0};
@@ -266,16 +266,16 @@ static inline int64_t NAME(depth_of_share)(REAL x) {
 static inline int64_t NAME(larger)(int64_t a, int64_t b) { return a > b ? a : b; }
 #endif
 
+#if EXACT
 /* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. `corrected1` and `corrected2`,
    constants: are the moments divided? After some hundred steps of the one, and some thousand of the other, the corrections
-   are 1. In the exact mode `ahead` holds the ranges of the first two BLOCKs, and then of the two after these n; `following`
+   are 1. `ahead` holds the ranges of the first two BLOCKs, and then of the two after these n; `following`
    parameters come after them. */
 FOR_ROW static inline __attribute__((always_inline)) void
     NAME(adam_part)(size_t n, size_t following, REAL *restrict data, REAL *restrict grad, REAL *restrict m,
                     REAL *restrict v, const NAME(adam_numbers) *numbers, NAME(range) ahead[2], const bool corrected1,
                     const bool corrected2) {
     const NAME(adam_numbers) by = *numbers;
-#if EXACT
     BITS m_later[PART], v_later[PART];
     bool fades[PART / BLOCK];
 #if POW_IS_NEAR
@@ -348,17 +348,6 @@ FOR_ROW static inline __attribute__((always_inline)) void
     for (size_t i = 0; i < n; i++) {
         grad[i] = by.zero;
     }
-#else
-    (void)following, (void)ahead;
-    const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
-    for (size_t i = 0; i < n; i++) {
-        m[i] = FUSED_ONE(by.beta1 * m[i], by.rest1, grad[i]);
-        v[i] = FUSED_ONE(by.beta2 * v[i], by.rest2 * grad[i], grad[i]);
-        data[i] -= by.learning_rate * (corrected1 ? m[i] * inverse1 : m[i]) /
-                   (SQRT(corrected2 ? v[i] * inverse2 : v[i]) + by.epsilon);
-        grad[i] = by.zero;
-    }
-#endif
 }
 
 FOR_ROW static __attribute__((noinline)) void NAME(adam_some)(size_t n, size_t following, REAL *data, REAL *grad, REAL *m,
@@ -377,16 +366,41 @@ FOR_ROW static __attribute__((noinline)) void NAME(adam_some)(size_t n, size_t f
 FOR_ROW static void NAME(adam_whole)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v,
                                      const NAME(adam_numbers) *numbers) {
     NAME(range) ahead[2] = {{0}};
-#if EXACT
     for (size_t i = 0; i < n && i < 2 * BLOCK; i += BLOCK) {
         ahead[i / BLOCK] = NAME(range_of)(grad + i, m + i, v + i);
     }
-#endif
     for (size_t i = 0; i < n; i += PART) {
         const size_t count = n - i < PART ? n - i : PART;
         NAME(adam_some)(count, n - i - count, data + i, grad + i, m + i, v + i, numbers, ahead);
     }
 }
+#else
+/* n parameters; `corrected`, a constant: are the moments divided? */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t n, REAL *restrict data,
+                                                                          REAL *restrict grad, REAL *restrict m,
+                                                                          REAL *restrict v,
+                                                                          const NAME(adam_numbers) *numbers,
+                                                                          const bool corrected) {
+    const NAME(adam_numbers) by = *numbers;
+    const REAL inverse1 = 1 / by.correction1, inverse2 = 1 / by.correction2;
+    for (size_t i = 0; i < n; i++) {
+        m[i] = FUSED_ONE(by.beta1 * m[i], by.rest1, grad[i]);
+        v[i] = FUSED_ONE(by.beta2 * v[i], by.rest2 * grad[i], grad[i]);
+        data[i] -= by.learning_rate * (corrected ? m[i] * inverse1 : m[i]) /
+                   (SQRT(corrected ? v[i] * inverse2 : v[i]) + by.epsilon);
+        grad[i] = by.zero;
+    }
+}
+
+FOR_ROW static __attribute__((noinline)) void NAME(adam_whole)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v,
+                                                               const NAME(adam_numbers) *numbers) {
+    if (numbers->correction1 == 1 && numbers->correction2 == 1) {
+        NAME(adam_part)(n, data, grad, m, v, numbers, false);
+    } else {
+        NAME(adam_part)(n, data, grad, m, v, numbers, true);
+    }
+}
+#endif
 
 FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_step_numbers *step) {
     REAL *data = data_, *grad = grad_, *m = m_, *v = v_, rest[4][BLOCK] = {{0}};

@@ -68,9 +68,10 @@ static size_t groups_for(const mg_batch *batch, const mg_document *documents, si
        positions take the longest of each chunk for all. */
     double together = 0, apart = 0;
     for (size_t n = 0; n < count; n++) {
-        const double positions = (double)documents[batch->order[n]].positions, pairs = positions * positions / 2 * plan->pair_work;
-        together += positions * plan->column_work + (n % MG_CHUNK == 0 ? pairs * MG_CHUNK : 0);
-        apart += (double)(mg_padded(documents[batch->order[n]].positions) + MG_CHUNK / 2) * plan->column_work + pairs;
+        const size_t positions = documents[batch->order[n]].positions;
+        const double pairs = (double)positions * (double)positions / 2 * plan->pair_work;
+        together += (double)positions * plan->column_work + (n % MG_CHUNK == 0 ? pairs * MG_CHUNK : 0);
+        apart += (double)(mg_padded(positions) + MG_CHUNK / 2) * plan->column_work + pairs;
     }
     if (together > apart || bytes > CHUNK_BYTES) {
         return 0;
