@@ -12,7 +12,7 @@ from .arguments import require
 from .config import Config
 from .core import check, error_of, ffi, lib
 from .distributed import Recorded
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, TapeError
 from .index import Index
 from .model import GPT
 from .optimizers import Optimizer, Remembering, TrainerOptimizer, learning_rate_at, settings_of
@@ -42,7 +42,7 @@ class Trainable(Protocol):
 
 
 class _NotPrefixesError(Exception):
-    """The loss of a short document is not the beginning of that of a long one."""
+    """The loss of a short document is not the beginning of that of a long one, or reads no token."""
 
 
 class Engine(Protocol):
@@ -70,10 +70,15 @@ def _loss(model: Trainable, tokens: Sequence[Any]) -> Value:
 
 
 def _check_tokens(program: Program[Any, Any], tokens: Sequence[int], starts: Sequence[int]) -> None:
-    """DataError for a token that selects nothing, by number of its document."""
+    """DataError for a token that selects nothing, by number of its document; TapeError for an Index that is no token."""
     least: dict[int, int] = {}  # by place in a document
     places = {id(index): place for place, index in enumerate(program.inputs)}
     for *_, selector in program._selections:
+        if id(selector.index) not in places:
+            raise TapeError(
+                "the loss selects by an Index of its own, which no document has an integer for: select by the tokens "
+                "that it is called with, or by an integer"
+            )
         place = places[id(selector.index)]
         least[place] = min(selector.count, least.get(place, selector.count))
     if not least or 0 <= min(tokens) <= max(tokens) < min(least.values()):
@@ -132,7 +137,9 @@ class CoreEngine:
         self._program = record(lambda *tokens: _loss(model, tokens), *indices, tape=tape, quiet=True)
         if not isinstance(model, GPT):  # whose tokens were checked
             _check_tokens(self._program, tokens, starts)
-        if not self._serves(min(end - start for start, end in pairwise(starts)), len(indices), mark):
+        if not self._program._indices or not self._serves(
+            min(end - start for start, end in pairwise(starts)), len(indices), mark
+        ):
             raise _NotPrefixesError
         first, sizes = [w._node for w in parameters], [w._size for w in parameters]
         self._size = sum(sizes)

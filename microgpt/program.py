@@ -126,15 +126,18 @@ class Program(Generic[Result, Inputs]):
         self._pointer = ffi.gc(pointer, lib.mg_program_free)  # in whatever order a tape and its programs are finalized
         self.inputs = inputs
         self._selections: list[tuple[int, int, int, Selector]] = selections  # these hold the tables
+        # The number of an index is its place among those of the inputs, also where some before it select nothing.
         used = {id(selector.index): selector.index for *_, selector in selections}
-        given = {id(handle): used[id(handle)] for handle in self.inputs if id(handle) in used}
-        self._indices = list((given | used).values())  # those of the inputs first, in their order
+        given = {id(handle): handle for handle in self.inputs if isinstance(handle, Index)}
+        indices = given | used
+        last = max((number for number, key in enumerate(indices, 1) if key in used), default=0)
+        self._indices = [index if key in used else None for key, index in indices.items()][:last]
         if len(self._indices) > MOST_INDICES:
             raise ShapeError(
                 f"a recorded function selects by {len(self._indices)} Indices; a program has at most {MOST_INDICES}"
             )
         self._integers = len(self._indices) == len(self.inputs) == len(given)
-        numbers = {id(index): number for number, index in enumerate(self._indices)}
+        numbers = {key: number for number, key in enumerate(indices)}
         for node, operand, entry, selector in selections:
             run = selector.table._node + selector.offset, selector.size, selector.count
             check(lib.mg_program_bind(self._pointer, numbers[id(selector.index)], node, operand, entry, *run))
@@ -192,14 +195,14 @@ class Program(Generic[Result, Inputs]):
             if not isinstance(handle, Index):
                 handle.data = value
         if self._indices:
-            numbers = [index._value for index in self._indices]
+            numbers = [0 if index is None else index._value for index in self._indices]
             check(lib.mg_program_set(self._pointer, numbers, len(numbers)))
 
     def _set_integers(self, values: tuple[Any, ...]) -> bool:
         """The same at once where all inputs are integers; False, with nothing changed, when one is not in range."""
         with suppress(TypeError, OverflowError):
             if lib.mg_program_set(self._pointer, values, len(values)) == lib.MG_OK:
-                for index, value in zip(self._indices, values):
+                for index, value in zip(self.inputs, values):
                     index._value = value
                 return True
         return False

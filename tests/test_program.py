@@ -242,6 +242,26 @@ def test_there_are_only_so_many_indices(monkeypatch):
         record(lambda i, j, k: w[i][0] + w[j][0] + w[k][0], Index(0), Index(0), Index(0))
 
 
+def test_indices_that_select_nothing():
+    """Are integers like any others, also beside those that do, and may be of any size."""
+    w = Matrix(3, 2, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    for function, examples in (
+        (lambda i, j, k: w[j].sum(), (Index(0), Index(0), Index(0))),
+        (lambda i, j, x: w[j].sum() * x, (Index(0), Index(0), 1.0)),
+        (lambda x, j, k: x[0] * w[j][1] + w[j][0], ([1.0], Index(0), Index(0))),
+    ):
+        program = record(function, *examples)
+        others = [[1.0] if isinstance(x, list) else 1.0 if isinstance(x, float) else 10**30 for x in examples]
+        for j in (2, 0, 1):
+            assert program(others[0], j, others[2]) == sum(w[j].data)
+            assert [index.value for index in program.inputs if isinstance(index, Index)].count(j) == 1
+            with pytest.raises(IndexError, match="an index of 3 where there are 3"):
+                program(others[0], 3, others[2])
+            for place in range(3):
+                with pytest.raises(TypeError):
+                    program(*["a" if n == place else (others[0], j, others[2])[n] for n in range(3)])
+
+
 def test_indices_belong_to_recordings():
     """An Index outside a recording is an error that says so; inside it selects for any operation."""
     w = Matrix(2, 2, [1.0] * 4)

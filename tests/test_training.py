@@ -18,11 +18,13 @@ from microgpt import (
     Config,
     DataError,
     DivergedError,
+    Index,
     Matrix,
     MicrogptError,
     Model,
     Optimizer,
     Tape,
+    TapeError,
     Training,
     Vector,
     initial_parameters,
@@ -202,6 +204,43 @@ def test_a_loss_is_a_value(loss, replay):
         model = Model(lambda t: table[t[0]] if loss is Vector else loss, [table])
         with pytest.raises(TypeError, match="what a model's loss returns must be a Value, not "):
             next(train(model, [[0, 1]], replay=replay))
+
+
+READING = {  # which tokens a loss reads, and after which it predicts
+    "without the first": lambda tokens: pairwise(tokens[1:]),
+    "without one in the middle": lambda tokens: pairwise(tokens[:1] + tokens[2:]),
+    "every other": lambda tokens: pairwise(tokens[::2]),
+    "without the last": lambda tokens: pairwise(tokens[:-1]),
+    "the same of all": lambda tokens: pairwise(tokens[1:4]),
+    "none": lambda tokens: [(0, 1), (1, 2)],
+}
+
+
+@pytest.mark.parametrize("lengths", [[5], [5, 4, 7]], ids=["of one length", "of several"])
+@pytest.mark.parametrize("reading", READING)
+def test_tokens_that_no_loss_reads(reading, lengths):
+    """Are passed over: what a loss reads is a document's token at that place, however many before it are unread."""
+    rng, runs = random.Random(3), []
+    documents = [[rng.randrange(4) for _ in range(rng.choice(lengths))] for _ in range(7)]
+    for replay in (True, False):
+        with Tape():
+            table = Matrix(4, 4, [math.sin(n) for n in range(16)])
+
+            def loss(tokens, table=table):
+                return mean([surprisal(softmax(table[a])[b]) for a, b in READING[reading](tokens)])
+
+            losses = [step.loss for step in train(Model(loss, [table], Config(steps=9)), documents, replay=replay)]
+            runs.append((all_bits(losses), all_bits(table.data)))
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_an_index_that_is_no_token(fast):
+    with Tape():
+        table, own = Matrix(3, 3, [0.1] * 9), Index(1)
+        model = Model(lambda t: surprisal(softmax(table[t[0]] + table[own])[t[1]]), [table])
+        with pytest.raises(TapeError, match="the loss selects by an Index of its own"):
+            next(train(model, [[0, 1], [2, 1]], fast=fast))
 
 
 @pytest.mark.parametrize("documents", [[], [[]], [[BOS]]])
