@@ -70,7 +70,7 @@ def _loss(model: Trainable, tokens: Sequence[Any]) -> Value:
 
 
 def _check_tokens(program: Program[Any, Any], tokens: Sequence[int], starts: Sequence[int]) -> None:
-    """DataError for a token that selects nothing, by number of its document; TapeError for an Index that is no token."""
+    """DataError for a token that selects nothing, by number of its document; TapeError for an Index that is none."""
     least: dict[int, int] = {}  # by place in a document
     places = {id(index): place for place, index in enumerate(program.inputs)}
     for *_, selector in program._selections:
