@@ -202,7 +202,7 @@ class Program(Generic[Result, Inputs]):
         """The same at once where all inputs are integers; False, with nothing changed, when one is not in range."""
         with suppress(TypeError, OverflowError):
             if lib.mg_program_set(self._pointer, values, len(values)) == lib.MG_OK:
-                for index, value in zip(self.inputs, values):
+                for index, value in zip(cast("tuple[Index, ...]", self.inputs), values):
                     index._value = value
                 return True
         return False
