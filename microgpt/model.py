@@ -105,8 +105,8 @@ class GPT(Generic[X]):
 
     @property
     def parameters(self) -> list[Matrix]:
-        """What is learned, in order."""
-        return list(self.state_dict.values())
+        """What is learned, in order; a matrix that has several names once."""
+        return list({w._node: w for w in self.state_dict.values()}.values())
 
     def check_tokens(self, documents: Sequence[Sequence[int]]) -> None:
         """DataError unless all tokens are of the vocabulary."""

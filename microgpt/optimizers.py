@@ -4,6 +4,7 @@ import math
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from .arguments import integer, require
@@ -42,13 +43,36 @@ class Remembering(Protocol):
     """What it remembers; may be set."""
 
 
+def check_parameters(parameters: Sequence[Lanes]) -> None:
+    """TypeError for what are no vectors and matrices; ShapeError unless there are some, of numbers that depend on
+    nothing, all on one tape, and each once."""
+    for w in parameters:
+        require("each of the parameters", w, Lanes)
+    if not parameters or any(w._tape is not parameters[0]._tape for w in parameters):
+        raise ShapeError("an optimizer needs parameters, all of one tape")
+    for number, w in enumerate(parameters):
+        operation = lib.mg_lane_operation(w._tape._pointer, w._node)
+        if operation < 0:
+            w._tape._raise_status()
+        if operation != lib.MG_LEAF:
+            raise ShapeError(
+                f"parameters[{number}] was computed, and only what depends on nothing can be learned, such as a Matrix"
+            )
+    order = sorted(range(len(parameters)), key=lambda number: parameters[number]._node)
+    for a, b in pairwise(order):
+        if parameters[a]._node + parameters[a]._size > parameters[b]._node:
+            raise ShapeError(
+                f"parameters[{min(a, b)}] and parameters[{max(a, b)}] have numbers in common: list them once"
+            )
+
+
 class Optimizer:
     """The optimizer that a configuration names, on parameters of one tape.
 
     config.optimizer is `adam`, with bias correction (Kingma and Ba, 2014); `adamw`, which first takes learning_rate *
     weight_decay of each parameter away (Loshchilov and Hutter, 2017); or `sgd`, with momentum (Polyak, 1964).
     csrc/microgpt.h has them operation by operation. The state may be read and
-    written. ShapeError for no parameters, or for those of two tapes.
+    written. ShapeError for no parameters, for those of two tapes, and for what was computed or is listed twice.
     """
 
     __slots__ = ("_added", "_config", "_first", "_m", "_settings", "_sizes", "_sum", "_tape", "_v", "steps")
@@ -58,10 +82,7 @@ class Optimizer:
 
     def __init__(self, config: Config, parameters: Sequence[Lanes]) -> None:
         require("the configuration", config, Config)
-        for w in parameters:
-            require("each of the parameters", w, Lanes)
-        if not parameters or any(w._tape is not parameters[0]._tape for w in parameters):
-            raise ShapeError("an optimizer needs parameters, all of one tape")
+        check_parameters(parameters)
         self._config = config
         self._tape: Tape = parameters[0]._tape
         self._first = [w._node for w in parameters]

@@ -52,10 +52,12 @@ class _Numbered(Protocol[Numbers]):
 
 
 class _Recorder:
-    """What a tape tells while a function is being recorded."""
+    """What a tape tells while a function is being recorded, perhaps inside of another."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Sequence[Input], quiet: bool, outer: _Recorder | None) -> None:
         self.selections: list[tuple[int, int, int, Selector]] = []  # a lane of the statement, operand, entry, how
+        self.quiet = quiet
+        self._inputs, self._outer = inputs, outer
         self._noticed: set[str] = set()
         self.thread = threading.get_ident()
 
@@ -88,12 +90,17 @@ class _Recorder:
     def notice_writing(self) -> None:
         self._notice("a recorded function set `data` or `grad`: a replay does not set them again", 4)
 
-    def notice_integer(self) -> None:
+    def notice_integer(self, stacklevel: int = 4) -> None:
         self._notice(
             "a recorded function read the integer of an Index: a replay uses what it was then, whatever its inputs "
             "are; w[index] is a row, and x[index] a lane, of whatever it is",
-            4,
+            stacklevel,
         )
+
+    def notice_examples(self, examples: Sequence[Given]) -> None:
+        """Another function is recorded inside, with these: an Index of this one is an integer to that."""
+        if any(example is handle for example in examples for handle in self._inputs if isinstance(handle, Index)):
+            self.notice_integer(6)
 
     def _notice(self, message: str, stacklevel: int = 5) -> None:
         """Warn, once, in the line of the function: so many calls away."""
@@ -103,6 +110,8 @@ class _Recorder:
 
     def select(self, node: int, operand: int, entry: int, selector: Selector) -> None:
         self.selections.append((node, operand, entry, selector))
+        if self._outer is not None:  # which may use what is computed inside
+            self._outer.select(node, operand, entry, selector)
 
 
 class Program(Generic[Result, Inputs]):
@@ -315,7 +324,11 @@ def record_with(
     """`record`, and without `plan` a program that is not to be replayed, but for the core to look into."""
     with tape, tape._recording:
         inputs = tuple(_input(example) for example in examples)
-        outer, tape._recorder = tape._recorder, _Recorder()
+        outer: _Recorder | None = tape._recorder
+        if outer is not None:
+            outer.notice_examples(examples)
+            quiet = quiet or outer.quiet
+        tape._recorder = _Recorder(inputs, quiet, outer)
         check(lib.mg_tape_record_quietly(tape._pointer, quiet))
         without = lib.mg_no_grad(False)
         try:
@@ -324,7 +337,7 @@ def record_with(
         finally:
             lib.mg_no_grad(without)
             tape._recorder = outer
-            while lib.mg_tape_record_quietly(tape._pointer, False) == lib.MG_BUSY:
+            while lib.mg_tape_record_quietly(tape._pointer, outer is not None and outer.quiet) == lib.MG_BUSY:
                 pass  # another thread's call is in progress, and this must be said after it
     if not isinstance(result, (Value, Vector)):
         raise TypeError(f"a recorded function returns a Value or a Vector, not {type(result).__name__}")

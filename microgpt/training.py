@@ -15,9 +15,9 @@ from .config import Config
 from .core import lib
 from .distributed import Distributed, distribute
 from .engines import Engine, Trainable, engine_for, in_core
-from .errors import ConfigError, DataError, DivergedError, MicrogptError, ShapeError
+from .errors import ConfigError, DataError, DivergedError, MicrogptError
 from .model import GPT, SPANS
-from .optimizers import OptimizerState, fitting_learning_rate
+from .optimizers import OptimizerState, check_parameters, fitting_learning_rate
 from .value import Value
 from .vector import Lanes
 
@@ -39,7 +39,7 @@ class Model:
     """The loss of a document: tokens, integers or Index, to a Value. Trained fastest where it is the mean, or the sum,
     of a loss at each position."""
     parameters: Sequence[Lanes]
-    """Matrices and vectors, all of one tape."""
+    """Matrices and vectors, all of one tape; what stands for several things, as tied embeddings do, once."""
     config: Config = field(default_factory=Config)
     """Steps, batches, the optimizer; documents are cut to block_size + 1 tokens."""
 
@@ -167,14 +167,11 @@ class Training:
 
 
 def _check_model(model: Trainable) -> None:
-    """TypeError for what cannot be trained."""
+    """TypeError and ShapeError for what cannot be trained."""
     if not all(hasattr(model, name) for name in ("config", "parameters", "loss")):
         raise TypeError(f"a GPT or a Model can be trained, not {described(model)}")
     require("the model's configuration", model.config, Config)
-    for w in model.parameters:
-        require("each of the model's parameters", w, Lanes)
-    if not model.parameters:
-        raise ShapeError("a model has parameters to be trained, at least one Vector or Matrix")
+    check_parameters(model.parameters)
 
 
 def _diverged(config: Config, step: int, loss: float | None, error: BaseException | None) -> DivergedError:

@@ -262,6 +262,46 @@ def test_indices_that_select_nothing():
                     program(*["a" if n == place else (others[0], j, others[2])[n] for n in range(3)])
 
 
+def test_a_recording_inside_a_recording():
+    """What an Index of the outer function selects inside the inner one is selected anew by both programs."""
+    w, inside = Matrix(3, 2, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), []
+
+    def outer(i):
+        inside.append(record(lambda x: w[i].sum() * x, 2.0))
+        return inside[0].result * w[i][0]
+
+    program = record(outer, Index(0))
+    for i in (2, 0, 1):
+        w.zero_grad()
+        assert program(i) == sum(w[i].data) * 2.0 * w[i][0].data
+        program.backward()
+        found = w.grad
+        w.zero_grad()
+        (w[i].sum() * 2.0 * w[i][0]).backward()
+        assert all_bits(found) == all_bits(w.grad)
+    assert inside[0](3.0) == sum(w[1].data) * 3.0  # the same index, which is 1 since
+
+    def frozen(i):
+        return record(lambda j: w[j].sum(), i).result * 2
+
+    with pytest.warns(FrozenBranchWarning, match="the integer of an Index") as caught:
+        assert record(frozen, Index(1))(2) == sum(w[1].data) * 2
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_quiet_recording_stays_so():
+    """What is recorded after another recording inside it, too."""
+
+    def outer(x):
+        record(lambda y: y + 1, 1.0)
+        return x.log() + record(lambda: (x - 1).log()).result
+
+    program = record(outer, -1.0, quiet=True)
+    assert program(3.0) == math.log(3.0) + math.log(2.0)
+    with pytest.raises(ValueError, match="math domain error"):
+        record(outer, -1.0)
+
+
 def test_indices_belong_to_recordings():
     """An Index outside a recording is an error that says so; inside it selects for any operation."""
     w = Matrix(2, 2, [1.0] * 4)

@@ -243,6 +243,44 @@ def test_an_index_that_is_no_token(fast):
             next(train(model, [[0, 1], [2, 1]], fast=fast))
 
 
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        (lambda w, other: [], "an optimizer needs parameters, all of one tape"),
+        (lambda w, other: [w, other], "an optimizer needs parameters, all of one tape"),
+        (lambda w, other: [Vector([1.0]), w, w], r"parameters\[1\] and parameters\[2\] have numbers in common"),
+        (lambda w, other: [w[2], w], r"parameters\[0\] and parameters\[1\] have numbers in common"),
+        (lambda w, other: [w, softmax(w[0])], r"parameters\[1\] was computed, and only what depends on nothing"),
+    ],
+)
+def test_what_cannot_be_learned(listed, message):
+    """Is refused before the first step, in the same words with a recording and without, and by an optimizer."""
+    with Tape():
+        other = Matrix(3, 3, [0.1] * 9)
+    with Tape():
+        w = Matrix(3, 3, [0.1] * 9)
+        model = Model(lambda t: surprisal(softmax(w[t[0]])[t[1]]), listed(w, other))
+        for refused in (
+            lambda: next(train(model, [[0, 1]])),
+            lambda: next(train(model, [[0, 1]], replay=False)),
+            lambda: Optimizer(Config(), model.parameters),
+        ):
+            with pytest.raises(ShapeError, match=message):
+                refused()
+
+
+def test_a_matrix_of_two_names():
+    """Is learned once."""
+    model, tied = fresh(TINY), fresh(TINY)
+    tied.state_dict["lm_head"].data = tied.state_dict["wte"].data
+    tied = GPT(TINY, {**tied.state_dict, "lm_head": tied.state_dict["wte"]})
+    assert len(tied.parameters) == len(model.parameters) - 1
+    parts = GPT(TINY, {**model.state_dict, "lm_head": model.state_dict["wte"]})
+    with_model = Model(parts.loss, [w for name, w in model.state_dict.items() if name != "lm_head"], TINY)
+    losses = [[step.loss for step in train(of, DOCUMENTS)] for of in (tied, with_model)]
+    assert all_bits(losses[0]) == all_bits(losses[1])
+
+
 @pytest.mark.parametrize("documents", [[], [[]], [[BOS]]])
 def test_nothing_to_train_on(documents):
     """No documents, or one without a prediction, is an error of the input and not a divergence."""
