@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from functools import partial
 from itertools import pairwise
 
@@ -15,6 +14,16 @@ VOCAB, EMBD, LONGEST = 5, 4, 10
 
 def loss_of(f, logits, target):
     return f.surprisal(f.softmax(logits)[target])
+
+
+def embedded(f, w, token, t):
+    return w("wte", VOCAB, EMBD)[token] + w("wpe", LONGEST, EMBD)[t]
+
+
+def attending_to_itself(f, w, x, keys, values, layer=""):
+    keys.append(f.linear(x, w(f"wk{layer}", EMBD, EMBD)))
+    values.append(f.linear(x, w(f"wv{layer}", EMBD, EMBD)))
+    return f.attention(f.linear(x, w(f"wq{layer}", EMBD, EMBD)), keys, values, 2)
 
 
 # ---- transformers: what attends, and what follows it, may be anything
@@ -53,6 +62,27 @@ def shared(f, q, keys, values, n_head):
     total = f.sums(n_head, 1, n, View(exps, group=n, term=1))
     weights = exps * f.maps(lib.MG_POW, n_head, n, View(total, group=1), constant=-1.0)
     return f.sums(n_head, size, n, View(weights, group=n, term=1), View(values, lane=1, by_term=True))
+
+
+def relative(f, w, q, keys, values):
+    """Keys are moved by how far they are."""
+    n = len(keys)
+    moved = [k + w("relative", LONGEST, EMBD)[n - 1 - u] for u, k in enumerate(keys)]
+    return f.attention(q, moved, values, 2)
+
+
+def longest(f, w, q, keys, values):
+    """As long as the largest logit says."""
+    logits = f.sums(1, len(keys), EMBD, View(q, term=1), View(keys, term=1))
+    return f.weighed(f.softmax(logits), values, 1) * f.largest(1, len(keys), View(logits, term=1))[0]
+
+
+def heads_mixed(f, w, q, keys, values):
+    """The logits of two heads are mixed before their softmax (Shazeer et al., 2020)."""
+    n, mix = len(keys), w("mix", 2, 2)
+    logits = f.sums(2, n, 2, View(q, group=2, term=1), View(keys, group=2, term=1))
+    mixed = [logits[:n] * mix[head][0] + logits[n:] * mix[head][1] for head in range(2)]
+    return f.linear([f.weighed(f.softmax(x), values, 1) for x in mixed], w("both", EMBD, 2 * EMBD))
 
 
 def capped(f, w, q, keys, values):
@@ -152,6 +182,86 @@ def rotary(f, w, tokens):
     return f.mean(losses)
 
 
+def normal_keys(f, w, tokens):
+    """Queries and keys of one length, and a temperature that is learned."""
+    keys, values, losses = [], [], []
+    for t, (token, target) in enumerate(pairwise(tokens)):
+        x = embedded(f, w, token, t)
+        keys.append(f.rmsnorm(f.linear(x, w("wk", EMBD, EMBD))))
+        values.append(f.linear(x, w("wv", EMBD, EMBD)))
+        q = f.rmsnorm(f.linear(x, w("wq", EMBD, EMBD))) * w("t", 1, 1)[0][0].exp()
+        x = f.linear(f.attention(q, keys, values, 2), w("wo", EMBD, EMBD)) + x
+        losses.append(loss_of(f, f.linear(f.rmsnorm(x), w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
+def after_norm(f, w, tokens):
+    """Two layers, and what is left of each is normalised after it is added."""
+    caches, losses = [([], []), ([], [])], []
+    for t, (token, target) in enumerate(pairwise(tokens)):
+        x = embedded(f, w, token, t)
+        for n, (keys, values) in enumerate(caches):
+            x = f.rmsnorm(attending_to_itself(f, w, x, keys, values, n) + x)
+            x = f.rmsnorm(f.linear(f.linear(x, w(f"{n}up", 6, EMBD)).relu() ** 2, w(f"{n}down", EMBD, 6)) + x)
+        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
+def cross(f, w, tokens):
+    """Keys and values are of another embedding."""
+    keys, values, losses = [], [], []
+    for t, (token, target) in enumerate(pairwise(tokens)):
+        x, y = w("a", VOCAB, EMBD)[token], w("b", VOCAB, EMBD)[token] * w("wpe", LONGEST, EMBD)[t]
+        keys.append(f.linear(y, w("wk", EMBD, EMBD)))
+        values.append(f.linear(y, w("wv", EMBD, EMBD)))
+        x = f.attention(f.linear(x, w("wq", EMBD, EMBD)), keys, values, 2) * x
+        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
+def strictly_before(f, w, tokens):
+    """A position attends to those before it alone, and the first to a row of its own."""
+    keys, values, losses = [w("key", 1, EMBD)[0]], [w("value", 1, EMBD)[0]], []
+    for token, target in pairwise(tokens):
+        x = w("wte", VOCAB, EMBD)[token]
+        y = f.attention(f.linear(x, w("wq", EMBD, EMBD)), keys, values, 2)
+        keys.append(f.linear(x, w("wk", EMBD, EMBD)))
+        values.append(f.linear(x, w("wv", EMBD, EMBD)))
+        losses.append(loss_of(f, f.linear(y + x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
+def keys_without_gradient(f, w, tokens):
+    keys, values, losses = [], [], []
+    for t, (token, target) in enumerate(pairwise(tokens)):
+        x = embedded(f, w, token, t)
+        keys.append(f.linear(x, w("wk", EMBD, EMBD)).detach())
+        values.append(f.linear(x, w("wv", EMBD, EMBD)))
+        x = f.attention(f.linear(x, w("wq", EMBD, EMBD)), keys, values, 2) + x
+        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
+def values_without_gradient(f, w, tokens):
+    keys, values, losses = [], [], []
+    for t, (token, target) in enumerate(pairwise(tokens)):
+        x = embedded(f, w, token, t)
+        keys.append(f.linear(x, w("wk", EMBD, EMBD)))
+        values.append(x.detach() * 2)
+        x = f.attention(f.linear(x, w("wq", EMBD, EMBD)).detach(), keys, values, 2) + x
+        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
+def only_heads_learn(f, w, tokens):
+    keys, values, losses = [], [], []
+    for t, (token, target) in enumerate(pairwise(tokens)):
+        x = embedded(f, w, token, t)
+        x = (attending_to_itself(f, w, x, keys, values) + x).detach()
+        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
 def heads_of_two_sizes(f, w, tokens):
     """One head of four lanes, beside two of two."""
     keys, values, losses = ([], []), ([], []), []
@@ -216,235 +326,6 @@ def both_directions(f, w, tokens):
     return f.mean([loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), b) for x, b in zip(attended, tokens[1:])])
 
 
-# ---- positions that remember otherwise
-
-
-def lstm(f, w, tokens):
-    """Hochreiter and Schmidhuber, 1997."""
-    h, c, losses = w("h", 1, 3)[0], w("c", 1, 3)[0], []
-    for token, target in pairwise(tokens):
-        x = w("wte", VOCAB, EMBD)[token]
-
-        def gate(name, x=x, h=h):
-            return f.linear(x, w(name + "x", 3, EMBD)) + f.linear(h, w(name + "h", 3, 3)) + w(name + "b", 1, 3)[0]
-
-        c = gate("forget").sigmoid() * c + gate("in").sigmoid() * gate("new").tanh()
-        h = gate("out").sigmoid() * c.tanh()
-        losses.append(loss_of(f, f.linear(h, w("head", VOCAB, 3)), target))
-    return f.mean(losses)
-
-
-def running_sums(f, w, tokens):
-    """Attention without a softmax: a matrix of sums goes from position to position (Katharopoulos et al., 2020)."""
-    state, losses = None, []
-    for token, target in pairwise(tokens):
-        x = w("wte", VOCAB, EMBD)[token]
-        q, k, v = (f.linear(x, w(name, 2, EMBD)) for name in ("wq", "wk", "wv"))
-        product = f.maps(lib.MG_MUL, 2, 2, View(k, group=1), View(v, lane=1))
-        state = product if state is None else state + product
-        read = f.sums(1, 2, 2, View(state, lane=1, term=2), View(q, term=1))
-        losses.append(loss_of(f, f.linear(read, w("head", VOCAB, 2)), target))
-    return f.mean(losses)
-
-
-def convolution(f, w, tokens):
-    """Each position reads its token and the one before it, with weights of their own, in two layers."""
-    losses, before, below = [], w("pad", 1, EMBD)[0], None
-    for token, target in pairwise(tokens):
-        now = w("wte", VOCAB, EMBD)[token]
-        x = (f.linear(now, w("now", EMBD, EMBD)) + f.linear(before, w("before", EMBD, EMBD))).tanh()
-        x = f.linear([x, x if below is None else below], w("pair", EMBD, 2 * EMBD)).tanh()
-        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
-        before, below = now, x
-    return f.mean(losses)
-
-
-def two_tokens(f, w, tokens):
-    """As a convolution of one layer: the token before is an input of its own, and the first comes twice."""
-    losses = []
-    for before, (token, target) in zip([tokens[0], *tokens], pairwise(tokens)):
-        now = f.linear(w("wte", VOCAB, EMBD)[token], w("now", EMBD, EMBD))
-        x = (now + f.linear(w("wte", VOCAB, EMBD)[before], w("before", EMBD, EMBD))).tanh()
-        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
-    return f.mean(losses)
-
-
-def lane_by_lane_convolution(f, w, tokens):
-    """A window of three tokens, a weight for each lane of each, and what is left out by masks of constants."""
-    padded, losses, rng = [tokens[0]] * 2 + list(tokens), [], random.Random(5)
-    for t, target in enumerate(tokens[1:]):
-        rows = [w("wte", VOCAB, EMBD)[padded[t + n]] * w("taps", 3, EMBD)[n] for n in range(3)]
-        mask = f.vector([rng.choice((0.0, 2.0)) for _ in range(EMBD)])
-        losses.append(loss_of(f, f.linear((rows[0] + rows[1] + rows[2]).tanh() * mask, w("head", VOCAB, EMBD)), target))
-    return f.mean(losses)
-
-
-def shifted(f, w, tokens):
-    """Mixed with the token before, lane by lane, as much as is learned; before the first stands a row of its own."""
-    losses, before = [], w("pad", 1, EMBD)[0]
-    for token, target in pairwise(tokens):
-        now, part = w("wte", VOCAB, EMBD)[token], w("part", 1, EMBD)[0]
-        losses.append(loss_of(f, f.linear(now * part + before * (1 - part), w("head", VOCAB, EMBD)), target))
-        before = now
-    return f.mean(losses)
-
-
-def bag_of_words(f, w, tokens):
-    seen, losses = [], []
-    for token, target in pairwise(tokens):
-        seen.append(w("wte", VOCAB, EMBD)[token].tanh())
-        x = f.sums(1, EMBD, len(seen), View(seen, lane=1, by_term=True)) / len(seen)
-        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
-    return f.mean(losses)
-
-
-# ---- what stands beside the positions, or differs from one to another
-
-
-def scaled_once(f, w, tokens):
-    """Rows of weights as long as is learned (Salimans and Kingma, 2016), computed before the first position."""
-    rows = [row * ((row * row).sum() ** -0.5 * g) for row, g in zip(w("rows", VOCAB, EMBD), w("lengths", 1, VOCAB)[0])]
-    losses = []
-    for token, _ in pairwise(tokens):
-        logits = [(row * w("wte", VOCAB, EMBD)[token]).sum() for row in rows]
-        losses.append(sum(x.exp() for x in logits).log() - logits[0])
-    return f.mean(losses)
-
-
-def numbers_of_the_position(f, w, tokens):
-    xs = [w("wte", VOCAB, EMBD)[token] * (t + 1) + t for t, token in enumerate(tokens[:-1])]
-    return f.mean([loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), b) for x, b in zip(xs, tokens[1:])])
-
-
-def from_behind(f, w, tokens):
-    """Positions are counted from the end, and are as many as there are: no document begins as a longer one does."""
-    losses = []
-    for t, (token, target) in enumerate(pairwise(tokens)):
-        x = w("wte", VOCAB, EMBD)[token] + w("wpe", LONGEST + 3, EMBD)[len(tokens) - t] * (1 / len(tokens))
-        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
-    return f.mean(losses)
-
-
-def layer_by_layer(f, w, tokens):
-    """All positions of a layer before the next."""
-    xs = [f.linear(w("wte", VOCAB, EMBD)[token], w("square", EMBD, EMBD)).tanh() for token in tokens[:-1]]
-    return f.mean([loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), b) for x, b in zip(xs, tokens[1:])])
-
-
-def products_of_tables(f, w, tokens):
-    """A table twice at a position, by one token and by another, and beside a matrix that nothing reads."""
-    losses = []
-    w("unused", 2, 3)
-    for before, (token, target) in zip([tokens[0], *tokens], pairwise(tokens)):
-        x = w("wte", VOCAB, EMBD)[token] * w("wte", VOCAB, EMBD)[token] + w("wte", VOCAB, EMBD)[before]
-        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
-    return f.mean(losses)
-
-
-def parts_of_a_row(f, w, tokens):
-    """The halves of a token's row, and one lane of it, each by itself."""
-    losses = []
-    for token, target in pairwise(tokens):
-        row = w("wte", VOCAB, EMBD)[token]
-        x = f.linear(row[:2] + row[2:], w("half", EMBD, 2)).tanh()
-        losses.append(loss_of(f, f.linear(x * row[1], w("head", VOCAB, EMBD)), target))
-    return f.mean(losses)
-
-
-def lanes_one_by_one(f, w, tokens):
-    """What is looped over in Python is recorded lane by lane."""
-    losses = []
-    for token, target in pairwise(tokens):
-        row = w("wte", VOCAB, EMBD)[token]
-        dots = [sum(a * b for a, b in zip(row, other)) for other in w("square", EMBD, EMBD)]
-        x = w("wpe", LONGEST, EMBD)[0] * (dots[0] * dots[1] + dots[2])
-        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
-    return f.mean(losses)
-
-
-def one_lane(f, w, tokens):
-    """Vectors of one lane, one head, everywhere."""
-    keys, values, losses = [], [], []
-    for t, (token, target) in enumerate(pairwise(tokens)):
-        x = w("wte", VOCAB, 1)[token] + w("wpe", LONGEST, 1)[t]
-        keys.append(f.linear(x, w("wk", 1, 1)))
-        values.append(f.linear(x, w("wv", 1, 1)))
-        x = f.attention(f.linear(x, w("wq", 1, 1)), keys, values, 1) + x
-        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, 1)), target))
-    return f.mean(losses)
-
-
-def next_embedding(f, w, tokens):
-    """No probabilities: how far from the row of the token that comes."""
-    losses = []
-    for token, target in pairwise(tokens):
-        d = f.linear(w("wte", VOCAB, EMBD)[token], w("square", EMBD, EMBD)) - w("wte", VOCAB, EMBD)[target]
-        losses.append((d * d).sum())
-    return f.mean(losses)
-
-
-# ---- losses of other forms
-
-
-def with_loss(f, w, tokens, loss, result=None):
-    losses = []
-    for token, target in pairwise(tokens):
-        x = f.linear(w("wte", VOCAB, EMBD)[token], w("wide", 6, EMBD)).tanh()
-        losses.append(loss(f, w, f.linear(x, w("head", VOCAB, 6)), target))
-    return result(f, losses) if result else f.mean(losses)
-
-
-def losing(loss):
-    return partial(with_loss, loss=loss)
-
-
-def resulting(result):
-    return partial(with_loss, loss=lambda f, w, logits, b: loss_of(f, logits, b), result=result)
-
-
-def smoothed(f, w, logits, target):
-    p = f.softmax(logits)
-    return f.map("log", p).mean() * -0.1 - p[target].log() * 0.9
-
-
-def hinge(f, w, logits, target):
-    """Whose order of lanes is another for every target."""
-    return (logits - logits[target] + 1.0).relu().sum()
-
-
-def selected_twice(f, w, logits, target):
-    """Both operands of a product are the lane that an input selects."""
-    return logits[target] * logits[target] + logits.sum()
-
-
-def selected_and_not(f, w, logits, target):
-    """One of both operands is selected, and may be the lane that the other is."""
-    return logits[target] * logits[0] + logits[1] * logits[target] + (logits * logits).sum()
-
-
-def selected_of_two(f, w, logits, target):
-    """Both are selected, of two statements."""
-    return logits[target] * logits.sigmoid()[target] - f.softmax(logits)[target]
-
-
-def mixed(f, w, logits, target):
-    """Of two distributions, by weights that no position has a part in."""
-    parts = f.softmax(w("parts", 1, 2)[0])
-    return f.surprisal((f.softmax(logits) * parts[0] + f.softmax(logits * 0.5) * parts[1])[target])
-
-
-def focal(f, w, logits, target):
-    p = f.softmax(logits)[target]
-    return (1 - p) ** 2 * -p.log()
-
-
-def regularized(f, w, logits, target):
-    """By the size of the logits' normalizer, and of rows of weights, one of which the target selects."""
-    row = w("head", VOCAB, 6)[0]
-    z = f.map("exp", logits).sum().log()
-    return z - logits[target] + z**2 * 1e-2 + (row * row).sum() * 0.01 + (w("wte", VOCAB, EMBD)[target] * 0.1).sum()
-
-
 ORDER = "added in another order than the sweep's"
 IN_TURN = "takes the lanes of two statements in turn"
 RESULT = "the result is not the sum or the mean of losses"
@@ -455,6 +336,11 @@ LISTED = "listed in a way that is no concatenation"
 MODELS = {  # each with the reason why its statements are replayed one by one, where they are
     "all heads share": (attending(lambda f, w, q, k, v: shared(f, q, k, v, 2), kv=2), ORDER),
     "heads share by twos": (attending(grouped, kv=2), ORDER),
+    "relative": (attending(relative), RECORDED),
+    "longest": (attending(longest), None),
+    "heads mixed": (attending(heads_mixed), IN_TURN),
+    "every other key": (attending(lambda f, w, q, k, v: f.attention(q, k[::2], v[::2], 2)), RECORDED),
+    "keys by themselves": (attending(lambda f, w, q, k, v: f.attention(q, [f.rmsnorm(x) for x in k], v, 1)), RECORDED),
     "capped": (attending(capped), None),
     "slopes": (attending(slopes), "reads leaves that differ by position"),
     "a window": (attending(lambda f, w, q, k, v: f.attention(q, k[-3:], v[-3:], 2)), "two positions differ"),
@@ -476,38 +362,16 @@ MODELS = {  # each with the reason why its statements are replayed one by one, w
     "quotients": (then(quotients), IN_TURN),
     "thirty layers": (then(thirty_layers), None),
     "rotary": (rotary, "no regular order"),
+    "normal keys": (normal_keys, None),
+    "after norm": (after_norm, IN_TURN),
+    "cross": (cross, ORDER),
+    "strictly before": (strictly_before, RECORDED),
+    "keys without gradient": (keys_without_gradient, IN_TURN),
+    "values without gradient": (values_without_gradient, IN_TURN),
+    "only heads learn": (only_heads_learn, None),
     "heads of two sizes": (heads_of_two_sizes, None),
     "one layer three times": (one_layer_three_times, None),
     "one cache for two layers": (one_cache_for_two_layers, IN_TURN),
     "one matrix": (one_matrix, IN_TURN),
     "both directions": (both_directions, RECORDED),
-    "lstm": (lstm, OTHER),
-    "running sums": (running_sums, RECORDED),
-    "convolution": (convolution, OTHER),
-    "two tokens": (two_tokens, ORDER),
-    "lane by lane convolution": (lane_by_lane_convolution, None),
-    "shifted": (shifted, None),
-    "bag of words": (bag_of_words, "a sum or a maximum of leaves, or over positions"),
-    "scaled once": (scaled_once, RECORDED),
-    "numbers of the position": (numbers_of_the_position, RECORDED),
-    "from behind": (from_behind, None),
-    "layer by layer": (layer_by_layer, RECORDED),
-    "products of tables": (products_of_tables, None),
-    "parts of a row": (parts_of_a_row, None),
-    "lanes one by one": (lanes_one_by_one, None),
-    "one lane": (one_lane, None),
-    "next embedding": (next_embedding, ORDER),
-    "smoothed": (losing(smoothed), None),
-    "hinge": (losing(hinge), ORDER),
-    "selected twice": (losing(selected_twice), None),
-    "selected and not": (losing(selected_and_not), None),
-    "selected of two": (losing(selected_of_two), None),
-    "mixed": (losing(mixed), "a sum or a maximum of leaves"),
-    "focal": (losing(focal), None),
-    "regularized": (losing(regularized), None),
-    "added in Python": (resulting(lambda f, losses: sum(losses)), RESULT),
-    "the last": (resulting(lambda f, losses: losses[-1]), RESULT),
-    "every other": (resulting(lambda f, losses: f.mean(losses[::2])), None),
-    "each twice": (resulting(lambda f, losses: f.mean([x for loss in losses for x in (loss, loss)])), RESULT),
-    "squared": (resulting(lambda f, losses: f.mean(losses) ** 2), RESULT),
 }

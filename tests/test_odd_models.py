@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import pytest
@@ -10,13 +11,19 @@ from microgpt import Config, Index, Model, Tape, record, train
 
 from .bits import all_bits
 from .mirror import VECTORS, both_weights, loss_and_gradients, trained
+from .odd_losses import LOSSES
 from .odd_models import LONGEST, MODELS, VOCAB
+from .odd_positions import POSITIONS
+from .odd_weights import WEIGHTS
+from .rows import in_every_row, printed_in_row
+
+ALL = {**MODELS, **POSITIONS, **WEIGHTS, **LOSSES}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("length", [2, 3, 8])
 def test_replays_are_plain_scalars(name, length):
-    model, why_not = MODELS[name]
+    model, why_not = ALL[name]
     rng = random.Random(length)
     with Tape():
         vectors, scalars = both_weights(model, [0] * length)
@@ -37,11 +44,11 @@ def test_replays_are_plain_scalars(name, length):
         assert all_bits([eager.data, *vectors.grad]) == expected
 
 
-@pytest.mark.parametrize(("batch_size", "optimizer", "threads"), [(1, "sgd", 1), (9, "adamw", 2)])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("batch_size", "optimizer", "threads"), [(1, "sgd", 2), (9, "adamw", 2)])
+@pytest.mark.parametrize("name", ALL)
 def test_training_is_plain_scalars(name, batch_size, optimizer, threads):
     """Documents of all lengths, some of which are cut."""
-    model, _ = MODELS[name]
+    model, _ = ALL[name]
     rng = random.Random(8)
     documents = [[rng.randrange(VOCAB) for _ in range(rng.randrange(2, LONGEST + 3))] for _ in range(11)]
     config = Config(steps=2, batch_size=batch_size, optimizer=optimizer, learning_rate=0.02, block_size=LONGEST - 1)
@@ -54,3 +61,53 @@ def test_training_is_plain_scalars(name, batch_size, optimizer, threads):
         )
         assert all_bits([step.loss for step in steps]) == all_bits(trained(model, scalars, documents, config))
         assert all_bits(vectors.data) == all_bits(value.data for value in scalars.lanes)
+
+
+# ---- in every row of kernels
+
+
+def one_of_each(name):
+    """A text, and documents and settings of a training, for a model."""
+    rng = random.Random(name)
+    config = Config(steps=2, batch_size=5, learning_rate=0.05, block_size=LONGEST - 1)
+    documents = [[rng.randrange(VOCAB) for _ in range(rng.randrange(2, LONGEST + 1))] for _ in range(7)]
+    return [rng.randrange(VOCAB) for _ in range(LONGEST)], documents, config
+
+
+def digest(*numbers):
+    return hashlib.sha256("".join(x for some in numbers for x in all_bits(some)).encode()).hexdigest()[:12]
+
+
+def print_digests() -> None:
+    """Of all numbers of the core, for the test below, in a process of its own."""
+    digests = {}
+    for name, (model, _) in ALL.items():
+        text, documents, config = one_of_each(name)
+        with Tape():
+            vectors, _ = both_weights(model, text)
+            program = record(lambda *tokens, m=model, w=vectors: m(VECTORS, w, tokens), *(Index(0) for _ in text))
+            replayed = [program(*text)]
+            program.backward()
+            replayed += vectors.grad
+            trainable = Model(lambda t, m=model, w=vectors: m(VECTORS, w, t), list(vectors.matrices.values()), config)
+            losses = [step.loss for step in train(trainable, documents)]
+            digests[name] = digest(replayed, losses, vectors.data)
+    print(digests)
+
+
+@pytest.fixture(scope="module")
+def of_plain_scalars():
+    digests = {}
+    for name, (model, _) in ALL.items():
+        text, documents, config = one_of_each(name)
+        with Tape():
+            _, scalars = both_weights(model, text)
+        expected = loss_and_gradients(model, scalars, text)
+        losses = trained(model, scalars, documents, config)
+        digests[name] = digest(expected, losses, [value.data for value in scalars.lanes])
+    return digests
+
+
+@in_every_row
+def test_in_every_row(row, of_plain_scalars):
+    assert printed_in_row(row, print_digests) == f"{of_plain_scalars}\n"
