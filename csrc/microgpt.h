@@ -259,11 +259,11 @@ void mg_trainer_free(mg_trainer *trainer);
 mg_status mg_trainer_use_threads(mg_trainer *trainer, size_t threads);
 /* Takes `steps` more steps, of `batch_size` documents each: document d is tokens[starts[d]] to tokens[starts[d + 1] -
    1], and the first of a step is number step * batch_size, modulo `documents`. Step i has learning_rates[i] and leaves
-   its loss in losses[i], the mean of its documents'. Sets *done to the steps that were taken. A status other than MG_OK
-   is that of step *done, which changed no parameter and left their gradients 0: MG_NOT_FINITE, with its loss in
-   losses[*done]; MG_SHAPE where a document has no loss, or a token that is out of range (the program reads no more of them than it has
-   inputs); or
-   as the operations and the optimizer fail. The lanes of the program hold no particular numbers afterwards. */
+   its loss in losses[i], the mean of its documents'. Gradients that the parameters have before are forgotten. Sets
+   *done to the steps that were taken. A status other than MG_OK is that of step *done, which changed no parameter and
+   left their gradients 0: MG_NOT_FINITE, with its loss in losses[*done]; MG_SHAPE where a document has no loss, or a
+   token that is out of range (the program reads no more of them than it has inputs); or as the operations and the
+   optimizer fail. The lanes of the program hold no particular numbers afterwards. */
 mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_t *starts, size_t documents,
                          size_t batch_size, const double *learning_rates, size_t steps, double *losses, size_t *done);
 /* End the steps that this trainer takes, or the next ones, before their next documents, with MG_INTERRUPTED: the status

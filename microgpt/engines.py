@@ -211,6 +211,7 @@ class AnewEngine:
 
     def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
         config, losses = self._model.config, []
+        self._forget()  # what others have left since the last call
         for number in range(step, step + steps):
             first = number * config.batch_size
             batch = [self._documents[i % len(self._documents)] for i in range(first, first + config.batch_size)]
@@ -249,7 +250,7 @@ class AnewEngine:
         return total * (1 / len(batch))
 
     def _forget(self) -> None:
-        """The gradients of a step that was not taken."""
+        """The gradients of a step that was not taken, or of others."""
         if self.optimizer._added:
             self.optimizer.average()
         for w in self._model.parameters:

@@ -111,6 +111,21 @@ def test_gradients_start_at_zero():
     assert not any(g for w in model.state_dict.values() for row in w for g in row.grad)
 
 
+@pytest.mark.parametrize(("replay", "fast"), [(True, False), (False, False), (True, True)])
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_gradients_of_others_stay_out(replay, fast, batch_size):
+    """Between two steps others may leave gradients in the parameters: every step's begin at 0."""
+    config, runs = replace(TINY, batch_size=batch_size), []
+    for others in (False, True):
+        model, losses = fresh(config), []
+        for step in train(model, DOCUMENTS, replay=replay, fast=fast):
+            losses.append(step.loss)
+            if others:
+                model.loss(DOCUMENTS[0]).backward()
+        runs.append((all_bits(losses), parameters_sha256(model.state_dict)))
+    assert runs[0] == runs[1]
+
+
 @both
 def test_memory_does_not_grow(operations):
     """Without programs a step leaves nothing on the tape, and after the first one asks for no more memory."""

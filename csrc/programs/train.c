@@ -76,11 +76,16 @@ static mg_status begin(mg_trainer *trainer, bool fits, mg_float_mode *mode) {
     return MG_OK;
 }
 
-/* What a step that failed has left. */
-static void clear_gradients(mg_trainer *trainer) {
+/* What others have left, before a call that takes gradients; those of a fast trainer are its own. */
+static void forget_gradients(mg_trainer *trainer) {
     for (size_t r = 0; r < trainer->run_count; r++) {
         memset(trainer->run[r].grad, 0, trainer->run[r].n * trainer->kernels->size);
     }
+}
+
+/* What a step that failed has left. */
+static void clear_gradients(mg_trainer *trainer) {
+    forget_gradients(trainer);
     memset(trainer->sum, 0, trainer->parameters * trainer->kernels->size);
 }
 
@@ -198,6 +203,7 @@ mg_status mg_trainer_run(mg_trainer *trainer, const int32_t *tokens, const size_
     *done = 0;
     MG_TRY(begin(trainer, documents > 0 && batch_size > 0, &mode));
     const mg_tokens all = {tokens, starts, documents};
+    forget_gradients(trainer);
     for (; status == MG_OK && *done < steps; *done += status == MG_OK) {
         status = take_step(trainer, &all, batch_size, learning_rates[*done], &losses[*done]);
     }
@@ -278,6 +284,7 @@ mg_status mg_trainer_gradients(mg_trainer *trainer, const int32_t *tokens, const
     MG_TRY(begin(trainer, first < documents && width > 0 && bytes / row == count && bytes % row == 0, &mode));
     const mg_tokens all = {tokens, starts, documents};
     mg_status status = in_range(trainer, &all, first, count) ? MG_OK : MG_SHAPE;
+    forget_gradients(trainer);
     for (size_t d = 0, wave; status == MG_OK && d < count; d += wave) {
         wave = wave_of(count - d);
         status = is_interrupted(trainer)
