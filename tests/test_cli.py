@@ -90,7 +90,7 @@ def read_log(path):
 def test_lines(run, preset, words):
     """The lines are the script's, digit for digit, in both presets and on either engine; `train` may be left out."""
     config = replace(PRESETS[preset], **SETTINGS)
-    expected = "".join(f"{line}\n" for line in lines_of(config, program.run(config, DOCS)))
+    expected = "".join(f"{line}\n" for line in lines_of(config, program.expected(config, *DOCS)))
     assert run(*words, *TINY, "--preset", preset) == (0, expected, "")
     assert run(*TINY, "--preset", preset, *words) == (0, expected, "")
 
@@ -111,7 +111,7 @@ def test_options(run, changes):
     """Each option sets its setting; no steps and no samples are nothing special."""
     config = replace(PRESETS["course"], **SETTINGS | changes)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
-    expected = "".join(f"{line}\n" for line in lines_of(config, program.run(config, DOCS)))
+    expected = "".join(f"{line}\n" for line in lines_of(config, program.expected(config, *DOCS)))
     assert run(*TINY, *options) == (0, expected, "")
 
 
@@ -122,7 +122,7 @@ def test_log(run, directory, preset):
     What was in an older log is gone, and the printed lines are the same as without a log.
     """
     config = replace(PRESETS[preset], **SETTINGS)
-    result = program.run(config, DOCS)
+    result = program.expected(config, *DOCS)
     count = len(result.parameters)
     log = directory / "run.jsonl"
     log.write_text('{"event": "run", "older": "and longer"}\n' * 1000)
@@ -145,7 +145,7 @@ def test_log(run, directory, preset):
 def test_fast_mode(run, directory):
     """--mode fast prints what the exact mode prints, but for the last digits of its losses; the log names the mode."""
     config = replace(PRESETS["course"], **SETTINGS)
-    expected = program.run(config, DOCS)
+    expected = program.expected(config, *DOCS)
     status, out, err = run(*TINY, "--mode", "fast", "--log", "run.jsonl")
     lines = list(lines_of(config, expected))
     assert (status, err, out.splitlines()[:3], len(out.splitlines())) == (0, "", lines[:3], len(lines))

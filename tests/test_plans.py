@@ -70,8 +70,9 @@ def test_losses_and_gradients(config):
             tokens = [rng.randrange(vocab_size) for _ in range(length)] + [target]
             for p in oracle.parameters:
                 p.grad = 0
-            expected = oracle.loss(tokens)
-            expected.backward()
+            with program.uncollected():
+                expected = oracle.loss(tokens)
+                expected.backward()
             for w in model.state_dict.values():
                 w.zero_grad()
             found = recorded(*tokens)
@@ -175,8 +176,9 @@ def in_python():
         m, v = [0.0] * len(oracle.parameters), [0.0] * len(oracle.parameters)
         losses = []
         for step in range(config.steps):
-            loss = oracle.loss(tokenizer.encode(WORDS[step % len(WORDS)]))
-            loss.backward()
+            with program.uncollected():
+                loss = oracle.loss(tokenizer.encode(WORDS[step % len(WORDS)]))
+                loss.backward()
             losses.append(loss.data)
             program.update(config, oracle.parameters, m, v, step)
         model = model_of(config, tokenizer.vocab_size)
