@@ -61,7 +61,14 @@ C_TESTS = {
 }
 PYTHON_TESTS = {
     "tape": ["test_tape", "test_value", "test_vector", "test_graphs"],
-    "programs": ["test_program", "test_random_models", "test_models", "test_odd_models", "test_plans"],
+    "programs": [
+        "test_program",
+        "test_interleaving",
+        "test_random_models",
+        "test_models",
+        "test_odd_models",
+        "test_plans",
+    ],
     "kernels": ["test_random_models", "test_models", "test_odd_models", "test_training", "test_batches"],
 }
 POWERS = ("exact.c", "row.h", "row_exp.h", "row_optimizer.h", "row_powers.h", "exp_table.h")

@@ -1,8 +1,7 @@
-"""Models of other forms, and programs that share statements: replays have the bits of recording anew."""
+"""Models of other forms: replays have the bits of recording anew."""
 
 from __future__ import annotations
 
-import gc
 import random
 import warnings
 from dataclasses import replace
@@ -20,7 +19,6 @@ from microgpt import (
     Index,
     Matrix,
     Model,
-    OverwrittenError,
     Tape,
     Value,
     Vector,
@@ -273,28 +271,7 @@ def test_other_optimizers(optimizer, decay):
     assert digests[0] == digests[1]
 
 
-# ---- programs that share statements, and their numbers
-
-
-def test_two_programs_over_one_statement():
-    """Each goes down the order of its own selection, or says that its numbers are gone."""
-    with Tape():
-        w = Matrix(3, 3, [0.1 * i for i in range(9)])
-        p = record(lambda i: surprisal(softmax(w[0])[i]), Index(0))
-        q = record(lambda: p.result * 2.0)
-        for target in (2, 1, 0, 2):
-            p(target)
-            w.zero_grad()
-            q.forward()
-            q.backward()
-            found = w.grad
-            w.zero_grad()
-            (surprisal(softmax(w[0])[target]) * 2.0).backward()
-            assert all_bits(found) == all_bits(w.grad)
-        q.forward()
-        p(0)
-        with pytest.raises(OverwrittenError):
-            q.backward()
+# ---- numbers that are no ordinary ones, and what is frozen
 
 
 def test_an_infinite_later_position_stays_out():
@@ -360,30 +337,6 @@ def test_recording_does_not_depend_on_the_numbers_of_the_example():
 
         steps = list(train(Model(loss, [w], Config(steps=3)), [[1, 2, 1], [2, 1]]))
         assert [step.number for step in steps] == [1, 2, 3]
-
-
-def test_a_program_keeps_the_tables_of_its_indices():
-    with Tape() as tape:
-        rng = random.Random(1)
-        program = record(lambda i: Matrix(4, 2, [rng.random() for _ in range(8)])[i] + Vector([1.0, 2.0]), Index(0))
-        first = program(3)
-        gc.collect()
-        tape.collect()
-        assert program(3) == first
-
-
-def test_a_cycle_of_a_program_and_its_tape_is_collected():
-    """Finalizers run in any order in a cycle; the storage goes with the last of them."""
-    for _ in range(20):
-        with Tape() as tape:
-            w = Matrix(3, 3, [0.1 * i for i in range(9)])
-            program = record(lambda i, w=w: surprisal(softmax(w[i])[i]), Index(0))
-            steps = train(Model(lambda t, w=w: mean([surprisal(softmax(w[a])[a]) for a in t[:-1]]), [w]), [[0, 1, 2]])
-            next(steps)
-        cycle = [tape, program, steps]
-        cycle.append(cycle)
-        del cycle, tape, program, steps, w
-        gc.collect()
 
 
 def test_reading_data_is_frozen_with_a_warning():

@@ -81,17 +81,17 @@ static mg_status search(mg_program *program, size_t n) {
     mg_slot result;
     MG_TRY(mg_find_lanes(program->tape, program->result, 1, &result));
     if (n == program->losses) {
-        return mg_search(program->tape, result);
+        return mg_search(program->tape, result, program->since);
     }
     for (size_t t = 0; t < n; t++) {
-        MG_TRY(mg_search(program->tape, program->loss.item[t]));
+        MG_TRY(mg_search(program->tape, program->loss.item[t], program->since));
     }
     return MG_OK;
 }
 
 mg_status mg_program_order(mg_program *program, size_t n) {
     mg_tape *tape = program->tape;
-    if (program->ordered == n && program->ordered_at == tape->selections) {
+    if (program->ordered == n && program->ordered_at == tape->selections && program->since == 0) {
         return MG_OK;
     }
     mg_search_begin(tape);

@@ -175,13 +175,13 @@ static bool find_needed(mg_program *program) {
     return true;
 }
 
-static mg_status build(mg_program *program, mg_mark since) {
+static mg_status build(mg_program *program) {
     mg_tape *tape = program->tape;
     mg_slot result;
     if (!mg_find(tape, program->result, &result)) {
         return MG_STALE;
     }
-    if (!list_statements(program, result, since) || !find_losses(program, result) || !find_needed(program)) {
+    if (!list_statements(program, result, program->since) || !find_losses(program, result) || !find_needed(program)) {
         return MG_NO_MEMORY;
     }
     for (size_t i = 0; i < program->statements.count; i++) {
@@ -218,6 +218,17 @@ static void note_computed(mg_program *program) {
     }
 }
 
+/* Has it sums of products whose operands were written since? */
+static bool is_overwritten(const mg_program *program) {
+    for (size_t k = 0; k < program->statements.count; k++) {
+        const mg_slot head = program->statements.item[k];
+        if (mg_code(program->tape, head) > MG_LANE && mg_overwritten(program->tape, head)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
     MG_INSIDE(tape);
     if (!mg_ready(tape)) {
@@ -229,16 +240,18 @@ mg_program *mg_program_new(mg_tape *tape, mg_id result, mg_mark since) {
         return NULL;
     }
     mg_hold(tape);
-    *program = (mg_program){.blocks = program->blocks, .holders = 1, .tape = tape, .result = result,
+    *program = (mg_program){.blocks = program->blocks, .holders = 1, .tape = tape, .result = result, .since = since,
                             .ordered = SIZE_MAX, .computed = SIZE_MAX};
     mg_turn_page(tape); /* the times at which a page was computed anew are then the program's alone */
-    const mg_status status = build(program, since);
+    const mg_status status = build(program);
     if (status != MG_OK) {
         mg_program_free(program);
         mg_fail(tape, status);
         return NULL;
     }
-    note_computed(program); /* recording was a forward */
+    if (!is_overwritten(program)) {
+        note_computed(program); /* recording was a forward */
+    }
     return program;
 }
 
@@ -311,6 +324,9 @@ mg_status mg_program_reverse(mg_program *program) {
     if (program->computed == SIZE_MAX || program->writes != tape->writes) {
         return MG_OVERWRITTEN;
     }
+    if (program->selections != tape->selections && program->since > 0) {
+        return MG_OVERWRITTEN; /* what it reads as it is may have been computed anew */
+    }
     if (program->selections != tape->selections) {
         /* Another program has exchanged operands since. Where those were this program's, its own are put back, and its
            numbers computed again: they are those of its forward, as nothing was written. */
@@ -324,9 +340,7 @@ mg_status mg_program_reverse(mg_program *program) {
     if (program->in_plan) {
         return mg_plan_sweep(program) ? MG_OK : compute_and_sweep(program);
     }
-    const mg_status status = mg_sweep_plainly(program, program->losses);
-    /* by another program, with the same numbers, newer than sums of them */
-    return status == MG_OVERWRITTEN ? compute_and_sweep(program) : status;
+    return mg_sweep_plainly(program, program->losses);
 }
 
 /* ---- plans ------------------------------------------------------------------------------------------------------ */

@@ -30,6 +30,7 @@ struct mg_program {
     _Atomic(uint64_t) holders; /* its handle, and trainers */
     mg_tape *tape;
     mg_id result;
+    mg_mark since; /* what was recorded before is read as it is, and may be overwritten: that is looked for in every sweep */
     mg_list statements, ends; /* heads, and the slots after the last */
     mg_list needed;
     mg_list loss;  /* slots */

@@ -52,7 +52,8 @@ static bool enter(mg_tape *tape, mg_slot slot) {
 
 /* Goes on with a lane of a statement from `*cursor`: lists the terms that are done, and finds the next operand to visit.
    Sets `*next` and `*found`; without one the lane is done. */
-static mg_status advance_lane(mg_tape *tape, mg_slot slot, uint32_t *cursor, mg_slot *next, bool *found) {
+static mg_status advance_lane(mg_tape *tape, mg_slot slot, mg_mark since, uint32_t *cursor, mg_slot *next,
+                              bool *found) {
     const mg_slot header = tape->operand[slot][0], lane = tape->operand[slot][1];
     const mg_statement *statement = mg_statement_of(tape, header);
     const size_t width = statement->factors, terms = statement->terms, end = width * terms;
@@ -61,7 +62,7 @@ static mg_status advance_lane(mg_tape *tape, mg_slot slot, uint32_t *cursor, mg_
     if (*cursor == 0) {
         const bool first = !(tape->operation[header] & MG_VISITED);
         if (first) {
-            if (mg_overwritten(tape, header)) {
+            if (mg_id_of(tape, header) < since && mg_overwritten(tape, header)) {
                 return MG_OVERWRITTEN;
             }
             tape->operation[header] |= MG_VISITED;
@@ -94,7 +95,7 @@ static mg_status advance_lane(mg_tape *tape, mg_slot slot, uint32_t *cursor, mg_
 
 void mg_search_begin(mg_tape *tape) { tape->order.count = tape->stack.count = 0; }
 
-mg_status mg_search(mg_tape *tape, mg_slot result) {
+mg_status mg_search(mg_tape *tape, mg_slot result, mg_mark since) {
     mg_list *stack = &tape->stack;
     if (unvisited(tape, result) && !enter(tape, result)) {
         return MG_NO_MEMORY;
@@ -104,7 +105,7 @@ mg_status mg_search(mg_tape *tape, mg_slot result) {
         uint32_t *cursor = &stack->item[stack->count - 1];
         bool found = false;
         if (mg_code(tape, slot) == MG_LANE) {
-            mg_status status = advance_lane(tape, slot, cursor, &next, &found);
+            mg_status status = advance_lane(tape, slot, since, cursor, &next, &found);
             if (status != MG_OK) {
                 return status;
             }
@@ -171,7 +172,7 @@ mg_status mg_sweep(mg_tape *tape, mg_id result) {
     mg_slot slot;
     MG_TRY(mg_find_now(tape, result, 1, &slot));
     mg_search_begin(tape);
-    const mg_status status = mg_search(tape, slot);
+    const mg_status status = mg_search(tape, slot, MG_NONE);
     mg_search_end(tape);
     if (status == MG_OK) {
         tape->adjoint[slot] = 1;
