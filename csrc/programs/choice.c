@@ -3,52 +3,43 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 
 void mg_choice_set_up(mg_choice *choice, mg_blocks *blocks, size_t count) {
     choice->count = count;
-    choice->order = mg_allot(blocks, count, sizeof *choice->order);
-    choice->merged = mg_allot(blocks, count, sizeof *choice->merged);
+    choice->candidate = mg_allot(blocks, count, sizeof *choice->candidate);
 }
 
-/* The tokens from the likeliest down, of equal ones the first first, in choice->order. */
-static void sort(mg_choice *choice, const double *weights) {
-    const size_t n = choice->count;
-    for (size_t i = 0; i < n; i++) {
-        choice->order[i] = i;
-    }
-    for (size_t run = 1; run < n; run *= 2) {
-        for (size_t from = 0; from < n; from += 2 * run) {
-            const size_t middle = from + run < n ? from + run : n, end = middle + run < n ? middle + run : n;
-            for (size_t out = from, a = from, b = middle; out < end; out++) {
-                const bool second = a == middle || (b < end && weights[choice->order[b]] > weights[choice->order[a]]);
-                choice->merged[out] = choice->order[second ? b++ : a++];
-            }
-        }
-        size_t *sorted = choice->merged;
-        choice->merged = choice->order;
-        choice->order = sorted;
-    }
+/* The likelier first, and of equal ones the one that comes first. */
+static int by_weight(const void *a, const void *b) {
+    const mg_candidate *left = a, *right = b;
+    const int lighter = (left->weight < right->weight) - (left->weight > right->weight);
+    return lighter != 0 ? lighter : (left->token > right->token) - (left->token < right->token);
 }
 
 /* Leaves only the likeliest, as sampling.py says. */
 static void keep_likeliest(mg_choice *choice, double *weights) {
     const mg_sampling *rule = &choice->rule;
+    mg_candidate *all = choice->candidate;
     const size_t n = choice->count;
     size_t count = rule->top_k > 0 && rule->top_k < n ? rule->top_k : n;
-    sort(choice, weights);
+    for (size_t i = 0; i < n; i++) {
+        all[i] = (mg_candidate){weights[i], i};
+    }
+    qsort(all, n, sizeof *all, by_weight);
     if (rule->top_p > 0) {
         double whole = 0, share = 0;
         for (size_t i = 0; i < count; i++) {
-            whole += weights[choice->order[i]];
+            whole += all[i].weight;
         }
         size_t enough = 0;
         while (enough < count && (enough == 0 || share < rule->top_p * whole)) {
-            share += weights[choice->order[enough++]];
+            share += all[enough++].weight;
         }
         count = enough;
     }
     for (size_t i = count; i < n; i++) {
-        weights[choice->order[i]] = 0;
+        weights[all[i].token] = 0;
     }
 }
 
@@ -113,21 +104,9 @@ int32_t mg_choose(const mg_choice *choice, const double *prepared, uint32_t *sta
         return (int32_t)best;
     }
     const double x = next_random(state) * prepared[n - 1];
-    if (n <= 64) { /* the same as by halves, as sums do not fall, and without a guess at each */
-        size_t below = 0;
-        for (size_t i = 0; i + 1 < n; i++) {
-            below += prepared[i] <= x;
-        }
-        return (int32_t)below;
+    size_t below = 0; /* the same as by halves, as sums do not fall, and without a guess at each */
+    for (size_t i = 0; i + 1 < n; i++) {
+        below += prepared[i] <= x;
     }
-    size_t low = 0, high = n - 1;
-    while (low < high) {
-        const size_t middle = (low + high) / 2;
-        if (x < prepared[middle]) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return (int32_t)low;
+    return (int32_t)below;
 }

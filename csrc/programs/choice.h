@@ -7,9 +7,14 @@
 #define MG_RANDOM_STATE 624 /* words of the Mersenne Twister; then the number of those that were used */
 
 typedef struct {
+    double weight;
+    size_t token;
+} mg_candidate;
+
+typedef struct {
     mg_sampling rule;
-    size_t count;           /* of tokens */
-    size_t *order, *merged; /* [count]: for the likeliest */
+    size_t count;            /* of tokens */
+    mg_candidate *candidate; /* [count]: for the likeliest */
 } mg_choice;
 
 /* For so many tokens; the blocks have failed without memory. */
