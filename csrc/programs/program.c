@@ -9,63 +9,56 @@
 #include "programs/inputs.h"
 #include "programs/plain.h"
 #include "programs/plan.h"
-#include "programs/reach.h"
 #include "tape/marking.h"
 #include "tape/statements.h"
 
-#include <stdlib.h>
-
 /* ---- what a program is made of ---------------------------------------------------------------------------------- */
 
-/* The pages that marks are in. */
-typedef struct {
-    mg_tape *tape;
-    mg_reached reached;
-} marks;
-
-static bool mark_run(void *context, mg_slot first, size_t n) {
-    marks *found = context;
-    mg_reach_slots(&found->reached, first, n);
-    return mg_mark_run(found->tape, first, n);
+static bool unmark_run(void *context, mg_slot first, size_t n) {
+    const mg_tape *tape = context;
+    for (mg_slot s = first; s < first + n; s++) {
+        tape->operation[s] &= (uint8_t)~MG_VISITED;
+    }
+    return true;
 }
 
-/* Marks the statements that the result was computed from since `since`, and what they read. */
-static bool mark_statements(marks *found, mg_slot result, mg_mark since) {
-    mg_tape *tape = found->tape;
-    mg_list *statements = &tape->stack;
-    statements->count = 0;
-    bool marked = mark_run(found, result, 1);
-    for (size_t k = 0; k < statements->count; k++) { /* also where there was no memory for more: these have marks */
-        const mg_slot head = statements->item[k];
-        mg_reach_slots(&found->reached, head, mg_end(tape, head) - head);
-        marked = marked && (mg_id_of(tape, head) < since || mg_each_run(tape, head, mark_run, found));
+/* Marks the statements that the result was computed from since `since`, and what they read; tape->stack lists those that are
+   marked. */
+static bool mark_statements(mg_tape *tape, mg_slot result, mg_mark since) {
+    tape->stack.count = 0;
+    bool marked = mg_mark_run(tape, result, 1);
+    for (size_t k = 0; marked && k < tape->stack.count; k++) {
+        const mg_slot head = tape->stack.item[k];
+        marked = mg_id_of(tape, head) < since || mg_each_run(tape, head, mg_mark_run, tape);
     }
     return marked;
 }
 
-static int by_serial(const void *a, const void *b) {
-    const mg_entry *left = a, *right = b;
-    return (left->serial > right->serial) - (left->serial < right->serial);
+/* Also where there was no memory for all marks. */
+static void unmark_statements(mg_tape *tape, mg_slot result) {
+    unmark_run(tape, result, 1);
+    for (size_t k = 0; k < tape->stack.count; k++) {
+        const mg_slot head = tape->stack.item[k];
+        unmark_run(tape, head, mg_end(tape, head) - head);
+        mg_each_run(tape, head, unmark_run, tape);
+    }
 }
 
-/* Lists the statements that are marked and were recorded since `since`, in order of recording. */
-static bool list_marked(mg_program *program, const marks *found, mg_mark since, mg_blocks *scratch) {
+/* Lists the statements that are marked and were recorded since `since`, in order of recording: page by page, as these were
+   opened. */
+static bool list_marked(mg_program *program, mg_mark since) {
     mg_tape *tape = program->tape;
-    mg_entry *pages = mg_allot(scratch, found->reached.slots / MG_PAGE, sizeof *pages);
-    size_t count = 0;
-    if (pages == NULL) {
-        return false;
+    mg_id first = program->result;
+    for (size_t k = 0; k < tape->stack.count; k++) {
+        const mg_id id = mg_id_of(tape, tape->stack.item[k]);
+        first = id >= since && id < first ? id : first;
     }
-    for (size_t p = 0; p < tape->page_count; p++) {
-        if (found->reached.page[p] != 0) {
-            pages[count++] = (mg_entry){tape->pages[p].serial, (uint32_t)p};
-        }
-    }
-    qsort(pages, count, sizeof *pages, by_serial);
     bool listed = true;
-    for (size_t p = 0; p < count; p++) {
-        const mg_slot from = pages[p].page * MG_PAGE, to = from + tape->pages[pages[p].page].used;
-        for (mg_slot s = from; listed && s < to; s++) {
+    for (uint64_t serial = first / MG_PAGE; serial <= program->result / MG_PAGE; serial++) {
+        uint32_t page;
+        const size_t used = mg_look_up(tape, serial, &page) ? tape->pages[page].used : 0;
+        for (size_t n = 0; listed && n < used; n++) {
+            const mg_slot s = (mg_slot)(page * MG_PAGE + n);
             const uint8_t operation = tape->operation[s], code = mg_code(tape, s);
             if (operation & MG_VISITED && !(operation & MG_JOINED) && !mg_is_leaf(code) && code != MG_LANE &&
                 code != MG_PAYLOAD && mg_id_of(tape, s) >= since) {
@@ -80,18 +73,8 @@ static bool list_marked(mg_program *program, const marks *found, mg_mark since, 
 /* Lists the statements that the result was computed from since `since`. */
 static bool list_statements(mg_program *program, mg_slot result, mg_mark since) {
     mg_tape *tape = program->tape;
-    mg_blocks scratch = {.tape = tape};
-    marks found = {tape, mg_reached_nothing(&scratch)};
-    if (scratch.failed) {
-        return false;
-    }
-    const bool listed = mark_statements(&found, result, since) && list_marked(program, &found, since, &scratch);
-    for (size_t p = 0; p < tape->page_count; p++) {
-        for (size_t s = p * MG_PAGE; found.reached.page[p] != 0 && s < (p + 1) * MG_PAGE; s++) {
-            tape->operation[s] &= (uint8_t)~MG_VISITED;
-        }
-    }
-    mg_free_blocks(scratch);
+    const bool listed = mark_statements(tape, result, since) && list_marked(program, since);
+    unmark_statements(tape, result);
     return listed;
 }
 
