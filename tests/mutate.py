@@ -72,7 +72,7 @@ PYTHON_TESTS = {
     "kernels": ["test_random_models", "test_models", "test_odd_models", "test_training", "test_batches"],
 }
 POWERS = ("exact.c", "row.h", "row_exp.h", "row_optimizer.h", "row_powers.h", "exp_table.h")
-SAMPLES = ("sample.c", "position.c", "prefixes.c", "choice.c", "row_sample.h", "row_exp.h")
+SAMPLES = ("sample.c", "position.c", "choice.c", "row_sample.h", "row_exp.h")
 C_TESTS_OF = {name: ["test_adam", "test_powers"] for name in POWERS}
 C_TESTS_OF |= {name: ["test_sampling", *C_TESTS_OF.get(name, [])] for name in SAMPLES} | {"pool.c": ["test_pool"]}
 PYTHON_TESTS_OF = {name: ["test_sampling"] for name in SAMPLES} | {

@@ -85,16 +85,12 @@ static bool has_operand(const mg_tape *tape, const mg_binding *binding) {
 
 /* Room for the value of an input. */
 static mg_status know_input(mg_program *program, size_t input) {
-    if (input < program->inputs) {
-        return MG_OK;
-    }
-    int32_t *grown = mg_resize(&program->blocks, program->values, (input + 1) * sizeof *grown);
-    if (grown == NULL) {
-        return MG_NO_MEMORY;
-    }
-    program->values = grown;
-    for (; program->inputs <= input; program->inputs++) {
-        grown[program->inputs] = -1;
+    const size_t before = program->inputs;
+    while (program->inputs <= input) {
+        if (!MG_PUSH(&program->blocks, program->values, program->inputs, (int32_t){-1})) {
+            program->inputs = before;
+            return MG_NO_MEMORY;
+        }
     }
     return MG_OK;
 }

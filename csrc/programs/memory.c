@@ -1,4 +1,4 @@
-/* memory.c: blocks of memory that belong together, each behind a header that joins it to the others. */
+/* memory.c: blocks of memory that belong together, each behind a header that joins it to the one before. */
 #include "programs/memory.h"
 
 #include <stdalign.h>
@@ -6,24 +6,8 @@
 
 struct mg_block {
     alignas(max_align_t) mg_block *before;
-    mg_block *after;
     size_t bytes;
 };
-
-/* The header of what a caller has. */
-static mg_block *header_of(void *block) { return block == NULL ? NULL : (mg_block *)block - 1; }
-
-/* Lets the neighbours of a header know where it is, or what stands there now. */
-static void join(mg_blocks *blocks, mg_block *before, mg_block *after, mg_block *left, mg_block *right) {
-    if (before != NULL) {
-        before->after = right;
-    }
-    if (after != NULL) {
-        after->before = left;
-    } else {
-        blocks->last = left;
-    }
-}
 
 /* Puts a new block, if there is one, behind the others. */
 static void *put(mg_blocks *blocks, mg_block *block, size_t bytes) {
@@ -31,65 +15,65 @@ static void *put(mg_blocks *blocks, mg_block *block, size_t bytes) {
         blocks->failed = true;
         return NULL;
     }
-    *block = (mg_block){.before = blocks->last, .bytes = bytes};
-    join(blocks, block->before, NULL, block, block);
+    *block = (mg_block){blocks->last, bytes};
+    blocks->last = block;
     return block + 1;
 }
 
-static bool too_many(size_t bytes) { return bytes > SIZE_MAX - sizeof(mg_block); }
-
-void *mg_resize(mg_blocks *blocks, void *block, size_t bytes) {
-    mg_block *old = header_of(block);
-    const size_t room = old == NULL ? 0 : sizeof *old + old->bytes;
-    mg_block *moved = too_many(bytes) ? NULL : mg_reallocate(blocks->tape, old, room, sizeof *old + bytes);
-    if (moved == NULL || old == NULL) {
-        return put(blocks, moved, bytes);
-    }
-    moved->bytes = bytes;
-    join(blocks, moved->before, moved->after, moved, moved);
-    return moved + 1;
+/* One that holds anything. */
+static void *put_any(mg_blocks *blocks, size_t bytes) {
+    const bool fits = bytes <= SIZE_MAX - sizeof(mg_block);
+    return put(blocks, fits ? mg_reallocate(blocks->tape, NULL, 0, sizeof(mg_block) + bytes) : NULL, bytes);
 }
 
-void mg_drop(mg_blocks *blocks, void *block) {
-    if (block != NULL) {
-        mg_block *header = header_of(block);
-        join(blocks, header->before, header->after, header->before, header->after);
-        mg_reallocate(blocks->tape, header, sizeof *header + header->bytes, 0);
-    }
-}
-
-size_t mg_bytes(void *block) { return block == NULL ? 0 : header_of(block)->bytes; }
-
-void *mg_fit(mg_blocks *blocks, void *block, size_t bytes) {
-    if (block != NULL && mg_bytes(block) >= bytes) {
-        return block;
-    }
-    mg_drop(blocks, block);
-    return mg_resize(blocks, NULL, bytes);
+/* Frees a block, and lets what refers to it refer to the one before it. */
+static void drop(mg_tape *tape, mg_block **block) {
+    mg_block *gone = *block;
+    *block = gone->before;
+    mg_reallocate(tape, gone, sizeof *gone + gone->bytes, 0);
 }
 
 void *mg_allot(mg_blocks *blocks, size_t n, size_t size) {
-    const size_t bytes = n > SIZE_MAX / size ? SIZE_MAX : n * size;
-    return put(blocks, too_many(bytes) ? NULL : mg_allocate_zeros(blocks->tape, sizeof(mg_block) + bytes), bytes);
+    const bool fits = n <= (SIZE_MAX - sizeof(mg_block)) / size;
+    return put(blocks, fits ? mg_allocate_zeros(blocks->tape, sizeof(mg_block) + n * size) : NULL, n * size);
+}
+
+size_t mg_bytes(const void *block) { return block == NULL ? 0 : ((const mg_block *)block - 1)->bytes; }
+
+void *mg_fit(mg_blocks *blocks, void *block, size_t bytes) {
+    if (mg_bytes(block) >= bytes) {
+        return block;
+    }
+    for (mg_block **at = &blocks->last; *at != NULL; at = &(*at)->before) {
+        if (*at + 1 == block) {
+            drop(blocks->tape, at);
+            break;
+        }
+    }
+    return put_any(blocks, bytes);
 }
 
 bool mg_push(mg_blocks *blocks, void *array, size_t *count, const void *item, size_t size) {
-    void *block;
-    memcpy(&block, array, sizeof block); /* a pointer to items of whatever type */
-    if (block == NULL || *count * size == header_of(block)->bytes) {
-        block = mg_resize(blocks, block, (*count == 0 ? 8 : 2 * *count) * size);
-        if (block == NULL) {
+    char *items;
+    memcpy(&items, array, sizeof items); /* a pointer to items of whatever type */
+    if (*count * size == mg_bytes(items)) {
+        char *grown = put_any(blocks, (*count == 0 ? 8 : 2 * *count) * size);
+        if (grown == NULL) {
             return false;
         }
-        memcpy(array, &block, sizeof block);
+        if (items != NULL) {
+            memcpy(grown, items, *count * size);
+        }
+        memcpy(array, &grown, sizeof grown);
+        items = grown;
     }
-    memcpy((char *)block + (*count)++ * size, item, size);
+    memcpy(items + (*count)++ * size, item, size);
     return true;
 }
 
 void mg_free_blocks(mg_blocks blocks) {
     while (blocks.last != NULL) {
-        mg_drop(&blocks, blocks.last + 1);
+        drop(blocks.tape, &blocks.last);
     }
 }
 

@@ -15,17 +15,14 @@ typedef struct {
 
 /* n items of `size` bytes, all 0. */
 void *mg_allot(mg_blocks *blocks, size_t n, size_t size);
-/* Puts an item at the end of a growing array of `count`; false without memory. */
+/* Puts an item at the end of a growing array of `count`; false without memory. What it had outgrown goes with the others. */
 #define MG_PUSH(blocks, array, count, ...) \
     mg_push(blocks, &(array), &(count), 1 ? &(__VA_ARGS__) : (array), sizeof *(array))
 bool mg_push(mg_blocks *blocks, void *array, size_t *count, const void *item, size_t size);
-/* The block, or none, with another size; what it held stays. NULL leaves it as it was. */
-void *mg_resize(mg_blocks *blocks, void *block, size_t bytes);
-/* The block, or none, if it has so many bytes; otherwise another, and what it held is lost. */
+/* The block, or none, if it has so many bytes; otherwise another in its place, and what it held is lost. */
 void *mg_fit(mg_blocks *blocks, void *block, size_t bytes);
-size_t mg_bytes(void *block); /* 0 of NULL */
-void mg_drop(mg_blocks *blocks, void *block); /* NULL is fine */
-void mg_free_blocks(mg_blocks blocks);        /* all of them */
+size_t mg_bytes(const void *block); /* 0 of NULL */
+void mg_free_blocks(mg_blocks blocks); /* all of them */
 /* An object of `size` bytes, all 0, that begins with its blocks, and is the first of them. NULL without memory. */
 void *mg_new_owner(mg_tape *tape, size_t size);
 

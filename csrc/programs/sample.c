@@ -6,19 +6,30 @@
 #include "programs/choice.h"
 #include "programs/inputs.h"
 #include "programs/position.h"
-#include "programs/prefixes.h"
 
 #include <string.h>
+
+#define TREE_BYTES ((size_t)32 << 20) /* that the tree may take; a prefix more or less */
+
+/* A beginning of texts. */
+typedef struct prefix prefix;
+struct prefix {
+    double *weights, *kept; /* of the tokens that may come next; numbers that later positions read */
+    prefix *child[];        /* one token more; NULL: not computed yet, or where there is no room */
+};
 
 struct mg_sampler {
     mg_blocks blocks;
     mg_program *program;
     mg_position position;
     mg_choice choice;
-    mg_prefixes tree;
     double *weights; /* [vocabulary] */
     int32_t *path;   /* [positions]: tokens */
-    size_t *nodes;   /* [positions]: of the tree, or MG_NOWHERE */
+    /* the tree */
+    mg_blocks tree;
+    size_t room;   /* for so many prefixes more */
+    prefix *root;  /* what all texts share */
+    prefix **node; /* [positions]: of the path; NULL where the tree does without */
     /* what the tree and the numbers were computed for */
     uint64_t stored;
     bool fresh;    /* false: for nothing yet */
@@ -30,6 +41,7 @@ void mg_sampler_free(mg_sampler *sampler) {
     if (sampler != NULL) {
         mg_program *program = sampler->program;
         mg_plan_free(sampler->position.plan);
+        mg_free_blocks(sampler->tree);
         mg_free_blocks(sampler->blocks);
         mg_program_free(program); /* which holds the tape */
     }
@@ -40,10 +52,9 @@ static mg_status set_up(mg_sampler *sampler) {
     MG_TRY(mg_position_set_up(&sampler->position, blocks, sampler->program));
     const size_t vocabulary = sampler->position.vocabulary, positions = sampler->position.plan->positions;
     mg_choice_set_up(&sampler->choice, blocks, vocabulary);
-    mg_prefixes_set_up(&sampler->tree, blocks, vocabulary, sampler->position.kept);
     sampler->weights = mg_allot(blocks, vocabulary, sizeof *sampler->weights);
     sampler->path = mg_allot(blocks, positions, sizeof *sampler->path);
-    sampler->nodes = mg_allot(blocks, positions, sizeof *sampler->nodes);
+    sampler->node = mg_allot(blocks, positions, sizeof *sampler->node);
     return blocks->failed ? MG_NO_MEMORY : MG_OK;
 }
 
@@ -70,46 +81,77 @@ mg_sampler *mg_sampler_new(mg_program *program) {
     return sampler;
 }
 
-/* ---- texts ------------------------------------------------------------------------------------------------------ */
+/* ---- the tree --------------------------------------------------------------------------------------------------- */
 
-/* Computes what comes after path[0 .. position], of which the last token is no part of the tree yet, and makes it one.
-   NULL where Python would raise. */
-static const double *compute(mg_sampler *sampler, size_t position) {
-    const mg_position *steps = &sampler->position;
-    mg_prefixes *tree = &sampler->tree;
-    for (; sampler->loaded < position; sampler->loaded++) {
-        mg_position_load(steps, sampler->loaded, mg_prefix_kept(tree, sampler->nodes[sampler->loaded]));
-    }
-    if (!mg_position_compute(steps, sampler->path, position)) {
-        return NULL;
-    }
-    memcpy(sampler->weights, mg_position_probabilities(steps), steps->vocabulary * sizeof *sampler->weights);
-    if (!mg_choice_prepare(&sampler->choice, sampler->weights)) {
-        return NULL;
-    }
-    sampler->loaded = position + 1;
-    const size_t parent = position + 1 == sampler->given ? 0 : sampler->nodes[position - 1];
-    size_t *node = &sampler->nodes[position];
-    *node = parent == MG_NOWHERE ? MG_NOWHERE
-                                 : mg_prefixes_add(tree, parent, sampler->path[position], sampler->weights);
-    if (*node != MG_NOWHERE) {
-        mg_position_save(steps, position, mg_prefix_kept(tree, *node));
-    }
-    return sampler->weights;
+static size_t prefix_bytes(const mg_sampler *sampler) {
+    const size_t tokens = sampler->position.vocabulary;
+    return sizeof(prefix) + tokens * sizeof(prefix *) + (tokens + sampler->position.kept) * sizeof(double);
 }
 
-/* The same, from the tree where that remembers it. */
+static void forget_all(mg_sampler *sampler) {
+    mg_free_blocks(sampler->tree);
+    sampler->tree = (mg_blocks){.tape = sampler->program->tape};
+    sampler->room = TREE_BYTES / prefix_bytes(sampler);
+    sampler->root = NULL;
+}
+
+/* Where path[0 .. position] is in the tree, or would be; NULL where what comes before is not. */
+static prefix **place_of(mg_sampler *sampler, size_t position) {
+    if (position + 1 == sampler->given) {
+        return &sampler->root;
+    }
+    prefix *before = sampler->node[position - 1];
+    return before == NULL ? NULL : &before->child[sampler->path[position]];
+}
+
+/* Makes what was computed for position `position` a part of the tree. NULL where there is no room. */
+static prefix *remember(mg_sampler *sampler, size_t position) {
+    const size_t tokens = sampler->position.vocabulary;
+    prefix *made = sampler->room == 0 ? NULL : mg_allot(&sampler->tree, 1, prefix_bytes(sampler));
+    if (made == NULL) {
+        sampler->room = 0;
+        return NULL;
+    }
+    sampler->room--;
+    made->weights = (double *)(void *)&made->child[tokens];
+    made->kept = made->weights + tokens;
+    memcpy(made->weights, sampler->weights, tokens * sizeof *made->weights);
+    mg_position_save(&sampler->position, position, made->kept);
+    return made;
+}
+
+/* ---- texts ------------------------------------------------------------------------------------------------------ */
+
+/* Computes what comes after path[0 .. position]. False where Python would raise. */
+static bool compute(mg_sampler *sampler, size_t position) {
+    const mg_position *steps = &sampler->position;
+    for (; sampler->loaded < position; sampler->loaded++) {
+        mg_position_load(steps, sampler->loaded, sampler->node[sampler->loaded]->kept);
+    }
+    if (!mg_position_compute(steps, sampler->path, position)) {
+        return false;
+    }
+    memcpy(sampler->weights, mg_position_probabilities(steps), steps->vocabulary * sizeof *sampler->weights);
+    sampler->loaded = position + 1;
+    return mg_choice_prepare(&sampler->choice, sampler->weights);
+}
+
+/* The weights of what comes after path[0 .. position], from the tree where that remembers it; NULL where Python would
+   raise. */
 static const double *weights_at(mg_sampler *sampler, size_t position) {
-    mg_prefixes *tree = &sampler->tree;
-    size_t node = tree->count > 0 ? 0 : MG_NOWHERE;
-    if (position >= sampler->given) {
-        node = mg_prefixes_find(tree, sampler->nodes[position - 1], sampler->path[position]);
+    prefix **place = place_of(sampler, position);
+    if (place == NULL || *place == NULL) {
+        if (!compute(sampler, position)) {
+            return NULL;
+        }
+        sampler->node[position] = place == NULL ? NULL : remember(sampler, position);
+        if (place != NULL) {
+            *place = sampler->node[position];
+        }
+        return sampler->weights;
     }
-    if (node == MG_NOWHERE) {
-        return compute(sampler, position);
-    }
-    sampler->nodes[position] = node;
-    return mg_prefix_weights(tree, node);
+    sampler->node[position] = *place;
+    return (*place)->weights;
 }
 
 /* One sample, at most `room` tokens, its length in *length; false, with nothing drawn, where Python would raise. */
@@ -159,7 +201,7 @@ static bool begin(mg_sampler *sampler, const mg_sampling *rule, const int32_t *g
         memcmp(&before->top_p, &rule->top_p, sizeof rule->top_p) == 0) {
         return true;
     }
-    mg_prefixes_forget(&sampler->tree);
+    forget_all(sampler);
     sampler->choice.rule = *rule;
     sampler->given = count;
     sampler->fresh = read_on(sampler, given, count, count - 1);
