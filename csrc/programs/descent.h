@@ -2,14 +2,12 @@
 #ifndef MG_DESCENT_H
 #define MG_DESCENT_H
 
-#include "programs/plain.h"
 #include "programs/plan.h"
 #include "tape/sweep.h"
 
 typedef struct {
     const mg_plan *plan;
-    size_t left;      /* words of the list */
-    size_t statement; /* of the entry */
+    size_t left; /* words of the list */
     /* the entry: a lane, and some of its terms; lane i of group g where it is of a sum */
     size_t step, position;
     mg_slot head, slot;
@@ -18,7 +16,7 @@ typedef struct {
 } mg_descent;
 
 static inline mg_descent mg_descent_of(const mg_plan *plan) {
-    return (mg_descent){.plan = plan, .left = plan->program->order.count, .statement = MG_NOWHERE};
+    return (mg_descent){.plan = plan, .left = plan->program->order.count};
 }
 
 /* Goes on to the next entry that is of a step; false when there is none. */
@@ -35,14 +33,11 @@ static inline bool mg_descend(mg_descent *d) {
             d->end = item[--d->left];
             d->begin = item[--d->left];
         }
-        if (d->statement >= all || d->slot < program->statements.item[d->statement] ||
-            d->slot >= program->ends.item[d->statement]) {
-            d->statement = mg_program_statement(program, d->slot);
-        }
-        if (d->statement < all) {
-            d->step = d->statement % d->plan->each;
-            d->position = d->statement / d->plan->each;
-            d->head = program->statements.item[d->statement];
+        const size_t statement = d->plan->reached.statement[mg_reached_at(&d->plan->reached, d->slot)];
+        if (statement < all) {
+            d->step = statement % d->plan->each;
+            d->position = statement / d->plan->each;
+            d->head = program->statements.item[statement];
             if (d->plan->step[d->step].operation > MG_LANE) {
                 const mg_slot lane = program->tape->operand[d->slot][1];
                 const uint32_t width = mg_statement_of(program->tape, d->head)->width;

@@ -14,63 +14,29 @@ static bool list_lane(mg_plan *plan, size_t from, size_t step, size_t lane) {
     return MG_PUSH(&plan->blocks, plan->run, plan->run_count, (mg_rows){step, lane, 1});
 }
 
-/* Lanes of all fans, in the order in which the sweep adds term 0 of each: one array, sorted by fan and position. */
 typedef struct {
     uint32_t step, lane;
 } sighting;
 
+/* The lanes of a fan at a position, in the order in which the sweep adds term 0 of each. */
 typedef struct {
     sighting *item;
-    size_t *start; /* [fans * positions + 1] */
-} sightings;
-
-/* Those of one fan at one position. */
-typedef struct {
-    const sighting *item;
     size_t count;
 } sighted;
 
-static sighted sighted_at(const mg_plan *plan, const sightings *all, size_t f, size_t t) {
-    const size_t *start = &all->start[f * plan->positions + t];
-    return (sighted){all->item + start[0], start[1] - start[0]};
-}
-
-/* Counts the lanes of each fan at each position, behind its start; or puts them in their places, and moves each start to
-   its end. */
-static void see(const mg_plan *plan, const sightings *all, bool put) {
+/* Those of fan f at position t are number f * positions + t. NULL without memory. */
+static sighted *see_all(const mg_plan *plan, mg_blocks *scratch) {
+    sighted *all = mg_allot(scratch, plan->fan_count * plan->positions, sizeof *all);
     mg_descent d = mg_descent_of(plan);
-    while (mg_descend(&d)) {
+    while (!scratch->failed && mg_descend(&d)) {
         const size_t fan = plan->step[d.step].fan;
-        if (fan == MG_NOWHERE || d.begin != 0) {
-            continue;
-        }
-        size_t *next = &all->start[fan * plan->positions + d.position];
-        if (put) {
-            all->item[(*next)++] = (sighting){(uint32_t)d.step, plan->program->tape->operand[d.slot][1]};
-        } else {
-            next[1]++;
+        if (fan != MG_NOWHERE && d.begin == 0) {
+            sighted *here = &all[fan * plan->positions + d.position];
+            const sighting lane = {(uint32_t)d.step, plan->program->tape->operand[d.slot][1]};
+            MG_PUSH(scratch, here->item, here->count, lane);
         }
     }
-}
-
-static bool see_all(const mg_plan *plan, mg_blocks *scratch, sightings *all) {
-    const size_t starts = plan->fan_count * plan->positions + 1;
-    all->start = mg_allot(scratch, starts + 1, sizeof *all->start);
-    if (all->start == NULL) {
-        return false;
-    }
-    see(plan, all, false);
-    for (size_t n = 1; n < starts; n++) {
-        all->start[n] += all->start[n - 1];
-    }
-    all->item = mg_allot(scratch, all->start[starts - 1], sizeof *all->item);
-    if (all->item == NULL) {
-        return false;
-    }
-    see(plan, all, true);
-    memmove(all->start + 1, all->start, (starts - 1) * sizeof *all->start);
-    all->start[0] = 0;
-    return true;
+    return scratch->failed ? NULL : all;
 }
 
 static bool make_fans(mg_scheduling *s) {
@@ -116,12 +82,11 @@ static bool selected_last(const mg_plan *plan, const mg_fan *fan, sighted lanes,
 }
 
 /* A selection after which the sweep comes to this lane of the fan last, at all positions, if there is one. */
-static size_t find_selection(const mg_plan *plan, size_t f, const sightings *all) {
+static size_t find_selection(const mg_plan *plan, const mg_fan *fan, const sighted *at) {
     for (size_t n = 0; n < plan->select_count; n++) {
         bool fits = true;
         for (size_t t = 0; fits && t < plan->positions; t++) {
-            fits = selected_last(plan, &plan->fan[f], sighted_at(plan, all, f, t),
-                                 plan->selected[n * plan->positions + t]);
+            fits = selected_last(plan, fan, at[t], plan->selected[n * plan->positions + t].at);
         }
         if (fits) {
             return n;
@@ -142,11 +107,11 @@ static bool order_selected_last(mg_plan *plan, mg_fan *fan) {
     return true;
 }
 
-static bool order_fan(mg_plan *plan, size_t f, const sightings *all) {
-    mg_fan *fan = &plan->fan[f];
-    const sighted usual = sighted_at(plan, all, f, plan->positions - 1);
+/* `at` is by position. */
+static bool order_fan(mg_plan *plan, mg_fan *fan, const sighted *at) {
+    const sighted usual = at[plan->positions - 1];
     fan->exceptions = fan->exceptions_end = plan->exception_count;
-    fan->select = find_selection(plan, f, all);
+    fan->select = find_selection(plan, fan, at);
     if (fan->select != MG_NOWHERE) {
         return order_selected_last(plan, fan);
     }
@@ -154,7 +119,7 @@ static bool order_fan(mg_plan *plan, size_t f, const sightings *all) {
         return false;
     }
     for (size_t t = 0; t + 1 < plan->positions; t++) {
-        const sighted here = sighted_at(plan, all, f, t);
+        const sighted here = at[t];
         mg_exception exception = {.position = t};
         if (here.count == usual.count && memcmp(usual.item, here.item, here.count * sizeof *here.item) == 0) {
             continue;
@@ -169,16 +134,13 @@ static bool order_fan(mg_plan *plan, size_t f, const sightings *all) {
 }
 
 bool mg_order_fans(mg_scheduling *s) {
-    sightings all;
-    if (!make_fans(s) || !see_all(s->plan, &s->scratch, &all)) {
-        return false;
+    mg_plan *plan = s->plan;
+    const sighted *all = make_fans(s) ? see_all(plan, &s->scratch) : NULL;
+    bool ordered = all != NULL;
+    for (size_t f = 0; ordered && f < plan->fan_count; f++) {
+        ordered = order_fan(plan, &plan->fan[f], all + f * plan->positions);
     }
-    for (size_t f = 0; f < s->plan->fan_count; f++) {
-        if (!order_fan(s->plan, f, &all)) {
-            return false;
-        }
-    }
-    return true;
+    return ordered;
 }
 
 mg_exception mg_order_at(const mg_plan *plan, const mg_fan *fan, size_t position) {
@@ -217,12 +179,12 @@ static bool are_in_order(const mg_plan *plan, mg_exception order, sighted lanes)
 
 bool mg_exceptions_hold(mg_plan *plan, size_t positions) {
     mg_blocks scratch = {.tape = plan->blocks.tape};
-    sightings all;
-    bool hold = see_all(plan, &scratch, &all);
+    const sighted *all = see_all(plan, &scratch);
+    bool hold = all != NULL;
     for (size_t f = 0; hold && f < plan->fan_count; f++) {
         const mg_fan *fan = &plan->fan[f];
         for (size_t t = 0; hold && fan->exceptions < fan->exceptions_end && t < positions; t++) {
-            hold = are_in_order(plan, mg_order_at(plan, fan, t), sighted_at(plan, &all, f, t));
+            hold = are_in_order(plan, mg_order_at(plan, fan, t), all[f * plan->positions + t]);
         }
     }
     mg_free_blocks(scratch);

@@ -49,10 +49,6 @@ static size_t lane_of(const mg_plan *plan, mg_slot slot, size_t step, size_t pos
 
 /* ---- what inputs select ----------------------------------------------------------------------------------------- */
 
-static bool add_input(mg_plan *plan, mg_plan_input input) {
-    return MG_PUSH(&plan->blocks, plan->input, plan->input_count, input);
-}
-
 /* Makes a step of leaves that differ by position: `parts` runs of `block`. */
 static bool add_gather(mg_plan *plan, size_t k, size_t f, size_t block, size_t parts, size_t *number) {
     const size_t at = plan->gather_count;
@@ -67,12 +63,11 @@ static bool add_gather(mg_plan *plan, size_t k, size_t f, size_t block, size_t p
         const size_t t = n / parts, part = n % parts;
         const mg_slot head = mg_step_head(plan, k, t);
         const mg_slot slot = mg_recorded_operand(plan, head, f, plan->step[k].width, 0, 0, part * block);
-        const size_t binding = mg_binding_of(plan, head, f, part);
+        const mg_read read = {slot, mg_binding_of(plan, head, f, part)};
         if (!mg_all_leaves(plan->program->tape, slot, block)) {
             return mg_refuse_plan(plan, "an operand is leaves at one position, and something else at another");
         }
-        if (!MG_PUSH(&plan->blocks, plan->gathered, plan->gathered_count, slot) ||
-            (binding != MG_NOWHERE && !add_input(plan, (mg_plan_input){binding, t, at, part, MG_NOWHERE}))) {
+        if (!MG_PUSH(&plan->blocks, plan->gathered, plan->gathered_count, read)) {
             return false;
         }
     }
@@ -82,7 +77,6 @@ static bool add_gather(mg_plan *plan, size_t k, size_t f, size_t block, size_t p
 
 /* The lane that an input selects. */
 static bool add_selection(mg_plan *plan, size_t k, size_t f, mg_source *source) {
-    const size_t number = plan->select_count;
     for (size_t t = 0; t < plan->positions; t++) {
         const mg_slot head = mg_step_head(plan, k, t);
         const mg_slot slot = mg_recorded_operand(plan, head, f, 1, 0, 0, 0);
@@ -95,15 +89,14 @@ static bool add_selection(mg_plan *plan, size_t k, size_t f, mg_source *source) 
             return mg_refuse_plan(plan, "an input selects a lane of one statement at one position, and something else at "
                                      "another");
         }
-        const size_t lane = lane_of(plan, slot, step, t);
+        const mg_read read = {lane_of(plan, slot, step, t), binding};
         source->step = step;
-        if (!MG_PUSH(&plan->blocks, plan->selected, plan->selected_count, lane) ||
-            !add_input(plan, (mg_plan_input){binding, t, MG_NOWHERE, 0, number})) {
+        if (!MG_PUSH(&plan->blocks, plan->selected, plan->selected_count, read)) {
             return false;
         }
     }
     source->from = MG_FROM_SELECTED;
-    source->select = number;
+    source->select = plan->select_count;
     return MG_PUSH(&plan->blocks, plan->selects, plan->select_count, source->step);
 }
 

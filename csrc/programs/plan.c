@@ -13,24 +13,24 @@ void mg_plan_free(mg_plan *plan) {
     }
 }
 
-void mg_plan_bindings(const mg_plan *plan, size_t *binding) {
+void mg_plan_select(mg_plan *plan) {
+    const mg_binding *bindings = plan->program->bindings;
+    const mg_tape *tape = plan->program->tape;
     for (size_t n = 0; n < plan->gathered_count; n++) {
-        binding[n] = MG_NOWHERE;
+        mg_read *read = &plan->gathered[n];
+        read->at = read->binding == MG_NOWHERE ? read->at : mg_selected_now(tape, &bindings[read->binding]);
     }
-    for (size_t n = 0; n < plan->input_count; n++) {
-        const mg_plan_input *input = &plan->input[n];
-        if (input->gather != MG_NOWHERE) {
-            const mg_gather *gather = &plan->gather[input->gather];
-            binding[gather->slots + input->position * gather->parts + input->part] = input->binding;
-        }
+    for (size_t n = 0; n < plan->selected_count; n++) {
+        const mg_binding *binding = &bindings[plan->selected[n].binding];
+        plan->selected[n].at = mg_selected_now(tape, binding) - binding->table;
     }
 }
 
 mg_slot mg_lane_of_step(const mg_plan *plan, size_t step, size_t position, size_t lane) {
     if (step >= plan->each) {
         const mg_gather *gather = &plan->gather[plan->step[step].gather];
-        const mg_slot *slots = plan->gathered + gather->slots + position * gather->parts;
-        return slots[lane / gather->block] + (mg_slot)(lane % gather->block);
+        const mg_read *read = plan->gathered + gather->slots + position * gather->parts;
+        return (mg_slot)(read[lane / gather->block].at + lane % gather->block);
     }
     return mg_first_lane(plan->program->tape, mg_step_head(plan, step, position)) + (mg_slot)lane;
 }
@@ -42,7 +42,7 @@ mg_slot mg_source_slot(const mg_plan *plan, const mg_step *step, size_t f, size_
     case MG_FROM_LEAVES:
     case MG_FROM_CONSTANT: return x->leaves + (mg_slot)(g * x->group + i * x->lane + c * x->term);
     case MG_FROM_SELECTED:
-        return mg_lane_of_step(plan, x->step, position, plan->selected[x->select * plan->positions + position]);
+        return mg_lane_of_step(plan, x->step, position, plan->selected[x->select * plan->positions + position].at);
     case MG_FROM_PAST: {
         const size_t at = x->past == MG_BY_LANE ? i : c, rest = x->past == MG_BY_LANE ? c * x->term : i * x->lane;
         return mg_lane_of_step(plan, x->step, at, x->offset + g * x->group + rest);
@@ -130,7 +130,7 @@ static mg_status fill(mg_program *program, mg_plan *plan, bool proved, int32_t *
         made = r > 0 || mg_roll(plan);
         if (made && proved) {
             MG_TRY(mg_program_order(program, program->losses));
-            mg_plan_select(plan, values, program->losses);
+            mg_plan_select(plan);
             made = (r > 0 || mg_schedule(plan)) && mg_prove(plan);
         }
         if (made && rounds > 1 && program->order.count > MOST_WORK / rounds) {
@@ -150,6 +150,7 @@ mg_status mg_plan_make(mg_program *program, bool proved, mg_plan **out, const ch
     mg_blocks scratch = {.tape = tape};
     mg_plan *plan = mg_new_owner(tape, sizeof *plan);
     int32_t *values = mg_allot(&scratch, program->inputs, sizeof *values);
+    const mg_reached reached = proved ? mg_find_reached(program, &scratch) : (mg_reached){0};
     mg_slot *before = mg_allot(&scratch, program->binding_count, sizeof *before);
     mg_status status = plan == NULL || scratch.failed ? MG_NO_MEMORY : MG_OK;
     if (status == MG_OK) {
@@ -157,6 +158,7 @@ mg_status mg_plan_make(mg_program *program, bool proved, mg_plan **out, const ch
             before[b] = mg_selected_now(tape, &program->bindings[b]);
         }
         plan->program = program;
+        plan->reached = reached;
         status = fill(program, plan, proved, values);
         for (size_t b = 0; b < program->binding_count; b++) {
             mg_exchange(program, &program->bindings[b], before[b]);
@@ -166,6 +168,7 @@ mg_status mg_plan_make(mg_program *program, bool proved, mg_plan **out, const ch
     }
     mg_free_blocks(scratch);
     if (status == MG_OK && *why_not == NULL) {
+        plan->reached = (mg_reached){0};
         mg_lay_out(plan);
         *out = plan;
     } else {

@@ -24,7 +24,7 @@
 
 #include "programs/memory.h"
 #include "programs/pool.h"
-#include "programs/program.h"
+#include "programs/reach.h"
 #include "tape/statements.h"
 
 #define MG_CHUNK 8      /* positions in a vector */
@@ -97,6 +97,12 @@ typedef struct {
     mg_source operand[2];
 } mg_step;
 
+/* What is read at one position, and the binding of the input that selects it, or MG_NOWHERE. */
+typedef struct {
+    size_t at; /* of a gather the first slot of a part, of a selection the lane of its step */
+    size_t binding;
+} mg_read;
+
 /* Leaves that differ from position to position: `parts` runs of `block` at each. */
 typedef struct {
     size_t parts, block;
@@ -140,13 +146,6 @@ typedef struct {
     bool is_gathered; /* are they rows that one step gathers, each of one part, and adds? */
 } mg_region;
 
-/* A binding of an integer input, at one position: to part `part` of a gather, or to a selection. */
-typedef struct {
-    size_t binding, position;
-    size_t gather, part; /* gather is MG_NOWHERE for a selection */
-    size_t select;
-} mg_plan_input;
-
 /* Where a plan computes: room for the numbers of rows, and where the texts are in them. Texts side by side share rows, the
  * longest text first, position after position, at each of which every text keeps its lane:
  *
@@ -167,6 +166,7 @@ typedef struct {
 struct mg_plan {
     mg_blocks blocks;
     const mg_program *program;
+    mg_reached reached;     /* while it is made and to be proved */
     const char *why_not;    /* that is no plan; NULL where there was no memory to find out */
     size_t positions, each; /* losses, and statements of one position */
     bool mean;
@@ -174,12 +174,12 @@ struct mg_plan {
     bool skips_ahead;       /* no step reads lanes that lie ahead of a position, where texts are side by side */
     size_t loss;            /* the step whose lane 0 is the loss */
     size_t step_count, gather_count, select_count, part_count, run_count, exception_count, fan_count, action_count,
-        event_count, region_count, input_count, gathered_count, selected_count;
+        event_count, region_count, gathered_count, selected_count;
     mg_step *step;
     mg_gather *gather;
-    mg_slot *gathered;
-    size_t *selects;  /* [select_count]: of which step */
-    size_t *selected; /* [select_count * positions]: lanes */
+    mg_read *gathered;
+    size_t *selects;   /* [select_count]: of which step */
+    mg_read *selected; /* [select_count * positions] */
     mg_part *part;
     mg_rows *run;
     mg_exception *exception;
@@ -187,7 +187,6 @@ struct mg_plan {
     mg_action *action;
     mg_event *event;
     mg_region *region;
-    mg_plan_input *input;
     /* layout.c: multiplications of sums, at a position and for each two positions; rows, columns of `turned`, and what
        scratch must hold */
     double column_work, pair_work;
@@ -201,8 +200,8 @@ struct mg_plan {
 /* plan.c. Makes a plan, or says why not. One that is not proved has the steps alone, which is all that forward needs. */
 mg_status mg_plan_make(mg_program *program, bool proved, mg_plan **plan, const char **why_not);
 void mg_plan_free(mg_plan *plan);
-/* What selects a part of a gather at a position, or MG_NOWHERE: binding[plan->gathered_count]. */
-void mg_plan_bindings(const mg_plan *plan, size_t *binding);
+/* The plan reads what the program's inputs select now. */
+void mg_plan_select(mg_plan *plan);
 
 /* roll.c, schedule.c, proof.c: false, and plan->why_not. */
 bool mg_roll(mg_plan *plan);
@@ -262,8 +261,6 @@ size_t mg_workspace_bytes(const mg_plan *plan, size_t positions, size_t size);
 /* Numbers that additions of one text to leaves need, where there are several texts. */
 size_t mg_plan_leaves(const mg_plan *plan);
 
-/* Selects, for the first positions, in the plan itself, while it is made. */
-void mg_plan_select(mg_plan *plan, const int32_t *values, size_t positions);
 /* The loss of a text that forward left, of numbers of `size` bytes. */
 double mg_replay_loss(const mg_replay *replay, size_t text, size_t size);
 /* Forward and reverse with the program's selections, all lanes' numbers to the tape; false where the statements must be

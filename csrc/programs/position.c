@@ -139,20 +139,24 @@ static bool read_operands(mg_position *position) {
     return true;
 }
 
-/* Which input chooses what a gather reads; false where that is not a token before the one that is being drawn. */
-static bool find_inputs(mg_position *position) {
+/* Do inputs choose among tokens: gathers by one before the one that is being drawn, which is what is selected? */
+static bool fits_inputs(const mg_position *position) {
     const mg_plan *plan = position->plan;
-    mg_plan_bindings(plan, position->binding);
-    for (size_t n = 0; n < plan->input_count; n++) {
-        const mg_plan_input *input = &plan->input[n];
-        const mg_binding *binding = &position->program->bindings[input->binding];
-        const bool drawn = input->gather == MG_NOWHERE;
-        if (binding->count != position->vocabulary ||
-            (drawn ? binding->input != input->position + 1 : binding->input > input->position)) {
-            return false;
+    const mg_binding *bindings = position->program->bindings;
+    bool fits = true;
+    for (size_t g = 0; g < plan->gather_count; g++) {
+        const mg_gather *gather = &plan->gather[g];
+        for (size_t n = 0; n < plan->positions * gather->parts; n++) {
+            const size_t number = plan->gathered[gather->slots + n].binding;
+            fits = fits && (number == MG_NOWHERE || (bindings[number].count == position->vocabulary &&
+                                                     bindings[number].input <= n / gather->parts));
         }
     }
-    return true;
+    for (size_t t = 0; t < plan->positions; t++) {
+        const mg_binding *drawn = &bindings[plan->selected[t].binding];
+        fits = fits && drawn->count == position->vocabulary && drawn->input == t + 1;
+    }
+    return fits;
 }
 
 mg_status mg_position_set_up(mg_position *position, mg_blocks *blocks, mg_program *program) {
@@ -168,11 +172,10 @@ mg_status mg_position_set_up(mg_position *position, mg_blocks *blocks, mg_progra
     position->vocabulary = target->groups * target->width;
     position->steps.count = position->target + 1;
     position->steps.step = mg_allot(blocks, plan->step_count, sizeof *position->steps.step);
-    position->binding = mg_allot(blocks, plan->gathered_count, sizeof *position->binding);
     if (blocks->failed) {
         return MG_NO_MEMORY;
     }
-    if (!find_inputs(position) || !lay_out(position)) {
+    if (!fits_inputs(position) || !lay_out(position)) {
         return MG_OPERATION;
     }
     if (blocks->failed) {
@@ -204,11 +207,11 @@ bool mg_position_compute(const mg_position *position, const int32_t *path, size_
         const mg_gather *gather = &plan->gather[plan->step[k].gather];
         const mg_sample_step *step = &position->steps.step[k];
         for (size_t p = 0; p < gather->parts; p++) {
-            const size_t at = gather->slots + t * gather->parts + p;
-            mg_slot slot = plan->gathered[at];
-            if (position->binding[at] != MG_NOWHERE) {
-                const mg_binding *binding = &position->program->bindings[position->binding[at]];
-                slot = binding->table + (mg_slot)((size_t)path[binding->input] * binding->size);
+            const mg_read *read = &plan->gathered[gather->slots + t * gather->parts + p];
+            size_t slot = read->at;
+            if (read->binding != MG_NOWHERE) {
+                const mg_binding *binding = &position->program->bindings[read->binding];
+                slot = binding->table + (size_t)path[binding->input] * binding->size;
             }
             memcpy(step->out + p * gather->block, value + slot, gather->block * sizeof *value);
         }

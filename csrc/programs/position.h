@@ -52,7 +52,6 @@ typedef struct {
     mg_plan *plan;
     mg_sample_plan steps;      /* as the plan's: those of a position up to `target`, and the gathers */
     size_t target, vocabulary; /* the step of the probabilities, and their number */
-    size_t *binding;           /* [gathered_count]: what selects a part of a gather, or MG_NOWHERE */
     mg_copied *copy;
     size_t copy_count;
     size_t kept;               /* numbers of a position that later ones read */

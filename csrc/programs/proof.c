@@ -10,16 +10,13 @@
  * those parts that belong to its positions. Where an input selects a lane, the caller proves one lane after the other.
  */
 #include "programs/descent.h"
-#include "programs/reach.h"
 #include "programs/schedule.h"
 
 #include <string.h>
 
 typedef struct {
     mg_plan *plan;
-    mg_reached reached;
-    uint64_t *hash;  /* [reached.slots]: what the accumulator holds; 0: nothing was added */
-    size_t *binding; /* [gathered_count]: what selects a part of a gather, or MG_NOWHERE */
+    uint64_t *hash;  /* [plan->reached.slots]: what the accumulator holds; 0: nothing was added */
 } proof;
 
 /* What an addition of a partial times an adjoint is. */
@@ -28,7 +25,7 @@ static uint64_t product(uint64_t partial, uint64_t adjoint) {
     return (mixed ^ mixed >> 32) * 0xff51afd7ed558ccdu;
 }
 
-static uint64_t *hash_of(const proof *p, mg_slot slot) { return &p->hash[mg_reached_at(&p->reached, slot)]; }
+static uint64_t *hash_of(const proof *p, mg_slot slot) { return &p->hash[mg_reached_at(&p->plan->reached, slot)]; }
 
 static void add(proof *p, mg_slot target, uint64_t what) {
     uint64_t *hash = hash_of(p, target);
@@ -49,9 +46,10 @@ static void add_to(proof *p, const mg_step *step, size_t f, size_t t, size_t c, 
     if (x->from == MG_FROM_ROWS && x->parts == 0 && x->step >= p->plan->each) {
         const mg_gather *gather = &p->plan->gather[p->plan->step[x->step].gather];
         const size_t at = gather->slots + t * gather->parts + (gather->parts > 1 ? c / gather->block : 0);
-        if (p->binding[at] != MG_NOWHERE) {
-            const mg_binding *binding = &p->plan->program->bindings[p->binding[at]];
-            const mg_slot offset = target - p->plan->gathered[at];
+        const mg_read *read = &p->plan->gathered[at];
+        if (read->binding != MG_NOWHERE) {
+            const mg_binding *binding = &p->plan->program->bindings[read->binding];
+            const mg_slot offset = target - (mg_slot)read->at;
             for (size_t v = 0; v < binding->count; v++) {
                 add(p, binding->table + (mg_slot)(v * binding->size) + offset, what);
             }
@@ -132,7 +130,7 @@ static void plan_fan_at(proof *p, const mg_fan *fan, size_t t, size_t begin, siz
     const mg_exception order = mg_order_at(plan, fan, t);
     size_t selected = MG_NOWHERE;
     if (fan->select != MG_NOWHERE) {
-        selected = plan->selected[fan->select * plan->positions + t];
+        selected = plan->selected[fan->select * plan->positions + t].at;
     }
     for (size_t r = order.from; r < order.to; r++) {
         for (size_t n = 0; n < plan->run[r].count; n++) {
@@ -188,7 +186,7 @@ static void go_through_the_plan(proof *p) {
 /* ---- the comparison --------------------------------------------------------------------------------------------- */
 
 static void begin(proof *p) {
-    memset(p->hash, 0, p->reached.slots * sizeof *p->hash);
+    memset(p->hash, 0, p->plan->reached.slots * sizeof *p->hash);
     for (size_t t = 0; t < p->plan->positions; t++) {
         *hash_of(p, p->plan->program->loss.item[t]) = 1 + (uint64_t)t;
     }
@@ -200,9 +198,9 @@ static bool same(const proof *p, const uint64_t *swept) {
     const mg_tape *tape = program->tape;
     bool equal = memcmp(p->hash, swept, MG_PAGE * sizeof *swept) == 0;
     for (size_t page = 0; page < tape->page_count; page++) {
-        const size_t from = page * MG_PAGE, used = p->reached.page[page] == 0 ? 0 : tape->pages[page].used;
+        const size_t from = page * MG_PAGE, used = p->plan->reached.page[page] == 0 ? 0 : tape->pages[page].used;
         for (size_t s = from; equal && s < from + used; s++) {
-            const size_t at = mg_reached_at(&p->reached, (mg_slot)s);
+            const size_t at = mg_reached_at(&p->plan->reached, (mg_slot)s);
             equal = mg_code(tape, (mg_slot)s) != MG_LEAF || p->hash[at] == swept[at];
         }
     }
@@ -210,7 +208,7 @@ static bool same(const proof *p, const uint64_t *swept) {
         const bool derives = p->plan->step[k % p->plan->each].derives;
         const mg_slot first = mg_first_lane(tape, program->statements.item[k]), end = program->ends.item[k];
         for (mg_slot s = first; equal && derives && s < end; s++) {
-            const size_t at = mg_reached_at(&p->reached, s);
+            const size_t at = mg_reached_at(&p->plan->reached, s);
             equal = p->hash[at] == swept[at];
         }
     }
@@ -234,16 +232,15 @@ static bool stay_in_regions(const proof *p) {
 
 bool mg_prove(mg_plan *plan) {
     mg_blocks scratch = {.tape = plan->blocks.tape};
-    proof p = {.plan = plan, .reached = mg_find_reached(plan->program, &scratch)};
-    uint64_t *swept = mg_allot(&scratch, p.reached.slots, sizeof *swept);
-    p.hash = mg_allot(&scratch, p.reached.slots, sizeof *p.hash);
-    p.binding = mg_allot(&scratch, plan->gathered_count, sizeof *p.binding);
+    proof p = {.plan = plan};
+    const size_t slots = plan->reached.slots;
+    uint64_t *swept = mg_allot(&scratch, slots, sizeof *swept);
+    p.hash = mg_allot(&scratch, slots, sizeof *p.hash);
     bool proved = !scratch.failed;
     if (proved) {
-        mg_plan_bindings(plan, p.binding);
         begin(&p);
         go_down_the_list(&p);
-        memcpy(swept, p.hash, p.reached.slots * sizeof *swept);
+        memcpy(swept, p.hash, slots * sizeof *swept);
         begin(&p);
         go_through_the_plan(&p);
         proved = same(&p, swept) && stay_in_regions(&p);

@@ -3,36 +3,40 @@
 
 #include "tape/statements.h"
 
-mg_reached mg_reached_nothing(mg_blocks *blocks) {
-    mg_reached reached = {.slots = MG_PAGE};
-    reached.page = mg_allot(blocks, blocks->tape->page_count, sizeof *reached.page);
-    return reached;
-}
+#include <string.h>
 
-void mg_reach_slots(mg_reached *reached, mg_slot first, size_t n) {
+static bool reach(void *context, mg_slot first, size_t n) {
+    mg_reached *reached = context;
     for (size_t p = first / MG_PAGE; p * MG_PAGE < first + n; p++) {
         if (reached->page[p] == 0) {
             reached->page[p] = (uint32_t)(reached->slots / MG_PAGE);
             reached->slots += MG_PAGE;
         }
     }
-}
-
-static bool reach_run(void *context, mg_slot first, size_t n) {
-    mg_reach_slots(context, first, n);
     return true;
 }
 
 mg_reached mg_find_reached(const mg_program *program, mg_blocks *blocks) {
     const mg_tape *tape = program->tape;
-    mg_reached reached = mg_reached_nothing(blocks);
-    for (size_t k = 0; reached.page != NULL && k < program->statements.count; k++) {
-        const mg_slot head = program->statements.item[k];
-        mg_reach_slots(&reached, head, program->ends.item[k] - head);
-        mg_each_run(tape, head, reach_run, &reached);
+    const size_t count = program->statements.count;
+    const mg_slot *head = program->statements.item, *end = program->ends.item;
+    mg_reached reached = {.slots = MG_PAGE};
+    reached.page = mg_allot(blocks, tape->page_count, sizeof *reached.page);
+    for (size_t k = 0; reached.page != NULL && k < count; k++) {
+        reach(&reached, head[k], end[k] - head[k]);
+        mg_each_run(tape, head[k], reach, &reached);
     }
     for (size_t b = 0; reached.page != NULL && b < program->binding_count; b++) {
-        mg_reach_slots(&reached, program->bindings[b].table, program->bindings[b].lanes);
+        reach(&reached, program->bindings[b].table, program->bindings[b].lanes);
+    }
+    reached.statement = mg_allot(blocks, reached.slots, sizeof *reached.statement);
+    if (!blocks->failed) {
+        memset(reached.statement, 0xff, reached.slots * sizeof *reached.statement);
+        for (size_t k = 0; k < count; k++) {
+            for (mg_slot s = head[k]; s < end[k]; s++) {
+                reached.statement[mg_reached_at(&reached, s)] = (uint32_t)k;
+            }
+        }
     }
     return reached;
 }

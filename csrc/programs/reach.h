@@ -10,12 +10,10 @@
 typedef struct {
     uint32_t *page; /* [page_count of the tape]: which page of the array a page's slots have */
     size_t slots;
+    uint32_t *statement; /* [slots]: which statement of the program holds a slot; UINT32_MAX where none does */
 } mg_reached;
 
-/* No slot yet, and n slots in a row more. The blocks have failed without memory. */
-mg_reached mg_reached_nothing(mg_blocks *blocks);
-void mg_reach_slots(mg_reached *reached, mg_slot first, size_t n);
-/* What the statements of a program are, read, and may be given by inputs. */
+/* What the statements of a program are, read, and may be given by inputs. The blocks have failed without memory. */
 mg_reached mg_find_reached(const mg_program *program, mg_blocks *blocks);
 
 static inline size_t mg_reached_at(const mg_reached *reached, mg_slot slot) {

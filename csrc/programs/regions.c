@@ -15,14 +15,13 @@ mg_region mg_leaves_of(const mg_plan *plan, size_t k, size_t f) {
         return (mg_region){.first = x->leaves, .end = x->leaves + (mg_slot)mg_reach(step, x) + 1};
     }
     const mg_gather *gather = &plan->gather[plan->step[x->step].gather];
-    mg_region region = {.first = plan->gathered[gather->slots]};
+    const mg_read *read = plan->gathered + gather->slots;
+    mg_region region = {.first = (mg_slot)read->at};
     for (size_t n = 0; n < plan->positions * gather->parts; n++) {
-        const mg_slot first = plan->gathered[gather->slots + n];
-        widen(&region, first, first + (mg_slot)gather->block);
-    }
-    for (size_t n = 0; n < plan->input_count; n++) {
-        if (plan->input[n].gather == plan->step[x->step].gather) {
-            const mg_binding *binding = &plan->program->bindings[plan->input[n].binding];
+        if (read[n].binding == MG_NOWHERE) {
+            widen(&region, (mg_slot)read[n].at, (mg_slot)(read[n].at + gather->block));
+        } else { /* all that may be selected */
+            const mg_binding *binding = &plan->program->bindings[read[n].binding];
             widen(&region, binding->table, binding->table + (mg_slot)binding->lanes);
         }
     }

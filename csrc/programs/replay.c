@@ -67,9 +67,9 @@ static bool index_texts(const mg_plan *plan, mg_workspace *workspace, const size
         const mg_gather *gather = &plan->gather[g];
         mg_slot *to = mg_gathered(replay, gather, 0);
         for (size_t t = 0; t < positions; t++) {
-            const mg_slot *from = plan->gathered + gather->slots + t * gather->parts;
+            const mg_read *from = plan->gathered + gather->slots + t * gather->parts;
             for (size_t n = (start[t + 1] - start[t]) * gather->parts, p = 0; n > 0; n--, to++) {
-                *to = from[p];
+                *to = (mg_slot)from[p].at;
                 p = p + 1 == gather->parts ? 0 : p + 1;
             }
         }
@@ -124,42 +124,35 @@ static mg_slot selected_by(const mg_program *program, const mg_binding *binding,
                      : binding->table + (mg_slot)((size_t)value * binding->size);
 }
 
-void mg_plan_select(mg_plan *plan, const int32_t *values, size_t positions) {
-    const mg_program *program = plan->program;
-    for (size_t n = 0; n < plan->input_count; n++) {
-        const mg_plan_input *input = &plan->input[n];
-        const mg_binding *binding = &program->bindings[input->binding];
-        if (input->position >= positions) {
-            continue;
-        }
-        const mg_slot slot = selected_by(program, binding, values[binding->input]);
-        if (input->gather == MG_NOWHERE) {
-            plan->selected[input->select * plan->positions + input->position] = slot - binding->table;
-        } else {
-            const mg_gather *gather = &plan->gather[input->gather];
-            plan->gathered[gather->slots + input->position * gather->parts + input->part] = slot;
-        }
-    }
+/* The columns of a position that read what a text does: its own, and of the first text also those that have no text. */
+static void columns_of(const mg_replay *replay, size_t text, size_t position, size_t *from, size_t *to) {
+    *from = replay->start[position] + text;
+    *to = text == 0 ? replay->start[position + 1] : *from + 1;
 }
 
 void mg_replay_select(const mg_replay *replay, size_t text, const int32_t *values) {
     const mg_plan *plan = replay->plan;
     const mg_program *program = plan->program;
-    for (size_t n = 0; n < plan->input_count; n++) {
-        const mg_plan_input *input = &plan->input[n];
-        const mg_binding *binding = &program->bindings[input->binding];
-        if (input->position >= replay->length[text]) {
-            continue;
+    size_t column, to;
+    for (size_t g = 0; g < plan->gather_count; g++) {
+        const mg_gather *gather = &plan->gather[g];
+        for (size_t n = 0; n < replay->length[text] * gather->parts; n++) {
+            const size_t number = plan->gathered[gather->slots + n].binding;
+            if (number != MG_NOWHERE) {
+                const mg_binding *binding = &program->bindings[number];
+                const mg_slot slot = selected_by(program, binding, values[binding->input]);
+                for (columns_of(replay, text, n / gather->parts, &column, &to); column < to; column++) {
+                    mg_gathered(replay, gather, column)[n % gather->parts] = slot;
+                }
+            }
         }
-        const mg_slot slot = selected_by(program, binding, values[binding->input]);
-        /* places without a text read what the first text does */
-        const size_t from = replay->start[input->position] + text;
-        const size_t to = text == 0 ? replay->start[input->position + 1] : from + 1;
-        for (size_t column = from; column < to; column++) {
-            if (input->gather == MG_NOWHERE) {
-                mg_selected(replay, input->select)[column] = slot - binding->table;
-            } else {
-                mg_gathered(replay, &plan->gather[input->gather], column)[input->part] = slot;
+    }
+    for (size_t s = 0; s < plan->select_count; s++) {
+        for (size_t t = 0; t < replay->length[text]; t++) {
+            const mg_binding *binding = &program->bindings[plan->selected[s * plan->positions + t].binding];
+            const mg_slot lane = selected_by(program, binding, values[binding->input]) - binding->table;
+            for (columns_of(replay, text, t, &column, &to); column < to; column++) {
+                mg_selected(replay, s)[column] = lane;
             }
         }
     }

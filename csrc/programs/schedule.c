@@ -16,7 +16,7 @@
 
 /* A step adds to a lane, or passes on what was added to its own, after what the step before it did there. */
 static void follow(mg_scheduling *s, uint32_t step, mg_slot lane) {
-    uint32_t *last = &s->last[mg_reached_at(&s->reached, lane)];
+    uint32_t *last = &s->last[mg_reached_at(&s->plan->reached, lane)];
     if (*last != step && *last != MG_NO_STEP) {
         s->before[*last * s->steps + step] = 1;
     }
@@ -130,14 +130,13 @@ static bool order_actions(mg_scheduling *s) {
 bool mg_schedule(mg_plan *plan) {
     const size_t steps = plan->each;
     mg_scheduling s = {.plan = plan, .scratch = {.tape = plan->blocks.tape}, .steps = steps};
-    s.reached = mg_find_reached(plan->program, &s.scratch);
-    s.last = mg_allot(&s.scratch, s.reached.slots, sizeof *s.last);
+    s.last = mg_allot(&s.scratch, plan->reached.slots, sizeof *s.last);
     s.before = mg_allot(&s.scratch, steps * steps, 1);
     s.first = mg_allot(&s.scratch, steps, sizeof *s.first);
     s.component = mg_allot(&s.scratch, steps, sizeof *s.component);
     bool done = !s.scratch.failed;
     if (done) {
-        memset(s.last, 0xff, s.reached.slots * sizeof *s.last);
+        memset(s.last, 0xff, plan->reached.slots * sizeof *s.last);
         memset(s.first, 0xff, steps * sizeof *s.first);
         note_order(&s);
         done = find_components(&s) && mg_order_fans(&s) && order_actions(&s) && mg_order_leaves(&s);

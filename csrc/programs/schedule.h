@@ -3,7 +3,6 @@
 #define MG_SCHEDULE_H
 
 #include "programs/plan.h"
-#include "programs/reach.h"
 
 #define MG_NO_STEP UINT32_MAX
 
@@ -11,8 +10,7 @@ typedef struct {
     mg_plan *plan;
     mg_blocks scratch;
     size_t steps;
-    mg_reached reached;
-    uint32_t *last;      /* [reached.slots]: which step was at a slot last, going down the sweep */
+    uint32_t *last;      /* [plan->reached.slots]: which step was at a slot last, going down the sweep */
     uint8_t *before;     /* [steps][steps]: does the row's step come before the column's? */
     uint32_t *first;     /* [steps]: when the sweep came to it first, at the last position */
     uint32_t *component; /* [steps]: steps that must be taken in turn have one number */

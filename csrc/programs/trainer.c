@@ -81,12 +81,11 @@ static bool has_all_leaves(const mg_trainer *trainer) {
     for (size_t g = 0; all && g < plan->gather_count; g++) {
         const mg_gather *gather = &plan->gather[g];
         for (size_t n = 0; all && n < plan->positions * gather->parts; n++) {
-            all = is_parameters(trainer, plan->gathered[gather->slots + n], gather->block);
+            const mg_read *read = &plan->gathered[gather->slots + n];
+            const mg_binding *binding = read->binding == MG_NOWHERE ? NULL : &program->bindings[read->binding];
+            all = binding == NULL ? is_parameters(trainer, (mg_slot)read->at, gather->block)
+                                  : is_parameters(trainer, binding->table, binding->lanes);
         }
-    }
-    for (size_t b = 0; all && b < program->binding_count; b++) {
-        const mg_binding *binding = &program->bindings[b];
-        all = !binding->leaves || is_parameters(trainer, binding->table, binding->lanes);
     }
     return all;
 }

@@ -277,15 +277,18 @@ static inline const char *broken_plan(const mg_program *program, const mg_plan *
     for (size_t n = 0; n < plan->select_count; n++) {
         MUST(plan->selects[n] < plan->each, "a selection is of a step");
         for (size_t t = 0; t < plan->positions; t++) {
-            MUST(plan->selected[n * plan->positions + t] < plan->step[plan->selects[n]].width, "a lane is selected");
+            const mg_read *read = &plan->selected[n * plan->positions + t];
+            MUST(read->at < plan->step[plan->selects[n]].width, "a lane is selected");
+            MUST(read->binding < program->binding_count, "an input selects it");
         }
     }
     for (size_t n = 0; n < plan->gather_count; n++) {
         const mg_gather *gather = &plan->gather[n];
         MUST(gather->before * plan->positions == gather->slots, "a gather has its parts at every position");
         for (size_t i = 0; i < plan->positions * gather->parts; i++) {
-            MUST(is_run(program->tape, plan->gathered[gather->slots + i], gather->block),
-                 "what is gathered are slots in use");
+            const mg_read *read = &plan->gathered[gather->slots + i];
+            MUST(is_run(program->tape, (mg_slot)read->at, gather->block), "what is gathered are slots in use");
+            MUST(read->binding == MG_NOWHERE || read->binding < program->binding_count, "an input selects it, or none");
         }
     }
     for (size_t k = 0; broken == NULL && k < plan->each; k++) {
@@ -304,14 +307,6 @@ static inline const char *broken_plan(const mg_program *program, const mg_plan *
     }
     for (size_t r = 0; broken == NULL && r < plan->region_count; r++) {
         broken = broken_region(plan, &plan->region[r]);
-    }
-    for (size_t n = 0; broken == NULL && n < plan->input_count; n++) {
-        const mg_plan_input *input = &plan->input[n];
-        MUST(input->binding < program->binding_count && input->position < plan->positions &&
-                 (input->gather == MG_NOWHERE ? input->select < plan->select_count
-                                              : input->gather < plan->gather_count &&
-                                                    input->part < plan->gather[input->gather].parts),
-             "an input goes to a gather, or a selection, at a position");
     }
     return broken;
 }

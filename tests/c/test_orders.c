@@ -19,8 +19,14 @@ typedef struct {
 /* Is the plan, as it is now, proved in the order of the program as it is now? */
 static bool is_proved(mg_program *program) {
     CHECK(mg_program_order(program, program->losses) == MG_OK);
-    mg_plan_select(program->plan, program->values, program->losses);
-    return mg_prove(program->plan);
+    mg_blocks scratch = {.tape = program->tape};
+    program->plan->reached = mg_find_reached(program, &scratch);
+    CHECK(!scratch.failed);
+    mg_plan_select(program->plan);
+    const bool proved = mg_prove(program->plan);
+    program->plan->reached = (mg_reached){0};
+    mg_free_blocks(scratch);
+    return proved;
 }
 
 static void write_numbers(planting *p, size_t set) {
@@ -286,8 +292,10 @@ static void faults_in_a_plan_are_found(void) {
     PLANT_FAULT(plan->loss, plan->each);
     PLANT_FAULT(plan->gather_count, plan->gather_count + 1);
     PLANT_FAULT(plan->selects[0], plan->each);
-    PLANT_FAULT(plan->selected[1], p.r.shape.vocab);
-    PLANT_FAULT(plan->gathered[0], p.r.tape->page_count * MG_PAGE);
+    PLANT_FAULT(plan->selected[1].at, p.r.shape.vocab);
+    PLANT_FAULT(plan->selected[0].binding, program->binding_count);
+    PLANT_FAULT(plan->gathered[0].at, p.r.tape->page_count * MG_PAGE);
+    PLANT_FAULT(plan->gathered[0].binding, program->binding_count);
     PLANT_FAULT(plan->step[k].operation, MG_SIN);
     PLANT_FAULT(plan->step[k].groups, plan->step[k].groups + 1);
     PLANT_FAULT(plan->step[k].operand[0].offset, plan->step[k].operand[0].offset + 1);
@@ -315,9 +323,6 @@ static void faults_in_a_plan_are_found(void) {
     }
     PLANT_FAULT(plan->region[1].from, plan->region[0].from);
     PLANT_FAULT(plan->region[1].first, plan->region[0].first);
-    PLANT_FAULT(plan->input[0].position, plan->positions);
-    PLANT_FAULT(plan->input[0].binding, program->binding_count);
-    PLANT_FAULT(plan->input[0].gather, plan->gather_count);
     put_away(&p);
 }
 
