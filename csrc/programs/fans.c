@@ -128,6 +128,7 @@ static bool order_fan(mg_plan *plan, mg_fan *fan, const sighted *at) {
             !MG_PUSH(&plan->blocks, plan->exception, plan->exception_count, exception)) {
             return false;
         }
+        plan->exceptional = t + 1 > plan->exceptional ? t + 1 : plan->exceptional;
     }
     fan->exceptions_end = plan->exception_count;
     return true;
@@ -154,15 +155,6 @@ mg_exception mg_order_at(const mg_plan *plan, const mg_fan *fan, size_t position
 
 /* ---- orders at one position ------------------------------------------------------------------------------------- */
 
-size_t mg_exceptional_positions(const mg_plan *plan) {
-    size_t positions = 0;
-    for (size_t e = 0; e < plan->exception_count; e++) {
-        const size_t position = plan->exception[e].position;
-        positions = position >= positions ? position + 1 : positions;
-    }
-    return positions;
-}
-
 /* Are these the lanes of an order? */
 static bool are_in_order(const mg_plan *plan, mg_exception order, sighted lanes) {
     size_t n = 0;
@@ -177,13 +169,13 @@ static bool are_in_order(const mg_plan *plan, mg_exception order, sighted lanes)
     return n == lanes.count;
 }
 
-bool mg_exceptions_hold(mg_plan *plan, size_t positions) {
+bool mg_exceptions_hold(mg_plan *plan) {
     mg_blocks scratch = {.tape = plan->blocks.tape};
     const sighted *all = see_all(plan, &scratch);
     bool hold = all != NULL;
     for (size_t f = 0; hold && f < plan->fan_count; f++) {
         const mg_fan *fan = &plan->fan[f];
-        for (size_t t = 0; hold && fan->exceptions < fan->exceptions_end && t < positions; t++) {
+        for (size_t t = 0; hold && fan->exceptions < fan->exceptions_end && t < plan->exceptional; t++) {
             hold = are_in_order(plan, mg_order_at(plan, fan, t), all[f * plan->positions + t]);
         }
     }

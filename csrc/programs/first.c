@@ -59,8 +59,8 @@ static void spread(const mg_step *step, const mg_source *x, size_t *lanes, size_
     *lanes = step->width;
     *terms = step->terms;
     if (step->operation != MG_SUM || over_positions) {
-        *lanes = x->lane == 0 || (x->from == MG_FROM_PAST && x->past == MG_BY_LANE) ? 1 : *lanes;
-        *terms = x->term == 0 || (x->from == MG_FROM_PAST && x->past == MG_BY_TERM) ? 1 : *terms;
+        *lanes = x->lane == 0 ? 1 : *lanes;
+        *terms = x->term == 0 ? 1 : *terms;
     }
 }
 

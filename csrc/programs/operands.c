@@ -121,6 +121,7 @@ static bool is_past(const mg_plan *plan, mg_slot head, const mg_operands *x, mg_
     }
     source->from = MG_FROM_PAST;
     source->past = (mg_listing)x->listing;
+    *(source->past == MG_BY_LANE ? &source->lane : &source->term) = 0; /* the next entry is another position's */
     return true;
 }
 
@@ -226,25 +227,20 @@ static bool read_lanes(mg_plan *plan, size_t k, const mg_operands *x, mg_source 
 
 /* Are all lanes that the source reads lanes of its step? What comes after them on the tape is something else. */
 static bool stays_inside(const mg_plan *plan, const mg_step *step, const mg_source *x) {
-    const bool by_lane = x->from == MG_FROM_PAST && x->past == MG_BY_LANE;
-    const bool by_term = x->from == MG_FROM_PAST && x->past == MG_BY_TERM;
-    const size_t block = x->parts > 0 && x->block < step->terms ? x->block : step->terms;
-    const size_t reach = (step->groups - 1) * x->group + (by_lane ? 0 : (step->width - 1) * x->lane) +
-                         (by_term ? 0 : (block - 1) * x->term);
-    for (size_t p = 0; p < x->parts; p++) {
-        const mg_part *part = &plan->part[x->part + p];
-        if (part->offset + reach >= mg_rows_of(&plan->step[part->step], plan->positions)) {
-            return false;
-        }
-    }
-    const mg_step *from = &plan->step[x->step];
-    if (x->from == MG_FROM_LEAVES || x->from == MG_FROM_CONSTANT || x->from == MG_FROM_SELECTED || x->parts > 0) {
+    const size_t positions = plan->positions, rest = x->parts > 0 ? step->terms - x->block : 0;
+    const size_t reach = mg_reach(step, x) - rest * x->term;
+    if (x->from != MG_FROM_ROWS && x->from != MG_FROM_PAST) {
         return true;
     }
     if (x->whole) {
-        return x->offset + (step->groups - 1) * x->group < from->groups;
+        return x->offset + (step->groups - 1) * x->group < plan->step[x->step].groups;
     }
-    return x->offset + reach < mg_rows_of(from, plan->positions);
+    bool inside = x->parts > 0 || x->offset + reach < mg_rows_of(&plan->step[x->step], positions);
+    for (size_t p = 0; p < x->parts; p++) {
+        const mg_part *part = &plan->part[x->part + p];
+        inside = inside && part->offset + reach < mg_rows_of(&plan->step[part->step], positions);
+    }
+    return inside;
 }
 
 bool mg_find_operand(mg_plan *plan, size_t k, size_t f) {

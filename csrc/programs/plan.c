@@ -43,9 +43,9 @@ mg_slot mg_source_slot(const mg_plan *plan, const mg_step *step, size_t f, size_
     case MG_FROM_CONSTANT: return x->leaves + (mg_slot)(g * x->group + i * x->lane + c * x->term);
     case MG_FROM_SELECTED:
         return mg_lane_of_step(plan, x->step, position, plan->selected[x->select * plan->positions + position].at);
-    case MG_FROM_PAST: {
-        const size_t at = x->past == MG_BY_LANE ? i : c, rest = x->past == MG_BY_LANE ? c * x->term : i * x->lane;
-        return mg_lane_of_step(plan, x->step, at, x->offset + g * x->group + rest);
+    case MG_FROM_PAST: { /* its strides are 0 along the positions */
+        const size_t at = x->past == MG_BY_LANE ? i : c;
+        return mg_lane_of_step(plan, x->step, at, x->offset + g * x->group + i * x->lane + c * x->term);
     }
     default: break;
     }
@@ -110,12 +110,12 @@ static void select_all(mg_program *program, int32_t *values, size_t first, size_
 /* A position that has an order of its own may have that of the lane that was selected there: it must be the order whatever
    lane is. */
 static mg_status prove_exceptions(mg_program *program, mg_plan *plan, int32_t *values) {
-    const size_t positions = mg_exceptional_positions(plan), lanes = selectable(program);
+    const size_t lanes = selectable(program);
     bool hold = true;
-    for (size_t lane = 0; hold && positions > 0 && lanes > 1 && lane < lanes; lane++) {
+    for (size_t lane = 0; hold && plan->exceptional > 0 && lanes > 1 && lane < lanes; lane++) {
         select_all(program, values, lane, 0);
-        MG_TRY(mg_program_order(program, positions));
-        hold = mg_exceptions_hold(plan, positions);
+        MG_TRY(mg_program_order(program, plan->exceptional));
+        hold = mg_exceptions_hold(plan);
     }
     return hold || plan->why_not != NULL ? MG_OK : MG_NO_MEMORY;
 }

@@ -44,7 +44,7 @@ typedef enum {
      rows      lane offset + g * group + i * lane + c * term of the step; of a concatenation (parts > 0), lane
                part.offset + g * group + i * lane + c % block of the step of part c / block
      whole     lane i, or c where the terms are the positions so far, of group offset + g * group of a causal step
-     past      lane offset + g * group + (i * lane + c * term, without the one that is the position)
+     past      lane offset + g * group + i * lane + c * term, of which the one that is the position has the stride 0
      selected  the selected lane of the step
      leaves    slot leaves + g * group + i * lane + c * term */
 typedef struct {
@@ -169,6 +169,7 @@ struct mg_plan {
     mg_reached reached;     /* while it is made and to be proved */
     const char *why_not;    /* that is no plan; NULL where there was no memory to find out */
     size_t positions, each; /* losses, and statements of one position */
+    size_t exceptional;     /* the first so many positions have all that are exceptions of a fan */
     bool mean;
     bool check_values;      /* some lane has no derivative at some position: its values must be finite */
     bool skips_ahead;       /* no step reads lanes that lie ahead of a position, where texts are side by side */
