@@ -1,8 +1,7 @@
 /* beginning.c: whether the program of a short text is the beginning of that of a long one, so that one recording serves
  * both: the same statements, of the same operands, for as many losses as the short one has.
  */
-#include "programs/inputs.h"
-#include "programs/plain.h"
+#include "programs/program.h"
 #include "tape/operations.h"
 #include "tape/statements.h"
 
@@ -56,24 +55,18 @@ static bool same_operands(const beginning *b, mg_slot s, mg_slot w, size_t f) {
 /* Is the statement at `s` the same as the one at `w`? */
 static bool same_statement(const beginning *b, mg_slot s, mg_slot w) {
     const mg_tape *tape = b->tape;
-    const uint8_t code = mg_code(tape, s);
-    if (code != mg_code(tape, w) || mg_lanes(tape, s) != mg_lanes(tape, w)) {
-        return false;
+    const mg_shape x = mg_shape_of(tape, s), y = mg_shape_of(tape, w);
+    const uint8_t code = (uint8_t)x.operation;
+    bool same = x.operation == y.operation && x.groups == y.groups && x.width == y.width && x.terms == y.terms &&
+                x.factors == y.factors;
+    for (size_t f = 0; code > MG_LANE && same && f < x.factors; f++) {
+        same = same_operands(b, s, w, f);
     }
-    bool same = true;
-    if (code > MG_LANE) {
-        const mg_statement *x = mg_statement_of(tape, s), *y = mg_statement_of(tape, w);
-        same = x->groups == y->groups && x->terms == y->terms && x->factors == y->factors;
-        for (size_t f = 0; same && f < x->factors; f++) {
-            same = same_operands(b, s, w, f);
-        }
-        return same;
-    }
-    for (size_t i = 0, lanes = mg_lanes(tape, s); same && i < lanes; i++) {
+    for (size_t i = 0; code < MG_LANE && same && i < x.width; i++) {
         const mg_slot left = s + (mg_slot)i, right = w + (mg_slot)i;
         same = !mg_operation_constant(code) ||
                memcmp(&tape->partial[left][1], &tape->partial[right][1], sizeof **tape->partial) == 0;
-        for (size_t f = 0; same && f < mg_scalar_arity[code]; f++) {
+        for (size_t f = 0; same && f < x.factors; f++) {
             same = same_slots(b, tape->operand[left][f], tape->operand[right][f], 1);
         }
     }

@@ -1,7 +1,6 @@
 /* inputs.c: integer inputs of a program. A value selects which run of lanes some operands read. */
-#include "programs/inputs.h"
+#include "programs/program.h"
 
-#include "programs/plain.h"
 #include "tape/operations.h"
 #include "tape/statements.h"
 

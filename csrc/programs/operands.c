@@ -1,8 +1,6 @@
 /* operands.c: where the operands of a plan's steps come from: rows of other steps, the past, a selection, leaves. */
 #include "programs/operands.h"
 
-#include "programs/plain.h"
-
 #include <string.h>
 
 /* ---- reading a statement ---------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* plain.c: the statements of a program one by one: computed, and gone down in the order of the sweep. */
-#include "programs/plain.h"
+#include "programs/program.h"
 
 #include "tape/statements.h"
 #include "tape/sweep.h"

@@ -1,8 +1,6 @@
 /* plan.c: makes the plan of a program. */
 #include "programs/plan.h"
 
-#include "programs/inputs.h"
-#include "programs/plain.h"
 #include "programs/schedule.h"
 #include "tape/statements.h"
 

@@ -6,8 +6,6 @@
  */
 #include "programs/program.h"
 
-#include "programs/inputs.h"
-#include "programs/plain.h"
 #include "programs/plan.h"
 #include "tape/marking.h"
 #include "tape/statements.h"

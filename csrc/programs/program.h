@@ -1,4 +1,5 @@
-/* program.h: a recorded program, for the library's own files. See microgpt.h for what it does. */
+/* program.h: a recorded program, for the library's own files; see microgpt.h for what it does. What is not said to be of
+ * another file is of program.c. */
 #ifndef MG_PROGRAM_H
 #define MG_PROGRAM_H
 
@@ -60,5 +61,28 @@ struct mg_program {
 void mg_program_hold(mg_program *program);
 /* May it run now? */
 mg_status mg_program_enter(const mg_program *program);
+
+/* inputs.c. May it run now? Looks where the tables of the inputs are. */
+mg_status mg_program_find_inputs(mg_program *program);
+bool mg_program_in_range(const mg_program *program, const int32_t *values, size_t n);
+/* Exchanges operands; the values have been checked. */
+void mg_program_select(mg_program *program, const int32_t *values);
+/* The first slot that an operand with a binding reads, and another in its place. */
+mg_slot mg_selected_now(const mg_tape *tape, const mg_binding *binding);
+void mg_exchange(mg_program *program, const mg_binding *binding, mg_slot selected);
+/* How many losses a text of so many tokens has: those that read no other inputs. 0: none. */
+size_t mg_program_losses_of(const mg_program *program, size_t tokens);
+
+/* plain.c. Which statement of the program holds a slot; statements.count when none does. */
+size_t mg_program_statement(const mg_program *program, mg_slot slot);
+/* The order of the sweep for n losses, in program->order. */
+mg_status mg_program_order(mg_program *program, size_t n);
+/* All statements that the first n losses need, one by one, and down their lanes. */
+mg_status mg_compute_plainly(mg_program *program, size_t n);
+mg_status mg_sweep_plainly(mg_program *program, size_t n);
+/* The result of the first n losses. */
+double mg_result_of(const mg_program *program, size_t n);
+/* Lets statements outside the program know that its lanes were computed anew. */
+void mg_program_stamp(const mg_program *program);
 
 #endif

@@ -1,6 +1,5 @@
 /* replay.c: the workspace in which a plan computes, and the numbers that go between it and the tape. */
 #include "kernels/kernels.h"
-#include "programs/inputs.h"
 #include "programs/plan.h"
 
 #include <math.h>

@@ -3,7 +3,6 @@
  * that does something else at some position has no plan.
  */
 #include "programs/operands.h"
-#include "programs/plain.h"
 #include "tape/operations.h"
 
 #include <string.h>
@@ -22,42 +21,33 @@ static size_t width_of_map(const mg_tape *tape, mg_slot head, size_t lanes, size
     return lanes;
 }
 
-/* Groups, lanes and terms of a step. */
+/* Groups, lanes and terms of a step. A map may have lanes for the positions so far, and then for each of its groups; or groups
+   that its operands tell. */
 static void size_step(mg_plan *plan, size_t k) {
     const mg_tape *tape = plan->program->tape;
-    mg_step *step = &plan->step[k];
     const size_t last = plan->positions - 1;
-    const mg_slot head = mg_step_head(plan, k, last), first = mg_step_head(plan, k, 0);
-    step->operation = mg_code(tape, head);
-    step->terms = 1;
-    step->weights = step->gather = step->fan = MG_NOWHERE;
-    const size_t lanes = mg_lanes(tape, head), at_first = mg_lanes(tape, first);
-    if (step->operation < MG_LANE) {
-        step->factors = mg_scalar_arity[step->operation];
-        step->constant = mg_operation_constant(step->operation) ? tape->partial[head][1] : 0;
-        step->causal = last > 0 && lanes != at_first;
-        step->groups = 1;
-        step->width = lanes;
-        if (step->causal) {
-            step->groups = at_first;
-            step->width = last + 1;
-        }
-        for (size_t f = 0; !step->causal && f < step->factors; f++) {
-            const size_t width = width_of_map(tape, head, lanes, f);
-            if (width < lanes && lanes % width == 0 && step->groups == 1) {
-                step->width = width;
-                step->groups = lanes / width;
-            }
-        }
+    const mg_slot head = mg_step_head(plan, k, last);
+    const mg_shape shape = mg_shape_of(tape, head), first = mg_shape_of(tape, mg_step_head(plan, k, 0));
+    mg_step *step = &plan->step[k];
+    *step = (mg_step){.operation = (uint8_t)shape.operation, .groups = shape.groups, .width = shape.width,
+                      .terms = shape.terms, .factors = shape.factors, .causal = shape.width != first.width,
+                      .causal_terms = shape.terms != first.terms, .weights = MG_NOWHERE, .gather = MG_NOWHERE,
+                      .fan = MG_NOWHERE};
+    if (step->operation > MG_LANE) {
         return;
     }
-    const mg_statement *s = mg_statement_of(tape, head), *s0 = mg_statement_of(tape, first);
-    step->factors = s->factors;
-    step->groups = s->groups;
-    step->width = s->width;
-    step->terms = s->terms;
-    step->causal = s->width != s0->width;
-    step->causal_terms = s->terms != s0->terms;
+    step->constant = mg_operation_constant(step->operation) ? tape->partial[head][1] : 0;
+    if (step->causal) {
+        step->groups = first.width;
+        step->width = last + 1;
+    }
+    for (size_t f = 0; !step->causal && f < step->factors; f++) {
+        const size_t width = width_of_map(tape, head, shape.width, f);
+        if (width < shape.width && shape.width % width == 0 && step->groups == 1) {
+            step->width = width;
+            step->groups = shape.width / width;
+        }
+    }
 }
 
 /* Is the statement at a position of the step's kind and size? */
@@ -65,17 +55,13 @@ static bool same_size(const mg_plan *plan, size_t k, size_t t) {
     const mg_tape *tape = plan->program->tape;
     const mg_step *step = &plan->step[k];
     const mg_slot head = mg_step_head(plan, k, t);
-    const size_t lanes = step->groups * mg_width_at(step, t);
-    if (mg_code(tape, head) != step->operation || mg_lanes(tape, head) != lanes) {
-        return false;
-    }
-    if (step->operation < MG_LANE) {
-        return !mg_operation_constant(step->operation) ||
-               memcmp(&tape->partial[head][1], &step->constant, sizeof step->constant) == 0;
-    }
-    const mg_statement *s = mg_statement_of(tape, head);
-    return s->groups == step->groups && s->width == mg_width_at(step, t) && s->terms == mg_terms_at(step, t) &&
-           s->factors == step->factors;
+    const mg_shape shape = mg_shape_of(tape, head);
+    const bool map = step->operation < MG_LANE;
+    return shape.operation == step->operation && shape.groups * shape.width == step->groups * mg_width_at(step, t) &&
+           (map || shape.groups == step->groups) && shape.terms == mg_terms_at(step, t) &&
+           shape.factors == step->factors &&
+           (!mg_operation_constant(step->operation) ||
+            memcmp(&tape->partial[head][1], &step->constant, sizeof step->constant) == 0);
 }
 
 /* Does the description give the operands of the statement at position t? Both are linear in group, lane and term but

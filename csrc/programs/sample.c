@@ -4,7 +4,6 @@
  * tree of prefixes remembers it.
  */
 #include "programs/choice.h"
-#include "programs/inputs.h"
 #include "programs/position.h"
 
 #include <string.h>

@@ -2,8 +2,6 @@
 #include "programs/trainer.h"
 
 #include "kernels/float_mode.h"
-#include "programs/inputs.h"
-#include "programs/plain.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,6 @@
 /* trainer.c: makes trainers, finds the parameters again at each call, and brings their numbers to and fro. */
 #include "programs/trainer.h"
 
-#include "programs/inputs.h"
 #include "programs/plan.h"
 
 #include <string.h>
@@ -18,10 +17,11 @@ void mg_trainer_free(mg_trainer *trainer) {
 
 /* ---- making one ------------------------------------------------------------------------------------------------- */
 
-/* Finds where the parameters are. */
+/* Finds where the parameters are, and how many. */
 static mg_status find_parameters(mg_trainer *trainer) {
     mg_parameters *last = NULL;
     mg_slot end = 0; /* of the last */
+    size_t parameters = 0;
     trainer->run_count = 0;
     for (size_t r = 0; r < trainer->count; r++) {
         const size_t n = trainer->sizes[r];
@@ -38,7 +38,9 @@ static mg_status find_parameters(mg_trainer *trainer) {
             trainer->slots[trainer->run_count++] = slot;
         }
         end = slot + (mg_slot)n;
+        parameters += n;
     }
+    trainer->parameters = parameters;
     return MG_OK;
 }
 
@@ -98,6 +100,15 @@ static mg_status set_up(mg_trainer *trainer, const mg_id *first, const size_t *s
     trainer->sizes = mg_allot(blocks, count, sizeof *sizes);
     trainer->slots = mg_allot(blocks, count, sizeof *trainer->slots);
     trainer->run = mg_allot(blocks, count, sizeof *trainer->run);
+    if (blocks->failed) {
+        return MG_NO_MEMORY;
+    }
+    memcpy(trainer->first, first, count * sizeof *first);
+    memcpy(trainer->sizes, sizes, count * sizeof *sizes);
+    MG_TRY(find_parameters(trainer)); /* before anything of that size is allocated */
+    if (trainer->parameters == 0 || trainer->inputs == 0) {
+        return MG_SHAPE;
+    }
     trainer->m = mg_allot(blocks, trainer->parameters, size);
     trainer->v = mg_allot(blocks, trainer->parameters, size);
     trainer->sum = mg_allot(blocks, trainer->parameters, size);
@@ -109,50 +120,33 @@ static mg_status set_up(mg_trainer *trainer, const mg_id *first, const size_t *s
     if (blocks->failed || (program->plan != NULL && trainer->batch == NULL)) {
         return MG_NO_MEMORY;
     }
-    memcpy(trainer->first, first, count * sizeof *first);
-    memcpy(trainer->sizes, sizes, count * sizeof *sizes);
     for (size_t n = 0; n <= trainer->inputs; n++) {
         trainer->losses[n] = mg_program_losses_of(program, n);
     }
-    MG_TRY(find_parameters(trainer));
     if (!fast) {
         return MG_OK;
     }
     return program->plan != NULL && has_all_leaves(trainer) ? make_room(trainer) : MG_SHAPE;
 }
 
-/* Can there be one? Looked at before anything of that size is allocated. */
-static mg_status check(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
-                       const mg_optimizer *optimizer, size_t *parameters) {
-    *parameters = 0;
-    MG_TRY(mg_program_find_inputs(program));
-    for (size_t r = 0; r < count; r++) {
-        mg_slot slot;
-        MG_TRY(mg_find_lanes(program->tape, first[r], sizes[r], &slot));
-        *parameters += sizes[r];
-    }
-    if (*parameters == 0 || program->inputs == 0) {
-        return MG_SHAPE;
-    }
-    return mg_optimizer_is_known(optimizer) ? MG_OK : MG_OPERATION;
-}
-
 mg_trainer *mg_trainer_new(mg_program *program, const mg_id *first, const size_t *sizes, size_t count,
                            const mg_optimizer *optimizer, bool fast) {
     MG_INSIDE(program->tape);
     mg_tape *tape = program->tape;
-    size_t parameters;
     if (!mg_ready(tape)) {
         return NULL;
     }
-    mg_status status = check(program, first, sizes, count, optimizer, &parameters);
+    mg_status status = mg_program_find_inputs(program);
+    if (status == MG_OK && !mg_optimizer_is_known(optimizer)) {
+        status = MG_OPERATION;
+    }
     mg_trainer *trainer = status == MG_OK ? mg_new_owner(tape, sizeof *trainer) : NULL;
     if (trainer == NULL) {
         mg_fail(tape, status == MG_OK ? MG_NO_MEMORY : status);
         return NULL;
     }
     *trainer = (mg_trainer){.blocks = trainer->blocks, .tape = tape, .program = program, .optimizer = *optimizer,
-                            .count = count, .parameters = parameters, .inputs = program->inputs,
+                            .count = count, .inputs = program->inputs,
                             .kernels = fast ? mg_fast_kernels(mg_row_chosen()) : mg_kernels_chosen()};
     mg_program_hold(program);
     status = set_up(trainer, first, sizes, fast);

@@ -58,18 +58,7 @@ mg_status mg_lane_statement(mg_tape *tape, mg_id lane, mg_shape *out) {
     MG_INSIDE(tape);
     mg_slot slot;
     MG_TRY(mg_find_now(tape, lane, 1, &slot));
-    const mg_slot head = mg_head(tape, slot);
-    const uint8_t code = mg_code(tape, head);
-    *out = (mg_shape){code, mg_id_of(tape, mg_first_lane(tape, head)), 1, mg_lanes(tape, head), 1, 0};
-    if (code > MG_LANE) {
-        const mg_statement *statement = mg_statement_of(tape, head);
-        out->groups = statement->groups;
-        out->width = statement->width;
-        out->terms = statement->terms;
-        out->factors = statement->factors;
-    } else {
-        out->factors = mg_scalar_arity[code];
-    }
+    *out = mg_shape_of(tape, mg_head(tape, slot));
     return MG_OK;
 }
 

@@ -35,6 +35,21 @@ mg_slot mg_end(const mg_tape *tape, mg_slot head) {
     return head + 1;
 }
 
+mg_shape mg_shape_of(const mg_tape *tape, mg_slot head) {
+    const uint8_t code = mg_code(tape, head);
+    mg_shape shape = {code, mg_id_of(tape, mg_first_lane(tape, head)), 1, mg_lanes(tape, head), 1, 0};
+    if (code > MG_LANE) {
+        const mg_statement *statement = mg_statement_of(tape, head);
+        shape.groups = statement->groups;
+        shape.width = statement->width;
+        shape.terms = statement->terms;
+        shape.factors = statement->factors;
+    } else {
+        shape.factors = mg_scalar_arity[code];
+    }
+    return shape;
+}
+
 bool mg_all_leaves(const mg_tape *tape, mg_slot first, size_t n) {
     uint8_t codes = 0;
     for (size_t i = 0; i < n; i++) {

@@ -94,6 +94,9 @@ static inline size_t mg_lanes(const mg_tape *tape, mg_slot head) {
     return mg_end(tape, head) - mg_first_lane(tape, head);
 }
 
+/* Its sizes; a map is one group of lanes of one term. */
+mg_shape mg_shape_of(const mg_tape *tape, mg_slot head);
+
 /* Calls for runs of slots that the statement reads, until the visitor returns false, which is then returned. A slot may
    come more than once. */
 typedef bool mg_run_visitor(void *context, mg_slot first, size_t n);

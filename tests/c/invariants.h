@@ -7,7 +7,6 @@
 #ifndef INVARIANTS_H
 #define INVARIANTS_H
 
-#include "programs/plain.h"
 #include "programs/plan.h"
 #include "programs/trainer.h"
 #include "tape/operations.h"

@@ -2,7 +2,6 @@
  * proof, or changes nothing: then the gradients of several sets of numbers, of many magnitudes, are those of the sweep.
  */
 #include "models.h"
-#include "programs/plain.h"
 #include "programs/plan.h"
 
 enum { SETS = 3, SAMPLED = 60 };
