@@ -8,7 +8,7 @@ import os
 import zlib
 
 from .errors import DataError
-from .files import replace_file
+from .files import read_file, replace_file
 
 COURSE_URL = "https://raw.githubusercontent.com/karpathy/makemore/refs/heads/master/names.txt"
 COURSE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
@@ -74,15 +74,16 @@ def sha256(raw: bytes) -> str:
 
 
 def read_documents(path: str | os.PathLike[str]) -> list[str]:
-    """The documents of a UTF-8 text file; a byte order mark is dropped. DataError when there are none to be had."""
+    """The documents of a UTF-8 text file, or of a pipe; a byte order mark is dropped. DataError when there are none,
+    for a device, and for more bytes than a quarter of the memory."""
     try:
-        with open(path, "rb") as file:
-            raw = file.read()
+        raw = read_file(path)
     except OSError as error:
         raise DataError(f"cannot read {os.fspath(path)!r}: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have
         raise DataError(f"cannot read {os.fspath(path)!r}: {error}") from error
-    raw = raw.removeprefix(codecs.BOM_UTF8)
+    if raw.startswith(codecs.BOM_UTF8):
+        del raw[: len(codecs.BOM_UTF8)]
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -49,7 +49,7 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byte
     return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
-def from_bytes(raw: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+def from_bytes(raw: bytes | bytearray) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file, and its metadata. ModelFileError, with a sentence without a subject, when it is not what
     the format says, or has anything but finite numbers."""
     length = int.from_bytes(raw[:8], "little")
@@ -69,7 +69,7 @@ def from_bytes(raw: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def _header(raw: bytes) -> dict[str, Any]:
+def _header(raw: bytes | bytearray) -> dict[str, Any]:
     def pairs(entries: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(entries)) < len(entries):
             raise ValueError("two entries of one name")

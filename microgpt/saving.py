@@ -14,12 +14,13 @@ from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from io import BytesIO
 from typing import Any
 
 from .arguments import require
 from .config import Config
 from .errors import ConfigError, MicrogptError, ModelFileError
-from .files import replace_file
+from .files import read_file, replace_file
 from .model import GPT
 from .optimizers import OptimizerState
 from .safetensors import Tensor, from_bytes, tensor, to_bytes
@@ -101,8 +102,7 @@ def load(path: str | os.PathLike[str], tape: Tape | None = None) -> Saved:
     or it was not written here, or is damaged."""
     name = os.path.join(path, MODEL) if os.path.isdir(path) else os.fspath(path)
     try:
-        with open(name, "rb") as file:
-            raw = file.read()
+        raw = read_file(name)
     except (OSError, ValueError) as error:
         raise ModelFileError(f"cannot read the model {name!r}: {getattr(error, 'strerror', None) or error}") from error
     try:
@@ -238,15 +238,14 @@ class Directory:
         """Leave of the log what there was when the model at this step was saved."""
         kept, reached = [], 0
         try:
-            with open(self.log, "rb") as file:
-                for line in file:
-                    event = json.loads(line)
-                    if event["event"] not in ("run", "step", "validation", "sample"):
-                        break
-                    if event.get("step", 0) > step or (event["event"] == "sample" and "step" not in event):
-                        break  # the samples at the end of a run have no step
-                    reached = event.get("step", reached)
-                    kept.append(line)
+            for line in BytesIO(read_file(self.log)):
+                event = json.loads(line)
+                if event["event"] not in ("run", "step", "validation", "sample"):
+                    break
+                if event.get("step", 0) > step or (event["event"] == "sample" and "step" not in event):
+                    break  # the samples at the end of a run have no step
+                reached = event.get("step", reached)
+                kept.append(line)
         except OSError as error:
             raise ModelFileError(f"cannot read the log {self.log}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

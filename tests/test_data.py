@@ -1,14 +1,18 @@
 """microgpt.data: the embedded names, and the documents of a text file."""
 
 import hashlib
+import html
+import os
+import re
 import socket
 import struct
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from microgpt import DataError, data, embedded_names, read_documents
+from microgpt import DataError, data, embedded_names, files, read_documents
 from microgpt.cli import main
 
 NAMES_SHA256 = "91691165b471c338ee35387260590f0fdc23fcb50509b9ccfe1c879c7ac39a1e"
@@ -213,3 +217,70 @@ def test_broken_downloads(answer, what, tmp_path, capsys):
     assert (out, err.count("\n")) == ("", 1)
     assert err.endswith("try again, or give a file with --data\n"), err
     assert not list(tmp_path.rglob("*.*"))
+
+
+# ---- what never ends, or is larger than the memory
+
+
+@pytest.mark.parametrize(
+    "words", ["--data {}", "--config {}", "sample {}", "eval {}", "eval {}/run", "--resume {}/run", "report {}/run"]
+)
+@pytest.mark.parametrize("kind", ["device", "sparse file"])
+def test_endless(run, tmp_path, monkeypatch, kind, words):
+    """Whatever is read: no device but a terminal, and no file that has no room in memory. One line, at once."""
+    monkeypatch.chdir(tmp_path)
+    if kind == "device":
+        name, said = "/dev/zero", "it is a device, and neither a file nor a pipe"
+    else:
+        name, said = "sparse", f"it has {1 << 40:,} bytes, and no more than "
+        try:
+            with open(name, "wb") as file:
+                os.truncate(file.fileno(), 1 << 40)
+        except OSError as error:
+            pytest.skip(f"there are no sparse files of this size here: {error.strerror}")
+    if "/run" in words:
+        run("--steps", "1", "--samples", "0", "--n-embd", "4", "--out", "run")
+        damaged = tmp_path / "run" / ("model.safetensors" if "eval" in words else "log.jsonl")
+        damaged.unlink()
+        damaged.symlink_to(os.path.join(tmp_path, name))
+        words = words.replace("{}/", "")
+    status, out, err = run(*words.format(name).split())
+    if words == "report run":  # which goes on without a log, and says so in the page
+        assert (status, err) == (0, "")
+        out, err = "", html.unescape(Path("run.html").read_text(encoding="utf-8"))
+    else:
+        assert (status, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+
+
+def test_pipes(run, tmp_path, monkeypatch):
+    """A pipe gives documents, up to a quarter of the memory."""
+    name = tmp_path / "pipe"
+    os.mkfifo(name)
+
+    def write(line, times):
+        with suppress(BrokenPipeError), open(name, "wb") as file:
+            for _ in range(times):
+                file.write(line)
+
+    def read(line, times):
+        writer = threading.Thread(target=write, args=(line, times), daemon=True)
+        writer.start()
+        found = run("--data", name, "--steps", "1", "--samples", "0", "--n-embd", "4")
+        writer.join(10)
+        assert not writer.is_alive()
+        return found
+
+    assert read(b"a word\n", 100_000)[1].startswith("num docs: 100000\n")
+    monkeypatch.setattr(files, "memory", lambda: 4_000_000)
+    status, out, err = read(b"a word\n", 10**9)
+    assert (status, out) == (2, "")
+    assert (
+        err == f"microgpt: cannot read '{name}': it has more than 1,000,000 bytes, a quarter of this machine's memory\n"
+    )
+
+
+def test_memory(tmp_path):
+    """Not more than the machine has, and some."""
+    kilobytes = re.search(r"MemTotal: *(\d+) kB", Path("/proc/meminfo").read_text())
+    assert 1 << 20 < files.memory() <= int(kilobytes[1]) * 1024

@@ -10,6 +10,7 @@ from typing import Any
 from .. import __version__
 from ..config import CHOICES, PRESETS, Config
 from ..errors import ConfigError
+from ..files import read_file
 from ..model import SCALARS, SPANS, Operations
 from .parsing import COMMANDS, Parser, suggestion
 
@@ -161,8 +162,7 @@ def _file_settings(path: str) -> dict[str, Any]:
     except ImportError:
         raise ConfigError("--config needs Python 3.11 or newer, which reads TOML") from None
     try:
-        with open(path, "rb") as file:
-            settings = tomllib.load(file)
+        settings = tomllib.loads(read_file(path).decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read --config {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -148,9 +148,10 @@ def _log_of(path: str, saved: Saved, missing: list[str]) -> RunLog | None:
     try:
         log = read_log(where, saved.step)
     except OSError as error:
-        missing.append(
-            f"The curves, and samples from on the way: there is no {LOG} beside the model ({error.strerror or error})."
-        )
+        said = f"{LOG} cannot be read"
+        if isinstance(error, FileNotFoundError):
+            said = f"there is no {LOG} beside the model"
+        missing.append(f"The curves, and samples from on the way: {said} ({error.strerror or error}).")
         return None
     if log.unread:
         lines = "1 line" if log.unread == 1 else f"{log.unread:,} lines"

@@ -9,7 +9,10 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any, TypeVar
+
+from ..files import read_file
 
 Item = TypeVar("Item")
 BAND, LINE, MARKS = 300, 60, 12  # parts of the curve: for its band, for its line; steps whose samples are shown
@@ -56,30 +59,29 @@ def read_log(path: str, until: int) -> RunLog:
     """The log in a file, up to a step. OSError when it cannot be read."""
     log, numbers, losses = RunLog(), list[int](), list[float]()
     texts: dict[int, list[str]] = {}
-    with open(path, "rb") as file:
-        for raw in file:
-            event = _event(raw)
-            kind = event.get("event")
-            loss: Any = event.get("loss")
-            step = event["step"] if type(event.get("step")) is int else -1
-            if step > until:
-                break
-            if kind == "run":
-                log.run = {name: event[name] for name, type_ in RUN.items() if type(event.get(name)) is type_}
-            elif kind == "step" and step > 0 and _is_loss(loss):
-                if not numbers or step > numbers[-1]:
-                    numbers.append(step)
-                    losses.append(loss)
-            elif kind == "validation" and step > 0 and _is_loss(loss):
-                log.validation.append((step, loss))
-            elif kind == "sample" and isinstance(event.get("text"), str):
-                where = log.samples if "step" not in event else texts.setdefault(step, [])
-                if where is log.samples or len(where) < TEXTS:
-                    where.append(event["text"])
-            elif kind == "done":
-                log.complete = True
-            elif kind != "diverged":
-                log.unread += 1
+    for raw in BytesIO(read_file(path)):
+        event = _event(raw)
+        kind = event.get("event")
+        loss: Any = event.get("loss")
+        step = event["step"] if type(event.get("step")) is int else -1
+        if step > until:
+            break
+        if kind == "run":
+            log.run = {name: event[name] for name, type_ in RUN.items() if type(event.get(name)) is type_}
+        elif kind == "step" and step > 0 and _is_loss(loss):
+            if not numbers or step > numbers[-1]:
+                numbers.append(step)
+                losses.append(loss)
+        elif kind == "validation" and step > 0 and _is_loss(loss):
+            log.validation.append((step, loss))
+        elif kind == "sample" and isinstance(event.get("text"), str):
+            where = log.samples if "step" not in event else texts.setdefault(step, [])
+            if where is log.samples or len(where) < TEXTS:
+                where.append(event["text"])
+        elif kind == "done":
+            log.complete = True
+        elif kind != "diverged":
+            log.unread += 1
     log.steps = numbers[-1] if numbers else 0
     log.band, log.line = thin(numbers, losses, BAND), thin(numbers, losses, LINE)
     log.validation = spread(sorted(dict(log.validation).items()), BAND)
