@@ -70,7 +70,8 @@ comma := ,
 ASAN_TESTS ?= tests/test_tape.py tests/test_program.py tests/test_plans.py tests/test_training.py tests/test_model.py \
     tests/test_models.py tests/test_batches.py tests/test_vector.py tests/test_value.py tests/test_interleaving.py
 # ThreadSanitizer does not take part in a fork of a process with threads.
-TSAN_TESTS ?= tests/test_tape.py tests/test_program.py tests/test_batches.py tests/test_interleaving.py \
+TSAN_TESTS ?= tests/test_tape.py tests/test_program.py tests/test_batches.py \
+    tests/test_interleaving.py::test_a_game_in_two_threads \
     --deselect tests/test_batches.py::test_a_process_that_forks_goes_on
 SANITIZER_OPTIONS = PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=1:malloc_context_size=2 \
     LSAN_OPTIONS=print_suppressions=0:suppressions=tests/leaks.txt TSAN_OPTIONS=halt_on_error=1

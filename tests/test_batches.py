@@ -7,10 +7,30 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
+from math import isfinite
 
 import pytest
 
-from microgpt import GPT, Config, ConfigError, Tape, initial_parameters, parameters_sha256, train
+from microgpt import (
+    GPT,
+    Config,
+    ConfigError,
+    Index,
+    Matrix,
+    Model,
+    Tape,
+    Vector,
+    attention,
+    initial_parameters,
+    linear,
+    mean,
+    parameters_sha256,
+    record,
+    softmax,
+    surprisal,
+    train,
+)
 
 from .bits import all_bits
 from .rows import in_every_row, printed_in_row
@@ -85,6 +105,41 @@ def test_a_document_that_leaves_ordinary_numbers():
                 outcome = str(error)
             outcomes.append((outcome, all_bits(losses), parameters_sha256(model.state_dict)))
         assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("batch_size", [8, 9, 16, 21])
+def test_infinite_adjoints_stay_in_their_document(batch_size):
+    """Documents side by side, some of them short, and some with adjoints that are infinite: those stay away from the
+    gradients of the others, in the sums over positions as well."""
+    rng, runs = random.Random(batch_size), []
+    documents = []
+    for _ in range(batch_size):
+        tokens = rng.choice([(0, 1), (2, 3)])  # 1 is the one that is scaled
+        documents.append([rng.choice(tokens) for _ in range(rng.randrange(2, 9))])
+    config = Config(steps=1, batch_size=batch_size, optimizer="sgd", learning_rate=0.1)
+    for replay in (True, False):
+        with Tape():
+            numbers = random.Random(4)
+            wte, wq, wk, wv = (Matrix(4, 4, [numbers.gauss(0, 1) for _ in range(16)]) for _ in range(4))
+            scales = Matrix(4, 4, [1e160 if row == 1 else 1.0 for row in range(4) for _ in range(4)])
+            tiny = Vector([1e-320] * 4)
+
+            def loss(tokens, wte=wte, wq=wq, wk=wk, wv=wv, scales=scales, tiny=tiny):
+                keys, values, losses = [], [], []
+                for token, target in pairwise(tokens):
+                    keys.append(wk[token] * 1.0)
+                    values.append(wv[token] * tiny)
+                    y = attention(wq[token] * 1.0, keys, values, 2) * scales[token] * scales[token]
+                    losses.append(surprisal(softmax(linear(y, wte))[target]))
+                return mean(losses)
+
+            assert record(lambda *t: loss(t), *[Index(0)] * 6).why_not_planned is None
+            learned = [wte, wq, wk, wv]
+            losses = [step.loss for step in train(Model(loss, learned, config), documents, replay=replay)]
+            runs.append((all_bits(losses), [all_bits(w.data) for w in learned]))
+            assert not all(isfinite(x) for x in wv.data)
+            assert all(isfinite(x) for w in (wq, wk, wv) for row in (2, 3) for x in w[row].data)
+    assert runs[0] == runs[1]
 
 
 def test_fast_batches_are_near():

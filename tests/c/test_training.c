@@ -714,6 +714,60 @@ static void a_workspace_may_hold_anything(void) {
     }
 }
 
+static double number_at(const void *numbers, size_t at, size_t size) {
+    return size == sizeof(float) ? (double)((const float *)numbers)[at] : ((const double *)numbers)[at];
+}
+
+/* Beyond the columns of all texts every value is finite and every adjoint 0: what is computed of whole vectors there counts
+   nowhere, and cannot be taken for a number that is no ordinary one. */
+static bool rest_is_clear(const mg_replay *replay, size_t size) {
+    bool clear = true;
+    for (size_t row = 0; row < replay->value_rows; row++) {
+        for (size_t t = replay->computed; t < replay->padded; t++) {
+            clear = clear && isfinite(number_at(replay->value, row * replay->padded + t, size));
+        }
+    }
+    for (size_t k = 0; k < replay->plan->each; k++) {
+        const mg_step *step = &replay->plan->step[k];
+        const size_t first = mg_adjoint_row(replay, k), rows = step->derives ? mg_rows_of(step, replay->positions) : 0;
+        for (size_t row = first; row < first + rows; row++) {
+            for (size_t t = replay->computed; t < replay->padded; t++) {
+                clear = clear && number_at(replay->adjoint, row * replay->padded + t, size) == 0;
+            }
+        }
+    }
+    return clear;
+}
+
+/* So it is whatever the workspace held. */
+static void what_lies_beyond_a_batch_is_clear(void) {
+    for (size_t batch_size = 1; batch_size <= 20; batch_size++) {
+        for (int fast = 0; fast < 2; fast++) {
+            double losses[STEPS];
+            const model_shape shape = {8, 2, 1 + batch_size % 2, 6, 6, true, batch_size % 3 == 0, false, false};
+            corpus *c = make_corpus(shape, 60 + batch_size);
+            mg_trainer *trainer = trainer_of(c, fast);
+            for (size_t step = 0; step < 3; step++) {
+                CHECK(run(c, trainer, batch_size, step, 1, losses) == MG_OK);
+                for (size_t g = 0; g < trainer->batch->groups; g++) {
+                    CHECK(trainer->batch->ordinary[g]);
+                    if (step > 0) {
+                        CHECK(rest_is_clear(&trainer->batch->replay[g], trainer->kernels->size));
+                    }
+                }
+                for (size_t g = 0; g < MG_WAVE; g++) {
+                    void *numbers = trainer->batch->workspace[g].numbers;
+                    if (numbers != NULL) {
+                        memset(numbers, 0xff, mg_bytes(numbers));
+                    }
+                }
+            }
+            mg_trainer_free(trainer);
+            free_corpus(c);
+        }
+    }
+}
+
 /* Losses that are no numbers, statement by statement or by a plan, end the call. */
 static void losses_that_are_no_numbers_are_refused(void) {
     for (int kind = 0; kind < 3; kind++) {
@@ -876,6 +930,7 @@ int main(void) {
     RUN(many_documents_are_as_many_recordings);
     RUN(a_step_that_leaves_its_plan_begins_anew);
     RUN(a_workspace_may_hold_anything);
+    RUN(what_lies_beyond_a_batch_is_clear);
     RUN(losses_that_are_no_numbers_are_refused);
     RUN(the_fast_mode_needs_all_leaves);
     RUN(parameters_that_are_gone_are_refused);
