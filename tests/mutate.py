@@ -50,6 +50,7 @@ C_TESTS = {
         "test_inputs",
         "test_plans",
         "test_training",
+        "test_batches",
         "test_interleaving",
         "test_orders",
         "test_views",
@@ -57,7 +58,7 @@ C_TESTS = {
         "test_memory",
         "test_regressions",
     ],
-    "kernels": ["test_program", "test_sweep", "test_plans", "test_training", "test_views"],
+    "kernels": ["test_program", "test_sweep", "test_plans", "test_training", "test_batches", "test_views"],
 }
 PYTHON_TESTS = {
     "tape": ["test_tape", "test_value", "test_vector", "test_graphs"],
