@@ -20,9 +20,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from microgpt import PRESETS, Config, Training, __version__
+from microgpt import PRESETS, Config, Training, __version__, sample
 from microgpt import terminal as terminal_module
-from microgpt.cli import main
+from microgpt.cli import main, train
 from microgpt.cli.main import MODULES
 from microgpt.cli.parsing import COMMANDS
 from microgpt.errors import ConfigError
@@ -623,3 +623,20 @@ def test_help(run):
     for setting in fields(Config):
         option = "--" + setting.name.replace("_", "-")
         assert re.search(rf"{option}[ ,][^()]*(\([^()]*\)[^()]*)?\(default: ", text), option
+
+
+def test_samples_leave_nothing_on_the_tape(run, directory, monkeypatch):
+    """What was recorded for samples on the way is given back after them, and the training before those of the end."""
+    slots = []
+
+    def drawn(model, *arguments, **options):
+        slots.append(model.state_dict["wte"]._tape.memory().slots)
+        return sample(model, *arguments, **options)
+
+    monkeypatch.setattr(train, "sample", drawn)
+    monkeypatch.setattr(train, "MANY_SLOTS", 0)
+    assert run("--steps", 5, "--data", "docs.txt", "--out", "run", "--sample-every", 1)[0] == 0
+    *on_the_way, last = slots
+    assert len(on_the_way) == 6
+    assert len(set(on_the_way)) == 1
+    assert last < on_the_way[0]

@@ -25,6 +25,7 @@ from .options import parser as parser
 from .ranks import Job
 
 FEW = 5  # samples that a kept run logs on its way
+MANY_SLOTS = 1 << 20  # of the tape, 41 bytes each: so many are not left to what is recorded next
 
 
 def _open_log(path: str | None, data: str | None) -> TextIO | None:
@@ -155,8 +156,20 @@ class _Run:
         rng, texts = random.Random(self.config.seed), []
         with suppress(DivergedError):  # of parameters that give no probabilities there are none
             texts = list(sample(self.model, self.saved.tokenizer, rng, self.replay, count=FEW, samples_per_call=FEW))
+        self._give_back()
         for index, text in enumerate(texts, 1):
             output.event("sample", step=self.taken, index=index, text=text)
+
+    def leave(self) -> None:
+        """Let the training go, all of which is saved, before samples are recorded."""
+        del self.training
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """The storage of what was recorded and is not needed any more."""
+        tape = self.model.state_dict["wte"]._tape
+        if tape.memory().slots > MANY_SLOTS:
+            tape.collect()
 
     def evaluate(self, output: Output, interrupts: Interrupts) -> None:
         """The loss of the documents that are held out, where it is time for it. Ctrl-C ends it where nothing is kept;
@@ -315,6 +328,8 @@ def _steps_and_samples(arguments: argparse.Namespace, run: _Run, output: Output,
                 flush()
                 complain(f"stopped after step {reached} of {config.steps}{run.advice()}")
                 return 0
+            interrupts.stop = None
+            run.leave()
             output.detail("\n--- inference ---")
             for index, text in enumerate(
                 sample(run.model, tokenizer, run.saved.rng, run.replay, samples_per_call=None), 1
