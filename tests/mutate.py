@@ -61,9 +61,10 @@ C_TESTS = {
     "kernels": ["test_program", "test_sweep", "test_plans", "test_training", "test_batches", "test_views"],
 }
 PYTHON_TESTS = {
-    "tape": ["test_tape", "test_value", "test_vector", "test_graphs"],
+    "tape": ["test_tape", "test_handles", "test_value", "test_vector", "test_graphs"],
     "programs": [
         "test_program",
+        "test_indices",
         "test_interleaving",
         "test_random_models",
         "test_models",
