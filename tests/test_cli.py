@@ -636,7 +636,7 @@ def test_samples_leave_nothing_on_the_tape(run, directory, monkeypatch):
     monkeypatch.setattr(train, "sample", drawn)
     monkeypatch.setattr(train, "MANY_SLOTS", 0)
     assert run("--steps", 5, "--data", "docs.txt", "--out", "run", "--sample-every", 1)[0] == 0
-    *on_the_way, last = slots
-    assert len(on_the_way) == 6
+    _, *on_the_way, last = slots  # there may be something of other tests at first
+    assert len(on_the_way) == 5
     assert len(set(on_the_way)) == 1
     assert last < on_the_way[0]
