@@ -1,14 +1,33 @@
 """Builds the C core; everything else about the package is in pyproject.toml."""
 
 import re
+import shutil
+import sysconfig
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import PlatformError
 
 
 class build_ext_here(build_ext):
-    """Also leaves the core in the checkout, where Python finds the package first when it is run there."""
+    """Says what is missing where the core cannot be built, and also leaves it in the checkout, where Python finds the
+    package first when it is run there."""
+
+    def build_extensions(self):
+        compiler = getattr(self.compiler, "compiler_so", None)
+        if compiler and shutil.which(compiler[0]) is None:
+            raise PlatformError(
+                f"microgpt's core is written in C, and there is no compiler {compiler[0]!r} here: install one (on "
+                "Debian and Ubuntu: apt install gcc python3-dev), or name yours, as in: CC=clang pip install ."
+            )
+        headers = {sysconfig.get_path(name) for name in ("include", "platinclude")}
+        if not any(Path(place, "Python.h").exists() for place in headers):
+            raise PlatformError(
+                f"there is no Python.h in {' or '.join(sorted(headers))}, which microgpt's core is compiled with: "
+                "install the headers of this Python (on Debian and Ubuntu: apt install python3-dev)"
+            )
+        super().build_extensions()
 
     def run(self):
         super().run()
