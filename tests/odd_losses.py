@@ -51,6 +51,23 @@ def selected_of_two(f, w, logits, target):
     return logits[target] * logits.sigmoid()[target] - f.softmax(logits)[target]
 
 
+def selected_scaled(f, w, logits, target):
+    """By a parameter; and so in the other order."""
+    return logits[target] * w("t", 1, 1)[0][0] + (logits * logits).sum()
+
+
+def scaled_selected(f, w, logits, target):
+    return w("t", 1, 1)[0][0] * logits[target] + (logits * logits).sum()
+
+
+def selected_plus(f, w, logits, target):
+    return (logits[target] + w("t", 1, 1)[0][0]) ** 2 + (logits * logits).sum()
+
+
+def selected_power(f, w, logits, target):
+    return (logits[target] * logits[target] + 0.5) ** w("t", 1, 1)[0][0] + (logits * logits).sum()
+
+
 def mixed(f, w, logits, target):
     """Of two distributions, by weights that no position has a part in."""
     parts = f.softmax(w("parts", 1, 2)[0])
@@ -323,6 +340,10 @@ LOSSES = {  # each with the reason why its statements are replayed one by one, w
     "selected twice": (losing(selected_twice), None),
     "selected and not": (losing(selected_and_not), None),
     "selected of two": (losing(selected_of_two), None),
+    "selected scaled": (losing(selected_scaled), None),
+    "scaled selected": (losing(scaled_selected), None),
+    "selected plus": (losing(selected_plus), None),
+    "selected power": (losing(selected_power), None),
     "mixed": (losing(mixed), "a sum or a maximum of leaves"),
     "focal": (losing(focal), None),
     "regularized": (losing(regularized), None),

@@ -85,6 +85,25 @@ def heads_mixed(f, w, q, keys, values):
     return f.linear([f.weighed(f.softmax(x), values, 1) for x in mixed], w("both", EMBD, 2 * EMBD))
 
 
+def learned_query(f, w, q, keys, values):
+    """All positions ask the same."""
+    return f.attention(w("query", 1, EMBD)[0], keys, values, 2) + q
+
+
+def biased_heads(f, w, q, keys, values):
+    """Beside each head's logits stands a number of the head."""
+    n = len(keys)
+    logits = f.sums(2, n, 2, View(q, group=2, term=1), View(keys, group=2, term=1))
+    biased = f.maps(lib.MG_ADD, 2, n, View(logits, group=n, lane=1), View(w("bias", 1, 2)[0], group=1))
+    return f.weighed(biased.sigmoid(), values, 2)
+
+
+def mixed_by_place(f, w, q, keys, values):
+    """How much of each position is learned, by its number."""
+    n = len(keys)
+    return f.sums(1, EMBD, n, View(w("places", 1, LONGEST)[0], term=1), View(values, lane=1, by_term=True)) + q
+
+
 def capped(f, w, q, keys, values):
     """Logits that a tanh keeps small, and the weights of which a relu makes."""
     logits = f.sums(2, len(keys), 2, View(q, group=2, term=1), View(keys, group=2, term=1))
@@ -341,6 +360,9 @@ MODELS = {  # each with the reason why its statements are replayed one by one, w
     "heads mixed": (attending(heads_mixed), IN_TURN),
     "every other key": (attending(lambda f, w, q, k, v: f.attention(q, k[::2], v[::2], 2)), RECORDED),
     "keys by themselves": (attending(lambda f, w, q, k, v: f.attention(q, [f.rmsnorm(x) for x in k], v, 1)), RECORDED),
+    "learned query": (attending(learned_query), "a kind that no plan has"),
+    "biased heads": (attending(biased_heads), None),
+    "mixed by place": (attending(mixed_by_place), "something that does not grow with them"),
     "capped": (attending(capped), None),
     "slopes": (attending(slopes), "reads leaves that differ by position"),
     "a window": (attending(lambda f, w, q, k, v: f.attention(q, k[-3:], v[-3:], 2)), "two positions differ"),

@@ -42,6 +42,64 @@ def soft_experts(f, w, x):
     return out
 
 
+def block_diagonal(f, w, x):
+    """Each half of the lanes by itself."""
+    y = f.sums(2, 3, 2, View(w("blocks", 6, 2), group=6, lane=2, term=1), View(x, group=2, term=1))
+    return f.linear(y.tanh(), w("after", EMBD, 6)) + x
+
+
+def one_weight(f, w, x):
+    """One number is the weight of all lanes."""
+    y = f.sums(1, EMBD, EMBD, View(w("t", 1, 1)[0][0]), View(x, term=1))
+    return f.linear(y, w("after", EMBD, EMBD)) + x
+
+
+def a_weight_a_sum(f, w, x):
+    """Each sum has one weight for all its terms."""
+    y = f.sums(1, 3, EMBD, View(w("t", 1, 3)[0], lane=1), View(x, term=1))
+    return f.linear(y, w("after", EMBD, 3))
+
+
+def one_row_for_all(f, w, x):
+    """All sums have the same weights."""
+    y = f.sums(1, 3, EMBD, View(w("row", 1, EMBD)[0], term=1), View(x, term=1))
+    return f.linear(y.tanh(), w("after", EMBD, 3)) + x
+
+
+def functions_of_parameters(f, w, x):
+    """Functions of parameters, anew at each position."""
+    return x * f.map("relu", w("gain", 1, EMBD)[0]) + f.map("exp", w("bias", 1, EMBD)[0]) + w("third", 1, EMBD)[0] ** 2
+
+
+def functions_of_embeddings(f, w, tokens):
+    """Functions of rows that the token selects."""
+    losses = []
+    for token, target in pairwise(tokens):
+        x = f.map("relu", w("wte", VOCAB, EMBD)[token]) + f.map("exp", w("b", VOCAB, EMBD)[token])
+        x = x + w("c", VOCAB, EMBD)[token] ** 2 + w("d", VOCAB, EMBD)[token].sigmoid()
+        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
+def sums_of_embeddings(f, w, tokens):
+    losses = []
+    for token, target in pairwise(tokens):
+        x = w("wte", VOCAB, EMBD)[token]
+        y = x * x.sum() + w("other", VOCAB, EMBD)[token].mean()
+        losses.append(loss_of(f, f.linear(y, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
+def one_weight_for_two(f, w, tokens):
+    """One weight for all lanes of two embeddings."""
+    losses = []
+    for token, target in pairwise(tokens):
+        a, b = w("wte", VOCAB, EMBD)[token], w("other", VOCAB, EMBD)[token]
+        y = f.sums(1, 1, 2 * EMBD, View(w("t", 1, 1)[0][0]), View([a, b], term=1, by_term=True, block=EMBD))
+        losses.append(loss_of(f, f.linear(a * y[0], w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
 def fused(f, w, tokens):
     """Queries, keys and values by one matrix, and a gate and what passes it by another."""
     keys, values, losses = [], [], []
@@ -172,6 +230,14 @@ WEIGHTS = {  # each with the reason why its statements are replayed one by one, 
     "normal rows": (then(normal_rows), None),
     "one number": (then(one_number), ORDER),
     "soft experts": (then(soft_experts), IN_TURN),
+    "block diagonal": (then(block_diagonal), "a kind that no plan has"),
+    "one weight": (then(one_weight), None),
+    "a weight a sum": (then(a_weight_a_sum), None),
+    "one row for all": (then(one_row_for_all), None),
+    "functions of parameters": (then(functions_of_parameters), None),
+    "functions of embeddings": (functions_of_embeddings, None),
+    "sums of embeddings": (sums_of_embeddings, None),
+    "one weight for two": (one_weight_for_two, None),
     "embedding and bias": (embedding_and_bias, ORDER),
     "embedding and gain": (embedding_and_gain, None),
     "two tables": (two_tables, None),

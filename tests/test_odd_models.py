@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from microgpt import Config, Index, Model, Tape, record, train
+from microgpt import Config, Index, Model, Tape, Training, record, train
 
 from .bits import all_bits
 from .mirror import VECTORS, both_weights, loss_and_gradients, trained
@@ -61,6 +61,26 @@ def test_training_is_plain_scalars(name, batch_size, optimizer, threads):
         )
         assert all_bits([step.loss for step in steps]) == all_bits(trained(model, scalars, documents, config))
         assert all_bits(vectors.data) == all_bits(value.data for value in scalars.lanes)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_trainings_in_parts(name):
+    """Several steps a call, and a training that is taken up again by the other engine, with documents held out."""
+    model, _ = ALL[name]
+    rng, found = random.Random(name), []
+    documents = [[rng.randrange(VOCAB) for _ in range(rng.randrange(2, LONGEST + 2))] for _ in range(5)]
+    held_out = [[rng.randrange(VOCAB) for _ in range(rng.randrange(2, LONGEST + 2))] for _ in range(3)]
+    config = Config(steps=3, batch_size=rng.choice([1, 4]), block_size=LONGEST - 1)
+    for replay in (True, False):
+        with Tape():
+            vectors, _ = both_weights(model, [0] * LONGEST)
+            learned = Model(lambda t, w=vectors: model(VECTORS, w, t), list(vectors.matrices.values()), config)
+            training = Training(learned, documents, replay, held_out=held_out)
+            losses = [step.loss for step in training.steps(4, stop=2)]
+            training = Training(learned, documents, not replay, held_out=held_out, state=training.state)
+            losses += [step.loss for step in training.steps()]
+            found.append(all_bits([*losses, training.held_out_loss(), *vectors.data]))
+    assert found[0] == found[1]
 
 
 # ---- in every row of kernels

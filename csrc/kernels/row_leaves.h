@@ -7,7 +7,7 @@ typedef struct {
     size_t position, text, column;
 } NAME(place);
 
-/* The value of operand f, at one place. */
+/* The value of operand f, at one place; no past, which no sum multiplies with leaves. */
 FOR_ROW static REAL NAME(value_at)(const NAME(work) *w, size_t f, NAME(place) at, size_t g, size_t i, size_t c) {
     const mg_source *x = &w->step->operand[f];
     switch (x->from) {
@@ -17,11 +17,6 @@ FOR_ROW static REAL NAME(value_at)(const NAME(work) *w, size_t f, NAME(place) at
                            x->leaves + (mg_slot)(g * x->group + i * x->lane + c * x->term));
     case MG_FROM_SELECTED:
         return NAME(values_of)(w->replay, x->step)[NAME(selected)(w, x)[at.column] * w->padded + at.column];
-    case MG_FROM_PAST: {
-        const bool by_lane = x->past == MG_BY_LANE;
-        const size_t row = x->offset + g * x->group + (by_lane ? c * x->term : i * x->lane);
-        return NAME(values_of)(w->replay, x->step)[row * w->padded + w->start[by_lane ? i : c] + at.text];
-    }
     default: break;
     }
     if (x->parts > 0) {
