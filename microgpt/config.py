@@ -11,6 +11,7 @@ from .arguments import shown
 from .errors import ConfigError
 
 MOST_DOCUMENTS = 1_000_000  # a step; one cannot be interrupted
+MOST_STEPS = 1 << 53  # a float64 counts no further
 CHOICES = {
     "activation": ("relu", "relu_squared"),
     "optimizer": ("adam", "adamw", "sgd"),
@@ -97,6 +98,9 @@ class Config:
         for name in (*counts, "std", "learning_rate", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, as {getattr(self, name)} is")
+        for name in counts:
+            if getattr(self, name) > MOST_STEPS:
+                raise ConfigError(f"{name} must be at most {MOST_STEPS:,}, not {shown(getattr(self, name))}")
         for name in ("temperature", "epsilon"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be greater than 0, not {getattr(self, name)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -160,7 +161,8 @@ def evaluate(expression: str, names: Mapping[str, Value]) -> Value:
     except (ArithmeticError, ValueError, TypeError, RecursionError, MemoryError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{expression[:80]!r} cannot be computed: {error}") from None
+        reason = re.sub(r"^\(\d+, '(.*)'\)$", r"\1", str(error))  # as Python says that a power is out of range
+        raise ConfigError(f"{expression[:80]!r} cannot be computed: {reason}") from None
     return value if isinstance(value, Value) else Value(value)
 
 

@@ -58,9 +58,11 @@ def replace_file(path: str | os.PathLike[str], raw: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, name)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.remove(beside)
+        if isinstance(error, OSError):
+            error.filename = name  # which the caller knows
         raise
 
 

@@ -640,3 +640,35 @@ def test_samples_leave_nothing_on_the_tape(run, directory, monkeypatch):
     assert len(on_the_way) == 5
     assert len(set(on_the_way)) == 1
     assert last < on_the_way[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--steps 99999999999999999999", "--steps must be at most 9,007,199,254,740,992"),
+        ("--samples 99999999999999999999 --steps 1", "--samples must be at most 9,007,199,254,740,992"),
+        ("--save-every 99999999999999999999 --out out --steps 1", ""),
+        ("--stop-after 99999999999999999999 --out out --steps 1", ""),
+        ("--every 99999999999999999999 --steps 1", ""),
+        ("--eval-every 99999999999999999999 --steps 1", "--eval-every must be at most 9,007,199,254,740,992"),
+        ("--sample-every 99999999999999999999 --steps 1", "--sample-every must be at most 9,007,199,254,740,992"),
+        ("--patience 99999999999999999999 --steps 1", "--patience must be at most 9,007,199,254,740,992"),
+        ("--warmup 99999999999999999999 --steps 1", "--warmup must be at most 9,007,199,254,740,992"),
+        ("sample run --top-p 0", "microgpt: --top-p must be greater than 0"),
+        ("sample run --top-k 0", "microgpt: --top-k must be at least 1"),
+        ("sample run --top-k 99999999999999999999 --count 1", ""),
+        ("report run -o nowhere/x.html", "cannot write nowhere/x.html: No such file"),
+        ("graph a**b a=1e308 b=9", "'a**b' cannot be computed: Numerical result out of range"),
+    ],
+)
+def test_said_in_the_words_of_the_line(run, directory, words, said):
+    """Options as they are typed, files as they were named, the reason alone. "": nothing is wrong."""
+    small = ("--n-embd", 4, "--data", "docs.txt")
+    if " run " in words:
+        run(*small, "--steps", 1, "--samples", 0, "--out", "run")
+    status, out, err = run(*words.split(), *(small if words.startswith("-") else ()))
+    if not said:
+        assert (status, err) == (0, "")
+    else:
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        assert said in err

@@ -190,4 +190,8 @@ def with_settings(config: Config, arguments: argparse.Namespace) -> Config:
 
 def as_options(message: str) -> str:
     """A message about settings, which are called here as they are typed."""
-    return re.sub(rf"(?<![-\w])({'|'.join(SETTINGS)})\b", lambda name: "--" + name[0].replace("_", "-"), message)
+    return re.sub(
+        rf"(?<![-\w])({'|'.join([*SETTINGS, 'top_k', 'top_p'])})\b",
+        lambda name: "--" + name[0].replace("_", "-"),
+        message,
+    )
