@@ -72,7 +72,11 @@ def parsed(words: list[str]) -> tuple[Command, argparse.Namespace]:
     if words and not words[0].startswith("-"):
         _check_command(words[0])
     name = words[0] if words and words[0] in COMMANDS else "train"
-    arguments = parse(MODULES[name].parser(), words[1:] if name != "train" else words)
+    arguments = parse(
+        MODULES[name].parser(),
+        words[1:] if name != "train" else words,
+        lambda command: list(MODULES[command].parser()._option_string_actions),
+    )
     if name == "train" and arguments.command != "train":
         _check_command(arguments.command)
         raise UsageError(f"the command {arguments.command} stands before its options (see --help)")

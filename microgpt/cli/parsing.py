@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
@@ -39,12 +39,18 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see --help)")
 
 
-def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """The options and words of a command; UsageError, with the option that is meant, for what it has not."""
+def parse(
+    parser: argparse.ArgumentParser, words: Sequence[str], options_of: Callable[[str], Sequence[str]]
+) -> argparse.Namespace:
+    """The options and words of a command; UsageError for what it has not, with the option that is meant, or the command
+    that has it, by what `options_of` tells of each."""
     known = list(parser._option_string_actions)
     for word in words[: words.index("--")] if "--" in words else words:
         option = word.split("=")[0]
         if word.startswith("--") and option not in known:
+            for command in COMMANDS:
+                if option in options_of(command):
+                    parser.error(f"{option} is an option of {command}")
             parser.error(f"there is no option {option}{suggestion(option, known)}")
     arguments, unknown = parser.parse_known_args(words)
     if not unknown:
