@@ -104,6 +104,26 @@ def mixed_by_place(f, w, q, keys, values):
     return f.sums(1, EMBD, n, View(w("places", 1, LONGEST)[0], term=1), View(values, lane=1, by_term=True)) + q
 
 
+def logits_of(f, q, keys):
+    return f.sums(2, len(keys), 2, View(q, group=2, term=1), View(keys, group=2, term=1))
+
+
+def without_a_softmax(f, w, q, keys, values):
+    """The logits are the weights: lanes that lie ahead of a position are cut where they are summed up."""
+    return f.weighed(logits_of(f, q, keys), values, 2)
+
+
+def by_their_sum(f, w, q, keys, values):
+    n, weights = len(keys), logits_of(f, q, keys) + 3.0
+    total = f.sums(2, 1, n, View(weights, group=n, term=1))
+    return f.weighed(weights * f.maps(lib.MG_POW, 2, n, View(total, group=1), constant=-1.0), values, 2)
+
+
+def weights_twice(f, w, q, keys, values):
+    weights = logits_of(f, q, keys)
+    return f.weighed(weights, values, 2) + f.weighed(weights.tanh(), values, 2)
+
+
 def capped(f, w, q, keys, values):
     """Logits that a tanh keeps small, and the weights of which a relu makes."""
     logits = f.sums(2, len(keys), 2, View(q, group=2, term=1), View(keys, group=2, term=1))
@@ -363,6 +383,9 @@ MODELS = {  # each with the reason why its statements are replayed one by one, w
     "learned query": (attending(learned_query), "a kind that no plan has"),
     "biased heads": (attending(biased_heads), None),
     "mixed by place": (attending(mixed_by_place), "something that does not grow with them"),
+    "without a softmax": (attending(without_a_softmax), None),
+    "by their sum": (attending(by_their_sum), None),
+    "weights twice": (attending(weights_twice), IN_TURN),
     "capped": (attending(capped), None),
     "slopes": (attending(slopes), "reads leaves that differ by position"),
     "a window": (attending(lambda f, w, q, k, v: f.attention(q, k[-3:], v[-3:], 2)), "two positions differ"),

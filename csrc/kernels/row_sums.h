@@ -79,7 +79,7 @@ FOR_ROW static size_t NAME(past_of)(const mg_step *step) {
     return MG_NOWHERE;
 }
 
-FOR_ROW static bool NAME(sum_forward)(const NAME(work) *w) {
+FOR_ROW static bool NAME(sum_of)(const NAME(work) *w) {
     const size_t f = NAME(past_of)(w->step);
     if (w->step->weights != MG_NOWHERE) {
         return NAME(linear)(w);
@@ -91,6 +91,14 @@ FOR_ROW static bool NAME(sum_forward)(const NAME(work) *w) {
         return w->step->operand[f].past == MG_BY_LANE ? NAME(dots_of_many)(w, f) : NAME(mix_of_many)(w, f);
     }
     return w->step->operand[f].past == MG_BY_LANE ? NAME(dots_of_one)(w, f) : NAME(mix_of_one)(w, f);
+}
+
+FOR_ROW static bool NAME(sum_forward)(const NAME(work) *w) {
+    const bool ordinary = NAME(sum_of)(w);
+    if (w->step->cut) {
+        NAME(cut)(w, w->step->groups, w->value);
+    }
+    return ordinary;
 }
 
 FOR_ROW static void NAME(sum_reverse)(const NAME(work) *w) {
