@@ -83,6 +83,8 @@ typedef struct {
     bool cut;          /* values of lanes that lie ahead are to be 0 */
     bool cut_adjoint;  /* and so are adjoints, before they are used */
     bool derives;      /* has a gradient that somebody needs */
+    bool chosen;       /* an input selects a lane of it, or of what is computed from it lane by lane; and */
+    bool partial;      /* that is the only lane that the sweep comes to */
     bool clear;        /* its adjoints must be 0 before the reverse, as what is added first does not reach all of them */
     double constant;   /* k of an operation with a constant */
     size_t partials;   /* rows of partials a row of values: 0, 1, 2 */

@@ -7,7 +7,9 @@
  *
  * It holds for other inputs and lengths too. Where an input selects leaves, an addition goes to every row that it may
  * select, in both: whatever rows it does select, the sequence of each is a part of an equal one. A shorter text has
- * those parts that belong to its positions. Where an input selects a lane, the caller proves one lane after the other.
+ * those parts that belong to its positions. Where an input selects a lane, the list is another for each, and the caller
+ * proves one lane after the other; but not at each position. So what would be added if another lane were selected there
+ * is put in order too, as far as it goes on lane by lane, beside what is added.
  */
 #include "programs/descent.h"
 #include "programs/schedule.h"
@@ -17,6 +19,8 @@
 typedef struct {
     mg_plan *plan;
     uint64_t *hash;  /* [plan->reached.slots]: what the accumulator holds; 0: nothing was added */
+    uint64_t *order; /* the same: in which order lanes of chosen steps are added to, or would be */
+    bool lost;       /* what would be added goes on in a way that is not followed */
 } proof;
 
 /* What an addition of a partial times an adjoint is. */
@@ -25,11 +29,16 @@ static uint64_t product(uint64_t partial, uint64_t adjoint) {
     return (mixed ^ mixed >> 32) * 0xff51afd7ed558ccdu;
 }
 
-static uint64_t *hash_of(const proof *p, mg_slot slot) { return &p->hash[mg_reached_at(&p->plan->reached, slot)]; }
-
-static void add(proof *p, mg_slot target, uint64_t what) {
-    uint64_t *hash = hash_of(p, target);
+static void fold(const proof *p, uint64_t *hashes, mg_slot slot, uint64_t what) {
+    uint64_t *hash = &hashes[mg_reached_at(&p->plan->reached, slot)];
     *hash = (*hash + what) * 0xc4ceb9fe1a85ec53u;
+}
+
+/* What a lane passes on. Sets *goes_on: does the sweep come to it, or would it if it were selected? */
+static uint64_t adjoint_of(const proof *p, const mg_step *step, mg_slot lane, bool *goes_on) {
+    const size_t at = mg_reached_at(&p->plan->reached, lane);
+    *goes_on = p->hash[at] != 0 || (step->partial && p->order[at] != 0);
+    return p->hash[at];
 }
 
 /* The partial of term c of an operand: the number of the other factor's slot, or of this statement's own partial. */
@@ -40,23 +49,45 @@ static uint64_t partial_of(const mg_step *step, mg_slot lane, size_t f, mg_slot 
     return (uint64_t)1 << 41 | (uint64_t)f << 40 | lane;
 }
 
-/* Adds to an operand; to all rows that may be selected in its place. */
-static void add_to(proof *p, const mg_step *step, size_t f, size_t t, size_t c, mg_slot target, uint64_t what) {
-    const mg_source *x = &step->operand[f];
-    if (x->from == MG_FROM_ROWS && x->parts == 0 && x->step >= p->plan->each) {
+/* Adds to leaves; to all rows that may be selected in their place. */
+static void add_to_leaves(proof *p, const mg_source *x, size_t t, size_t c, mg_slot target, uint64_t what) {
+    if (x->from == MG_FROM_ROWS) {
         const mg_gather *gather = &p->plan->gather[p->plan->step[x->step].gather];
-        const size_t at = gather->slots + t * gather->parts + (gather->parts > 1 ? c / gather->block : 0);
-        const mg_read *read = &p->plan->gathered[at];
+        const size_t part = gather->parts > 1 ? c / gather->block : 0;
+        const mg_read *read = &p->plan->gathered[gather->slots + t * gather->parts + part];
         if (read->binding != MG_NOWHERE) {
             const mg_binding *binding = &p->plan->program->bindings[read->binding];
             const mg_slot offset = target - (mg_slot)read->at;
             for (size_t v = 0; v < binding->count; v++) {
-                add(p, binding->table + (mg_slot)(v * binding->size) + offset, what);
+                fold(p, p->hash, binding->table + (mg_slot)(v * binding->size) + offset, what);
             }
             return;
         }
     }
-    add(p, target, what);
+    fold(p, p->hash, target, what);
+}
+
+/* What lane `lane`, whose adjoint is g, adds to term c of an operand, whose other factor is in slot `other`. */
+static void add(proof *p, const mg_step *step, mg_slot lane, uint64_t g, size_t f, size_t t, size_t c, mg_slot target,
+                mg_slot other) {
+    const mg_plan *plan = p->plan;
+    const mg_source *x = &step->operand[f];
+    const uint64_t partial = partial_of(step, lane, f, other), what = product(partial, g);
+    if (mg_is_leaves(plan, x)) {
+        add_to_leaves(p, x, t, c, target, what);
+        return;
+    }
+    const size_t number = x->parts > 0 ? plan->part[x->part + c / x->block].step : x->step;
+    const bool selected = x->from == MG_FROM_SELECTED;
+    if (g != 0) {
+        fold(p, p->hash, target, what);
+    }
+    if (plan->step[number].chosen) {
+        const mg_slot first = selected ? mg_lane_of_step(plan, number, t, 0) : target;
+        for (size_t n = selected ? mg_rows_of(&plan->step[number], plan->positions) : 1; n-- > 0;) {
+            fold(p, p->order, first + (mg_slot)n, product(partial, lane));
+        }
+    }
 }
 
 /* ---- down the sweep's list -------------------------------------------------------------------------------------- */
@@ -67,22 +98,31 @@ static bool is_accumulator(const mg_plan *plan, const mg_source *x, size_t c) {
     return x->from == MG_FROM_LEAVES || (x->from != MG_FROM_CONSTANT && plan->step[step].derives);
 }
 
+static void pass_on(proof *p, const mg_descent *d) {
+    const mg_step *step = &p->plan->step[d->step];
+    bool goes_on;
+    const uint64_t g = adjoint_of(p, step, d->slot, &goes_on);
+    for (size_t c = d->end; goes_on && c-- > d->begin;) {
+        mg_slot operand[2] = {0, 0};
+        for (size_t f = 0; f < step->factors; f++) {
+            operand[f] = mg_entry_operand(d, f, c);
+        }
+        for (size_t f = 0; f < step->factors; f++) {
+            if (is_accumulator(p->plan, &step->operand[f], c)) {
+                add(p, step, d->slot, g, f, d->position, c, operand[f], operand[1 - f]);
+            }
+        }
+    }
+}
+
+/* Where an input selects the lane, the others pass on when it does, as they would in its place. */
 static void go_down_the_list(proof *p) {
     mg_descent d = mg_descent_of(p->plan);
     while (mg_descend(&d)) {
-        const mg_step *step = &p->plan->step[d.step];
-        const uint64_t g = *hash_of(p, d.slot);
-        for (size_t c = d.end; c-- > d.begin;) {
-            mg_slot operand[2] = {0, 0};
-            for (size_t f = 0; f < step->factors; f++) {
-                operand[f] = mg_entry_operand(&d, f, c);
-            }
-            for (size_t f = 0; f < step->factors; f++) {
-                if (is_accumulator(p->plan, &step->operand[f], c)) {
-                    const uint64_t what = product(partial_of(step, d.slot, f, operand[1 - f]), g);
-                    add_to(p, step, f, d.position, c, operand[f], what);
-                }
-            }
+        const bool partial = p->plan->step[d.step].partial;
+        for (size_t lane = partial ? mg_lanes(p->plan->program->tape, d.head) : 1; lane-- > 0;) {
+            d.slot = partial ? d.head + (mg_slot)lane : d.slot;
+            pass_on(p, &d);
         }
     }
 }
@@ -100,22 +140,24 @@ static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t 
     mg_plan *plan = p->plan;
     const mg_step *step = &plan->step[k];
     const mg_slot slot = mg_lane_of_step(plan, k, t, g * mg_width_at(step, t) + i);
-    const uint64_t adjoint = *hash_of(p, slot);
-    if (adjoint == 0) { /* the sweep does not come here */
-        plan->check_values = plan->check_values || only != ROWS;
+    bool goes_on;
+    const uint64_t adjoint = adjoint_of(p, step, slot, &goes_on);
+    plan->check_values = plan->check_values || (only != ROWS && adjoint == 0);
+    if (!goes_on) { /* the sweep does not come here */
+        p->lost = p->lost || p->order[mg_reached_at(&plan->reached, slot)] != 0;
         return;
     }
     mg_slot operand[2] = {0, 0};
     for (size_t c = end; c-- > begin;) {
         for (size_t f = 0; f < step->factors; f++) {
-            const bool goes_on = c + 1 < end && is_straight(plan, &step->operand[f]);
-            operand[f] = goes_on ? operand[f] - (mg_slot)step->operand[f].term
-                                 : mg_source_slot(plan, step, f, t, g, i, c);
+            const bool next = c + 1 < end && is_straight(plan, &step->operand[f]);
+            operand[f] = next ? operand[f] - (mg_slot)step->operand[f].term
+                              : mg_source_slot(plan, step, f, t, g, i, c);
         }
         for (size_t f = 0; f < step->factors; f++) {
             const mg_source *x = &step->operand[f];
             if (x->derives && (mg_is_leaves(plan, x) ? only == f : only == ROWS)) {
-                add_to(p, step, f, t, c, operand[f], product(partial_of(step, slot, f, operand[1 - f]), adjoint));
+                add(p, step, slot, adjoint, f, t, c, operand[f], operand[1 - f]);
             }
         }
     }
@@ -193,11 +235,14 @@ static void go_through_the_plan(proof *p) {
 
 /* ---- the comparison --------------------------------------------------------------------------------------------- */
 
-static void begin(proof *p) {
-    memset(p->hash, 0, p->plan->reached.slots * sizeof *p->hash);
-    for (size_t t = 0; t < p->plan->positions; t++) {
-        *hash_of(p, p->plan->program->loss.item[t]) = 1 + (uint64_t)t;
+/* Nothing was added yet but the losses' seeds. */
+static proof begin(mg_plan *plan, mg_blocks *scratch) {
+    const size_t slots = plan->reached.slots;
+    const proof p = {plan, mg_allot(scratch, slots, sizeof *p.hash), mg_allot(scratch, slots, sizeof *p.order), false};
+    for (size_t t = 0; !scratch->failed && t < plan->positions; t++) {
+        p.hash[mg_reached_at(&plan->reached, plan->program->loss.item[t])] = 1 + (uint64_t)t;
     }
+    return p;
 }
 
 /* Does every event add to leaves of its own region? The kernels count on it. */
@@ -216,19 +261,15 @@ static bool stay_in_regions(const proof *p) {
 }
 
 bool mg_prove(mg_plan *plan) {
+    const size_t bytes = plan->reached.slots * sizeof(uint64_t);
     mg_blocks scratch = {.tape = plan->blocks.tape};
-    proof p = {.plan = plan};
-    const size_t slots = plan->reached.slots;
-    uint64_t *swept = mg_allot(&scratch, slots, sizeof *swept);
-    p.hash = mg_allot(&scratch, slots, sizeof *p.hash);
+    proof swept = begin(plan, &scratch), planned = begin(plan, &scratch);
     bool proved = !scratch.failed;
     if (proved) {
-        begin(&p);
-        go_down_the_list(&p);
-        memcpy(swept, p.hash, slots * sizeof *swept);
-        begin(&p);
-        go_through_the_plan(&p);
-        proved = memcmp(p.hash, swept, slots * sizeof *swept) == 0 && stay_in_regions(&p);
+        go_down_the_list(&swept);
+        go_through_the_plan(&planned);
+        proved = memcmp(planned.hash, swept.hash, bytes) == 0 && memcmp(planned.order, swept.order, bytes) == 0 &&
+                 !planned.lost && stay_in_regions(&planned);
         mg_find_first(plan);
     }
     mg_free_blocks(scratch);

@@ -54,6 +54,27 @@ static void find_derivatives(mg_plan *plan) {
     }
 }
 
+/* Steps of which inputs select lanes; and maps that are read so alone, and by maps of that kind lane by lane. */
+static void find_chosen(mg_plan *plan) {
+    for (size_t k = 0; k < plan->each; k++) {
+        plan->step[k].partial = plan->step[k].operation < MG_LANE && k != plan->loss;
+    }
+    for (size_t k = plan->each; k-- > 0;) { /* after all that read it */
+        const mg_step *step = &plan->step[k];
+        for (size_t f = 0; f < step->factors && step->operation != MG_LARGEST; f++) {
+            const mg_source *x = &step->operand[f];
+            if (x->from <= MG_FROM_SELECTED && x->parts == 0) {
+                mg_step *from = &plan->step[x->step];
+                from->chosen = from->chosen || step->partial || x->from == MG_FROM_SELECTED;
+                from->partial = from->partial && (x->from == MG_FROM_SELECTED || (step->partial && x->lane > 0));
+            }
+            for (size_t p = 0; p < x->parts; p++) {
+                plan->step[plan->part[x->part + p].step].partial = false;
+            }
+        }
+    }
+}
+
 /* Are the values of lanes ahead 0 by themselves, as long as all others are finite? */
 static bool is_zero_ahead(const mg_plan *plan, size_t k) {
     const mg_step *step = &plan->step[k];
@@ -126,6 +147,7 @@ static void count_partials(mg_plan *plan) {
 void mg_find_traits(mg_plan *plan) {
     find_uniform(plan);
     find_derivatives(plan);
+    find_chosen(plan);
     find_cuts(plan);
     count_partials(plan);
 }

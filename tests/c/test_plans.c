@@ -137,6 +137,78 @@ static void operands_may_cross_statements(void) {
     mg_tape_free(tape);
 }
 
+/* Selected lanes of a vector, of which others read lanes too. Of what is multiplied for attention the key may come first: then
+   the sweep comes to it before the query at position 0, and after it at the others, which can be told where both are of one
+   lane. */
+enum { CHOSEN_POSITIONS = 4, CHOSEN_LANES = 12 };
+typedef struct {
+    bool key_first, both, mapped; /* mapped: the key is a lane of what is computed lane by lane */
+} chosen_kind;
+
+static mg_program *program_of_chosen(mg_tape *tape, mg_id table, chosen_kind kind) {
+    enum { N = CHOSEN_POSITIONS, V = CHOSEN_LANES };
+    mg_id rows[N], x[N], of[N], keys[N], queries[N], totals[N], losses[N];
+    for (size_t t = 0; t < N; t++) {
+        rows[t] = record_map(tape, MG_EXP, table + t * V, V, 0);
+        x[t] = record_map(tape, MG_TANH, rows[t], V, 0);
+        of[t] = kind.mapped ? record_map(tape, MG_SIN, x[t], V, 0) : x[t];
+        const mg_view terms = terms_from(x[t]);
+        totals[t] = mg_sum(tape, 1, 1, V, &terms, NULL);
+        keys[t] = record_scale_by(tape, of[t] + t, 1, 0.7);
+        queries[t] = record_scale_by(tape, x[t] + 3, 1, 0.9);
+        const mg_view past = {.list = keys, .entries = t + 1, .block = 1}, now = one_lane(queries[t]);
+        const mg_id logits = mg_sum(tape, 1, t + 1, 1, kind.key_first ? &past : &now, kind.key_first ? &now : &past);
+        const mg_view weights = terms_from(record_map(tape, MG_EXP, logits, t + 1, 0));
+        const mg_view values = {.list = totals, .entries = t + 1, .block = 1, .by_term = true};
+        const mg_id mixed = mg_sum(tape, 1, 1, t + 1, &weights, &values);
+        losses[t] = record_map(tape, MG_EXP, record_scale_by(tape, mixed, 1, -0.1), 1, 0);
+    }
+    mg_program *program = mg_program_new(tape, record_mean(tape, losses, N), 0);
+    for (size_t t = 0; t < N; t++) {
+        CHECK(mg_program_bind(program, t, rows[t], 0, 0, table, V, V) == MG_OK);
+        CHECK(mg_program_bind(program, N + t, keys[t], 0, 0, of[t], 1, V) == MG_OK);
+        CHECK(!kind.both || mg_program_bind(program, 2 * N + t, queries[t], 0, 0, x[t], 1, V) == MG_OK);
+    }
+    return program;
+}
+
+static void play_chosen(chosen_kind kind) {
+    enum { N = CHOSEN_POSITIONS, V = CHOSEN_LANES };
+    double numbers[V * V], planned[V * V], swept[V * V];
+    uint64_t state = 3;
+    mg_tape *tape = mg_tape_new();
+    memset(numbers, 0, sizeof numbers);
+    const mg_id table = mg_leaves(tape, numbers, V * V);
+    mg_program *program = program_of_chosen(tape, table, kind);
+    CHECK(mg_program_plan(program) == MG_OK && is_planned(program) != kind.key_first);
+    for (size_t n = 0; n < V * V; n++) {
+        int32_t inputs[3 * N];
+        for (size_t i = 0; i < V * V; i++) {
+            numbers[i] = random_between(&state, -1, 1);
+        }
+        for (size_t t = 0; t < N; t++) {
+            inputs[t] = (int32_t)((5 * t + n) % V);
+            inputs[N + t] = (int32_t)((n / V + t) % V);
+            inputs[2 * N + t] = (int32_t)((n + t) % V);
+        }
+        CHECK(mg_write_values(tape, table, V * V, numbers) == MG_OK);
+        CHECK(mg_program_set(program, inputs, kind.both ? 3 * N : 2 * N) == MG_OK);
+        CHECK(mg_clear_adjoints(tape, table, V * V) == MG_OK && mg_program_forward(program) == MG_OK &&
+              mg_program_reverse(program) == MG_OK && mg_read_adjoints(tape, table, V * V, planned) == MG_OK);
+        CHECK(mg_clear_adjoints(tape, table, V * V) == MG_OK && mg_compute_plainly(program, N) == MG_OK &&
+              mg_sweep_plainly(program, N) == MG_OK && mg_read_adjoints(tape, table, V * V, swept) == MG_OK);
+        CHECK(same_numbers(planned, swept, V * V));
+    }
+    mg_program_free(program);
+    mg_tape_free(tape);
+}
+
+static void selected_lanes_may_be_read_by_others(void) {
+    for (int n = 0; n < 8; n++) {
+        play_chosen((chosen_kind){n & 1, n & 2, n & 4});
+    }
+}
+
 /* Numbers that are not ordinary: the replay fails as the operations do, or has their infinities. */
 static void extremes_are_recordings(void) {
     const model_shape shape = {8, 2, 1, 4, 6, true, false, false, false};
@@ -313,6 +385,7 @@ int main(void) {
     RUN(what_reads_a_replay_is_overwritten);
     RUN(other_orders_are_recordings);
     RUN(operands_may_cross_statements);
+    RUN(selected_lanes_may_be_read_by_others);
     RUN(extremes_are_recordings);
     RUN(no_memory_is_survived);
     RUN(nobody_looks_at_what_a_program_does_not_reach);
