@@ -7,7 +7,6 @@
 #include "programs/program.h"
 
 #include "programs/plan.h"
-#include "tape/marking.h"
 #include "tape/statements.h"
 
 /* ---- what a program is made of ---------------------------------------------------------------------------------- */

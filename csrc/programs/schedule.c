@@ -76,9 +76,16 @@ static bool find_components(mg_scheduling *s) {
 /* Does the sweep come to a step, to pass something on? */
 static bool acts(const mg_scheduling *s, size_t k) { return s->first[k] != MG_NO_STEP && s->plan->step[k].derives; }
 
-/* Must the component of b wait for a? */
-static bool waits_for(const mg_scheduling *s, size_t b, size_t a) {
-    return s->before[a * s->steps + b] && s->component[a] != s->component[b] && acts(s, a) && acts(s, b);
+/* Is a component's turn, when those that are done have had theirs? */
+static bool is_free(const mg_scheduling *s, const uint8_t *done, size_t component) {
+    for (size_t b = 0; b < s->steps; b++) {
+        for (size_t a = 0; s->component[b] == component && acts(s, b) && a < s->steps; a++) {
+            if (s->before[a * s->steps + b] && !done[s->component[a]] && s->component[a] != component && acts(s, a)) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 /* Takes the components in an order that keeps `before`, and among those that are free the one that the sweep came to
@@ -87,42 +94,29 @@ static bool order_actions(mg_scheduling *s) {
     mg_plan *plan = s->plan;
     const size_t n = s->steps;
     size_t left = 0;
-    uint32_t *waits = mg_allot(&s->scratch, n, sizeof *waits); /* for so many steps; MG_NO_STEP: for its turn no more */
-    if (waits == NULL) {
-        return false;
+    uint8_t *done = mg_allot(&s->scratch, n, 1); /* by component */
+    for (size_t k = 0; done != NULL && k < n; k++) {
+        done[k] = s->component[k] != k || !acts(s, k);
+        left += !done[k];
     }
-    for (size_t k = 0; k < n; k++) {
-        for (size_t a = 0; a < n; a++) {
-            waits[s->component[k]] += waits_for(s, k, a);
-        }
-    }
-    for (size_t k = 0; k < n; k++) {
-        waits[k] = acts(s, k) ? waits[k] : MG_NO_STEP;
-        left += acts(s, k) && s->component[k] == k;
-    }
-    for (; left > 0; left--) {
+    for (; done != NULL && left > 0; left--) {
         size_t next = n;
         for (size_t k = 0; k < n; k++) {
-            if (s->component[k] == k && waits[k] == 0 && (next == n || s->first[k] < s->first[next])) {
+            if (!done[k] && (next == n || s->first[k] < s->first[next]) && is_free(s, done, k)) {
                 next = k;
             }
         }
         if (next == n) {
             return mg_refuse_plan(plan, "no order of the statements is the sweep's at all positions");
         }
-        for (size_t a = 0; a < n; a++) {
-            for (size_t b = 0; s->component[a] == next && b < n; b++) {
-                waits[s->component[b]] -= waits_for(s, b, a);
-            }
-        }
-        waits[next] = MG_NO_STEP;
+        done[next] = true;
         const size_t fan = plan->step[next].fan;
         const mg_action action = {fan != MG_NOWHERE, fan != MG_NOWHERE ? fan : next};
         if (!MG_PUSH(&plan->blocks, plan->action, plan->action_count, action)) {
             return false;
         }
     }
-    return true;
+    return done != NULL;
 }
 
 /* ---- all -------------------------------------------------------------------------------------------------------- */

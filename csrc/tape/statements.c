@@ -119,6 +119,41 @@ bool mg_each_run(const mg_tape *tape, mg_slot head, mg_run_visitor *visitor, voi
     return going && (r.n == 0 || visitor(context, r.first, r.n));
 }
 
+/* ---- what it was computed from ----------------------------------------------------------------------------------- */
+
+bool mg_mark_run(void *context, mg_slot first, size_t n) {
+    mg_tape *tape = context;
+    for (mg_slot s = first; s < first + n;) {
+        const uint8_t code = mg_code(tape, s);
+        if (tape->operation[s] & MG_VISITED || code == MG_PAYLOAD) {
+            s++;
+            continue;
+        }
+        if (mg_is_leaf(code)) {
+            tape->operation[s++] |= MG_VISITED;
+            continue;
+        }
+        const mg_slot head = mg_head(tape, s), end = mg_end(tape, head);
+        if (!mg_list_push(tape, &tape->stack, head)) {
+            return false;
+        }
+        for (mg_slot k = head; k < end; k++) {
+            tape->operation[k] |= MG_VISITED;
+        }
+        s = end;
+    }
+    return true;
+}
+
+bool mg_mark_needed(mg_tape *tape, mg_slot first, size_t n) {
+    tape->stack.count = 0;
+    bool marked = mg_mark_run(tape, first, n);
+    while (marked && tape->stack.count > 0) {
+        marked = mg_each_run(tape, tape->stack.item[--tape->stack.count], mg_mark_run, tape);
+    }
+    return marked;
+}
+
 /* ---- forward ---------------------------------------------------------------------------------------------------- */
 
 /* Four lanes of products at a time, where lanes share one factor: each sum keeps its order, and they overlap in time. */

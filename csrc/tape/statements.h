@@ -101,6 +101,13 @@ mg_shape mg_shape_of(const mg_tape *tape, mg_slot head);
    come more than once. */
 typedef bool mg_run_visitor(void *context, mg_slot first, size_t n);
 bool mg_each_run(const mg_tape *tape, mg_slot head, mg_run_visitor *visitor, void *context);
+/* What lanes were computed from, for collection and for programs. A statement is needed as a whole, or not at all. */
+/* A visitor of runs, with the tape as its context: marks the statements that a run is of, whole ones, with MG_VISITED, and
+   puts those that have operands on tape->stack. */
+bool mg_mark_run(void *tape, mg_slot first, size_t n);
+/* Marks n slots in a row and all that they need, whole statements, with MG_VISITED; the caller takes the marks away.
+   False without memory, with some marks left. */
+bool mg_mark_needed(mg_tape *tape, mg_slot first, size_t n);
 
 /* Computes all lanes, up to slot `end`, from the primals of their operands; not for a custom statement. */
 mg_status mg_statement_forward(mg_tape *tape, mg_slot head, mg_slot end);

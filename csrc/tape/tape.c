@@ -2,7 +2,6 @@
  *
  * It refuses ids that are not of the tape, and marks that it did not give.
  */
-#include "tape/marking.h"
 #include "tape/statements.h"
 
 #include <math.h>
