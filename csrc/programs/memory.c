@@ -6,36 +6,41 @@
 
 struct mg_block {
     alignas(max_align_t) mg_block *before;
+    char *allocated; /* with it: what is behind it is aligned */
     size_t bytes;
 };
 
+#define MOST (SIZE_MAX - BEFORE) /* bytes of a block */
+#define BEFORE (sizeof(mg_block) + MG_ALIGNMENT)
+
 /* Puts a new block, if there is one, behind the others. */
-static void *put(mg_blocks *blocks, mg_block *block, size_t bytes) {
-    if (block == NULL) {
+static void *put(mg_blocks *blocks, char *allocated, size_t bytes) {
+    if (allocated == NULL) {
         blocks->failed = true;
         return NULL;
     }
-    *block = (mg_block){blocks->last, bytes};
+    char *start = allocated + BEFORE;
+    start -= (uintptr_t)start % MG_ALIGNMENT;
+    mg_block *block = (mg_block *)(void *)start - 1;
+    *block = (mg_block){blocks->last, allocated, bytes};
     blocks->last = block;
-    return block + 1;
+    return start;
 }
 
 /* One that holds anything. */
 static void *put_any(mg_blocks *blocks, size_t bytes) {
-    const bool fits = bytes <= SIZE_MAX - sizeof(mg_block);
-    return put(blocks, fits ? mg_reallocate(blocks->tape, NULL, 0, sizeof(mg_block) + bytes) : NULL, bytes);
+    return put(blocks, bytes <= MOST ? mg_reallocate(blocks->tape, NULL, 0, BEFORE + bytes) : NULL, bytes);
 }
 
 /* Frees a block, and lets what refers to it refer to the one before it. */
 static void drop(mg_tape *tape, mg_block **block) {
     mg_block *gone = *block;
     *block = gone->before;
-    mg_reallocate(tape, gone, sizeof *gone + gone->bytes, 0);
+    mg_reallocate(tape, gone->allocated, BEFORE + gone->bytes, 0);
 }
 
 void *mg_allot(mg_blocks *blocks, size_t n, size_t size) {
-    const bool fits = n <= (SIZE_MAX - sizeof(mg_block)) / size;
-    return put(blocks, fits ? mg_allocate_zeros(blocks->tape, sizeof(mg_block) + n * size) : NULL, n * size);
+    return put(blocks, n <= MOST / size ? mg_allocate_zeros(blocks->tape, BEFORE + n * size) : NULL, n * size);
 }
 
 size_t mg_bytes(const void *block) { return block == NULL ? 0 : ((const mg_block *)block - 1)->bytes; }

@@ -13,7 +13,7 @@ typedef struct {
     bool failed; /* some allocation did, and gave NULL: asked once, after many */
 } mg_blocks;
 
-/* n items of `size` bytes, all 0. */
+/* n items of `size` bytes, all 0. All blocks begin at a multiple of MG_ALIGNMENT. */
 void *mg_allot(mg_blocks *blocks, size_t n, size_t size);
 /* Puts an item at the end of a growing array of `count`; false without memory. What it had outgrown goes with the others. */
 #define MG_PUSH(blocks, array, count, ...) \

@@ -28,7 +28,6 @@
 #include "tape/statements.h"
 
 #define MG_CHUNK 8      /* positions in a vector */
-#define MG_ALIGNMENT 64 /* bytes in a line of the cache, and in the widest vector */
 #define MG_WORTH_SHARING 131072 /* products in a sum of products: fewer are done before another thread has begun */
 #define MG_GATHER MG_OPERATION_COUNT /* a step that has no statement: leaves, others at every position, as rows */
 

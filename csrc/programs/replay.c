@@ -88,12 +88,11 @@ bool mg_workspace_enter(mg_tape *tape, const mg_plan *plan, mg_workspace *worksp
     const size_t adjoints = mg_count_at(plan->adjoint_rows, replay->positions) * replay->padded;
     const size_t turned = plan->turned_columns * replay->lines;
     workspace->numbers = mg_fit(&workspace->blocks, workspace->numbers,
-                                (values + adjoints + turned + scratch) * size + MG_ALIGNMENT);
+                                (values + adjoints + turned + scratch) * size);
     if (workspace->numbers == NULL) {
         return false;
     }
     char *value = workspace->numbers;
-    value += MG_ALIGNMENT - (uintptr_t)value % MG_ALIGNMENT;
     replay->value = value;
     replay->adjoint = value + values * size;
     replay->turned = value + (values + adjoints) * size;

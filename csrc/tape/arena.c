@@ -60,6 +60,25 @@ void mg_list_free(mg_tape *tape, mg_list *list) {
     *list = (mg_list){0};
 }
 
+/* Bytes of a block before the array in it. */
+static size_t start_in(const char *block) { return (MG_ALIGNMENT - (uintptr_t)block % MG_ALIGNMENT) % MG_ALIGNMENT; }
+
+static size_t block_size(size_t bytes) { return bytes == 0 ? 0 : bytes + MG_ALIGNMENT; }
+
+/* An array of numbers, which stay, with another size; NULL, and as it was, without memory. */
+static void *resized(mg_tape *tape, char *array, size_t *start, size_t old, size_t bytes) {
+    char *block = mg_reallocate(tape, old == 0 ? NULL : array - *start, block_size(old), block_size(bytes));
+    if (block == NULL) {
+        return NULL;
+    }
+    const size_t now = start_in(block);
+    if (now != *start) {
+        memmove(block + now, block + *start, old < bytes ? old : bytes);
+        *start = now;
+    }
+    return block + now;
+}
+
 bool mg_set_slots(mg_tape *tape, size_t capacity) {
     void **arrays[5] = {(void **)&tape->value, (void **)&tape->adjoint, (void **)&tape->partial,
                         (void **)&tape->operand, (void **)&tape->operation};
@@ -67,7 +86,7 @@ bool mg_set_slots(mg_tape *tape, size_t capacity) {
                              sizeof *tape->operand, sizeof *tape->operation};
     for (int a = 0; a < 5; a++) {
         if (tape->held[a] != capacity) {
-            void *grown = mg_reallocate(tape, *arrays[a], tape->held[a] * sizes[a], capacity * sizes[a]);
+            void *grown = resized(tape, *arrays[a], &tape->start[a], tape->held[a] * sizes[a], capacity * sizes[a]);
             if (grown == NULL && capacity > 0) {
                 return false;
             }

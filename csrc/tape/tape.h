@@ -18,6 +18,7 @@
 
 typedef uint32_t mg_slot;
 #define MG_MAX_SLOTS ((uint64_t)1 << 31) /* the top bit of a slot number is the sweep's */
+#define MG_ALIGNMENT 64 /* bytes in a line of the cache, and in the widest vector, which is slow to read from two of them */
 #define MG_VISITED 0x80u                 /* in an operation byte: the search has been here */
 #define MG_JOINED 0x40u                  /* in an operation byte: the next lane of the map that the slot before is of */
 #define MG_LANE MG_SCALAR_COUNT          /* operation byte of a lane of a statement with a header: operand[0] is that */
@@ -50,7 +51,8 @@ struct mg_tape {
     double (*partial)[2];
     mg_slot (*operand)[2];
     uint8_t *operation;
-    size_t held[5]; /* slots that each of the five arrays has room for */
+    size_t held[5];  /* slots that each of the five arrays has room for */
+    size_t start[5]; /* bytes of its block before it */
     size_t capacity;
 
     mg_page *pages;
