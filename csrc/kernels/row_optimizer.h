@@ -65,6 +65,12 @@ FOR_ROW static inline __attribute__((always_inline)) NAME(range)
 /* Is one of them 2 or more? That is the highest bit of an exponent. */
 static inline bool NAME(has_large)(NAME(range) range) { return (range.any & 0x4000000000000000) != 0; }
 
+/* Are they numbers with which faded moments can be told to move nothing? */
+static inline bool NAME(may_fade)(const NAME(adam_numbers) *by) {
+    return by->beta1 >= 0x1p-100 && by->beta1 < 1 && by->beta2 >= 0x1p-100 && by->beta2 < 1 && by->learning_rate >= 0 &&
+           by->learning_rate <= 0x1p60 && by->correction1 >= 0x1p-60 && by->correction2 >= 0x1p-60 && by->epsilon >= 0x1p-300;
+}
+
 /* A parameter that gets no gradient any more has moments that fade, and then stay below the normal numbers for ever. Where
    BLOCK parameters have moments below 2^-900 and a gradient of 0, replaces them by 0 and sets `m_later` and `v_later` to the
    bits that they will have after the step, and to 0 elsewhere; false where there are none. The parameters themselves get the
@@ -77,9 +83,7 @@ FOR_ROW static __attribute__((noinline)) bool NAME(set_faded_aside)(const REAL *
                                                                     BITS *restrict m_later, BITS *restrict v_later) {
     const BITS sign = INT64_MIN, none = 0;
     BITS g[BLOCK], first[BLOCK], second[BLOCK], parameter[BLOCK];
-    if (!(by->beta1 >= 0x1p-100 && by->beta1 < 1 && by->beta2 >= 0x1p-100 && by->beta2 < 1 && by->learning_rate >= 0 &&
-          by->learning_rate <= 0x1p60 && by->correction1 >= 0x1p-60 && by->correction2 >= 0x1p-60 &&
-          by->epsilon >= 0x1p-300)) {
+    if (!NAME(may_fade)(by)) {
         return false;
     }
     memcpy(g, grad, sizeof g);
@@ -362,17 +366,156 @@ FOR_ROW static __attribute__((noinline)) void NAME(adam_some)(size_t n, size_t f
     }
 }
 
+FOR_ROW static inline void NAME(look_ahead)(size_t n, const REAL *grad, const REAL *m, const REAL *v, NAME(range) ahead[2]) {
+    for (size_t i = 0; i < n && i < 2 * BLOCK; i += BLOCK) {
+        ahead[i / BLOCK] = NAME(range_of)(grad + i, m + i, v + i);
+    }
+}
+
+#if POW_IS_NEAR
+/* The most units that beta, from 2^-100 and below 1, leaves as many: its product with them rounds up again. */
+FOR_ROW static BITS NAME(most_that_stay)(REAL beta) {
+    BITS units = (BITS)(0.5 / (1 - beta));
+    while (NAME(decayed)(beta, units) != units) {
+        units--;
+    }
+    return units;
+}
+
+/* Which of BLOCK second moments stay as they are without a gradient? */
+FOR_ROW static inline __attribute__((always_inline)) uint64_t NAME(second_left)(const REAL *v, BITS second_stays) {
+    const BITS none = 0;
+    BITS left = 0;
+    for (size_t i = 0; i < BLOCK; i++) {
+        BITS second;
+        memcpy(&second, v + i, sizeof second);
+        left |= (uint64_t)second <= (uint64_t)second_stays ? (BITS)lane_bit[i] : none;
+    }
+    return (uint64_t)left;
+}
+
+/* Which of BLOCK parameters have no gradient, and first moments that are 0, or have faded until they stay? */
+FOR_ROW static inline __attribute__((always_inline)) uint64_t NAME(first_left)(const REAL *data, const REAL *grad,
+                                                                               const REAL *m, BITS first_stays) {
+    const BITS sign = INT64_MIN, none = 0;
+    BITS left = 0;
+    for (size_t i = 0; i < BLOCK; i++) {
+        BITS parameter, g, first;
+        memcpy(&parameter, data + i, sizeof parameter);
+        memcpy(&g, grad + i, sizeof g);
+        memcpy(&first, m + i, sizeof first);
+        const BITS size = first & ~sign;
+        const bool stays = (size > 0) & (size <= first_stays) & ((parameter & ~sign) >= BITS_OF_LEAST);
+        left |= ((g & ~sign) == 0) & (stays | (first == 0)) ? (BITS)lane_bit[i] : none;
+    }
+    return (uint64_t)left;
+}
+
+/* What is alive in BLOCKs of which most is dead, next to each other: the step is of these alone. */
+typedef struct {
+    BITS first_stays, second_stays; /* see most_that_stay; -1 before somebody asks */
+    size_t count;
+    uint32_t index[PART];
+    REAL data[PART], grad[PART], m[PART], v[PART];
+} NAME(living);
+
+/* Gathers what is alive of BLOCK parameters from `first` on; false if that is more than half. */
+FOR_ROW static __attribute__((noinline)) bool NAME(gather_living)(NAME(living) *to, size_t first, REAL *const arrays[4],
+                                                                  const NAME(adam_numbers) *by) {
+    const REAL *data = arrays[0] + first, *grad = arrays[1] + first, *m = arrays[2] + first, *v = arrays[3] + first;
+    if (to->first_stays < 0) {
+        to->first_stays = NAME(most_that_stay)(by->beta1);
+        to->second_stays = NAME(most_that_stay)(by->beta2);
+    }
+    uint64_t dead = NAME(second_left)(v, to->second_stays);
+    dead &= __builtin_popcountll(dead) < BLOCK / 2 ? 0 : NAME(first_left)(data, grad, m, to->first_stays);
+    if (__builtin_popcountll(dead) < BLOCK / 2) {
+        return false;
+    }
+    size_t count = to->count;
+    for (uint64_t alive = ~dead; alive != 0; alive &= alive - 1, count++) {
+        const size_t lane = (size_t)__builtin_ctzll(alive);
+        to->index[count] = (uint32_t)(first + lane);
+        to->data[count] = data[lane];
+        to->grad[count] = grad[lane];
+        to->m[count] = m[lane];
+        to->v[count] = v[lane];
+    }
+    to->count = count;
+    return true;
+}
+
+/* The step of what was gathered; then it is where it was. */
+FOR_ROW static __attribute__((noinline)) void NAME(adam_of_living)(NAME(living) *living, REAL *const arrays[4],
+                                                                   const NAME(adam_numbers) *numbers) {
+    NAME(range) ahead[2] = {{0}};
+    const size_t count = living->count, whole = (count + BLOCK - 1) / BLOCK * BLOCK;
+    REAL *gathered[4] = {living->data, living->grad, living->m, living->v};
+    for (int a = 0; a < 4; a++) {
+        memset(gathered[a] + count, 0, (whole - count) * sizeof(REAL));
+    }
+    NAME(look_ahead)(whole, living->grad, living->m, living->v, ahead);
+    NAME(adam_some)(whole, 0, living->data, living->grad, living->m, living->v, numbers, ahead);
+    for (size_t k = 0; k < count; k++) {
+        for (int a = 0; a < 4; a++) {
+            arrays[a][living->index[k]] = gathered[a][k];
+        }
+    }
+    living->count = 0;
+}
+
+/* A step of the parameters from `first` to `end`, at most PART and of whole BLOCKs, of which some moments have faded: some of
+   them may be gathered for later. */
+FOR_ROW static __attribute__((noinline)) void NAME(adam_of_few)(size_t first, size_t end, REAL *const arrays[4],
+                                                                const NAME(adam_numbers) *numbers, NAME(living) *living) {
+    for (size_t from = first, to = first; from < end; from = to + BLOCK, to = from) {
+        while (to < end && !NAME(gather_living)(living, to, arrays, numbers)) {
+            to += BLOCK;
+        }
+        NAME(range) ahead[2] = {{0}};
+        REAL *at[4] = {arrays[0] + from, arrays[1] + from, arrays[2] + from, arrays[3] + from};
+        NAME(look_ahead)(to - from, at[1], at[2], at[3], ahead);
+        if (to > from) {
+            NAME(adam_some)(to - from, 0, at[0], at[1], at[2], at[3], numbers, ahead);
+        }
+        for (size_t i = to; i < to + BLOCK && i < end; i++) {
+            arrays[1][i] = numbers->zero;
+        }
+    }
+}
+#endif
+
 /* n parameters, a multiple of BLOCK. */
 FOR_ROW static void NAME(adam_whole)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v,
                                      const NAME(adam_numbers) *numbers) {
     NAME(range) ahead[2] = {{0}};
-    for (size_t i = 0; i < n && i < 2 * BLOCK; i += BLOCK) {
-        ahead[i / BLOCK] = NAME(range_of)(grad + i, m + i, v + i);
-    }
+#if POW_IS_NEAR
+    REAL *const arrays[4] = {data, grad, m, v};
+    const bool may_fade = NAME(may_fade)(numbers);
+    NAME(living) living;
+    living.first_stays = -1;
+    living.count = 0;
+#endif
+    NAME(look_ahead)(n, grad, m, v, ahead);
     for (size_t i = 0; i < n; i += PART) {
-        const size_t count = n - i < PART ? n - i : PART;
-        NAME(adam_some)(count, n - i - count, data + i, grad + i, m + i, v + i, numbers, ahead);
+        const size_t count = n - i < PART ? n - i : PART, end = i + count;
+#if POW_IS_NEAR
+        if (may_fade && ahead[0].least_moment < SIZE_OF_BITS(FADED)) {
+            NAME(adam_of_few)(i, end, arrays, numbers, &living);
+            NAME(look_ahead)(n - end, grad + end, m + end, v + end, ahead);
+            if (living.count > PART / 2) { /* no more than that is gathered from a part */
+                NAME(adam_of_living)(&living, arrays, numbers);
+            }
+            continue;
+        }
+#endif
+        NAME(adam_some)(count, n - end, data + i, grad + i, m + i, v + i, numbers, ahead);
     }
+#if POW_IS_NEAR
+    if (living.count > 0) {
+        NAME(adam_of_living)(&living, arrays, numbers);
+    }
+#endif
 }
 #else
 /* n parameters; `corrected`, a constant: are the moments divided? */

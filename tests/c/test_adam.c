@@ -8,6 +8,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 typedef struct {
     double learning_rate, beta1, beta2, correction1, correction2, epsilon;
@@ -40,45 +41,82 @@ static void reference(double *data, double *grad, double *m, double *v, settings
     *grad = 0;
 }
 
-/* Steps with the given gradients, one a parameter, then that of another block, from first.step on; everything must be the
-   reference's. */
+/* Parameters with their moments, and what the reference makes of them. */
+typedef struct {
+    mg_tape *tape;
+    mg_id x;
+    size_t n;
+    double *data, *grad, *m, *v, *my_data, *my_m, *my_v;
+} pair;
+
+static pair new_pair(size_t n) {
+    return (pair){.tape = mg_tape_new(),
+                  .n = n,
+                  .data = allocate(n, sizeof(double)),
+                  .grad = allocate(n, sizeof(double)),
+                  .m = allocate(n, sizeof(double)),
+                  .v = allocate(n, sizeof(double)),
+                  .my_data = allocate(n, sizeof(double)),
+                  .my_m = allocate(n, sizeof(double)),
+                  .my_v = allocate(n, sizeof(double))};
+}
+
+/* The reference begins with the same numbers. */
+static void begin(pair *of) {
+    memcpy(of->my_data, of->data, of->n * sizeof(double));
+    memcpy(of->my_m, of->m, of->n * sizeof(double));
+    memcpy(of->my_v, of->v, of->n * sizeof(double));
+    of->x = record_leaves(of->tape, of->data, of->n);
+}
+
+static void free_pair(pair *of) {
+    double *const blocks[] = {of->data, of->grad, of->m, of->v, of->my_m, of->my_v, of->my_data};
+    for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
+        free(blocks[b]);
+    }
+    mg_tape_free(of->tape);
+}
+
+/* A step with these gradients; everything must be the reference's. */
+static void check_step(pair *of, const double *gradients, settings s) {
+    const size_t n = of->n;
+    memcpy(of->grad, gradients, n * sizeof(double));
+    CHECK(mg_write_adjoints(of->tape, of->x, n, of->grad) == MG_OK);
+    for (size_t i = 0; i < n; i++) {
+        reference(&of->my_data[i], &of->grad[i], &of->my_m[i], &of->my_v[i], s);
+    }
+    CHECK(adam(of->tape, &of->x, &n, 1, of->m, of->v, s) == MG_OK);
+    CHECK(mg_read_values(of->tape, of->x, n, of->data) == MG_OK && mg_read_adjoints(of->tape, of->x, n, of->grad) == MG_OK);
+    for (size_t i = 0; i < n; i++) {
+        bool same = CHECK(same_number(of->data[i], of->my_data[i]));
+        same = CHECK(same_number(of->m[i], of->my_m[i])) && same;
+        same = CHECK(same_number(of->v[i], of->my_v[i])) && same;
+        same = CHECK(same_bits(of->grad[i], 0)) && same;
+        if (!same) {
+            printf("    in parameter %zu of %zu, step %zu, gradient %a\n", i, n, (size_t)s.step, gradients[i]);
+        }
+    }
+}
+
+/* Steps with the given gradients, one a parameter, then that of another block, from first.step on. */
 static void check_steps(const double *gradients, size_t n, size_t steps, settings first) {
-    mg_tape *tape = mg_tape_new();
-    double *data = allocate(n, sizeof *data), *grad = allocate(n, sizeof *grad), *m = allocate(n, sizeof *m);
-    double *v = allocate(n, sizeof *v), *my_m = allocate(n, sizeof *m), *my_v = allocate(n, sizeof *v);
-    double *my_data = allocate(n, sizeof *data);
+    pair of = new_pair(n);
+    double *now = allocate(n, sizeof *now);
     uint64_t state = 12;
     for (size_t i = 0; i < n; i++) {
-        data[i] = my_data[i] = ldexp(random_between(&state, -1, 1), first.exponent);
+        of.data[i] = ldexp(random_between(&state, -1, 1), first.exponent);
     }
-    mg_id x = record_leaves(tape, data, n);
+    begin(&of);
     for (size_t step = 0; step < steps; step++) {
         settings s = at_step(first.learning_rate, first.beta1, first.beta2, (int)(first.step + step));
         s.epsilon = first.epsilon > 0 ? first.epsilon : s.epsilon;
         for (size_t i = 0; i < n; i++) {
-            grad[i] = gradients[(i + 65 * step) % n];
+            now[i] = gradients[(i + 65 * step) % n];
         }
-        CHECK(mg_write_adjoints(tape, x, n, grad) == MG_OK);
-        for (size_t i = 0; i < n; i++) {
-            reference(&my_data[i], &grad[i], &my_m[i], &my_v[i], s);
-        }
-        CHECK(adam(tape, &x, &n, 1, m, v, s) == MG_OK);
-        CHECK(mg_read_values(tape, x, n, data) == MG_OK && mg_read_adjoints(tape, x, n, grad) == MG_OK);
-        for (size_t i = 0; i < n; i++) {
-            bool same = CHECK(same_number(data[i], my_data[i]));
-            same = CHECK(same_number(m[i], my_m[i])) && same;
-            same = CHECK(same_number(v[i], my_v[i])) && same;
-            same = CHECK(same_bits(grad[i], 0)) && same;
-            if (!same) {
-                printf("    in parameter %zu of %zu, step %zu, gradient %a\n", i, n, step, gradients[(i + 65 * step) % n]);
-            }
-        }
+        check_step(&of, now, s);
     }
-    double *const blocks[] = {data, grad, m, v, my_m, my_v, my_data};
-    for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
-        free(blocks[b]);
-    }
-    mg_tape_free(tape);
+    free(now);
+    free_pair(&of);
 }
 
 static const settings COURSE = {.learning_rate = 0.01, .beta1 = 0.85, .beta2 = 0.99};
@@ -160,6 +198,58 @@ static void blocks_of_all_kinds(void) {
         check_steps(gradients, n, small_run() ? 1 : 4, late[k]);
     }
     check_steps(gradients, n, 1, (settings){.learning_rate = 1, .beta1 = 0.5, .beta2 = 0});
+    free(gradients);
+}
+
+/* The most units of 2^-1074 that beta leaves as many. */
+static double most_that_stay(double beta) {
+    double units = 0;
+    while ((units + 1) * DBL_TRUE_MIN * beta == (units + 1) * DBL_TRUE_MIN) {
+        units++;
+    }
+    return units * DBL_TRUE_MIN;
+}
+
+/* Parameters without a gradient, more and less of a block, with moments around what the step leaves as it is; some that lie
+   where faded moments still move them, and some that get a gradient again. */
+static void dead_parameters(void) {
+    enum { BLOCK = 64, MOST = 120 * BLOCK + 7 };
+    static const double betas[][2] = {{0.85, 0.99}, {0.9, 0.95}, {0.99, 0.5}, {0.5, 0.999}, {0.25, 0.9}, {0.97, 0.9}};
+    static const double shares[] = {0, 0.1, 0.45, 0.5, 0.55, 0.9, 1, 1};
+    const size_t n = small_run() ? 20 * BLOCK + 7 : MOST;
+    double *gradients = allocate(n, sizeof *gradients);
+    bool *dead = allocate(n, sizeof *dead);
+    uint64_t state = 16;
+    for (size_t b = 0; b < sizeof betas / sizeof *betas; b++) {
+        pair of = new_pair(n);
+        const double first = most_that_stay(betas[b][0]), second = most_that_stay(betas[b][1]);
+        const double firsts[] = {0,      -0.0, first, first, -first, first + DBL_TRUE_MIN, DBL_TRUE_MIN, 0x1p-1030, -0x1p-1000,
+                                 0x1p-905};
+        const double seconds[] = {0,         second,   second,  second, second + DBL_TRUE_MIN, DBL_TRUE_MIN,
+                                  0x1p-1040, 0x1p-901, 0x1p-800};
+        const double places[] = {0.5, -0.7, 0.2, -0.1, 0.3, 0x1p-399, 0x1p-401, 0, -0.0, 0x1p-1060};
+        for (size_t from = 0; from < n; from += BLOCK) {
+            const double share = shares[random_below(&state, sizeof shares / sizeof *shares)];
+            const bool odd = random_below(&state, 2) == 0; /* or with moments that stay alone */
+            for (size_t i = from; i < from + BLOCK && i < n; i++) {
+                dead[i] = random_between(&state, 0, 1) < share;
+                const bool odd_place = dead[i] && random_below(&state, 9) == 0;
+                of.data[i] = odd_place ? places[random_below(&state, 10)] : random_between(&state, -1, 1);
+                of.m[i] = !dead[i] ? random_between(&state, -1, 1) : odd ? firsts[random_below(&state, 10)] : first;
+                of.v[i] = !dead[i] ? random_between(&state, 0, 1) : odd ? seconds[random_below(&state, 9)] : second;
+            }
+        }
+        begin(&of);
+        for (int step = 0; step < (small_run() ? 2 : 12); step++) {
+            for (size_t i = 0; i < n; i++) {
+                dead[i] = dead[i] && random_below(&state, 2000) != 0;
+                gradients[i] = dead[i] ? (random_below(&state, 5) == 0 ? -0.0 : 0) : random_between(&state, -1, 1);
+            }
+            check_step(&of, gradients, at_step(0.01, betas[b][0], betas[b][1], step % 3 == 2 ? 9000 + step : 20 * step));
+        }
+        free_pair(&of);
+    }
+    free(dead);
     free(gradients);
 }
 
@@ -255,6 +345,7 @@ int main(void) {
     RUN(every_count);
     RUN(gradients_of_all_sizes);
     RUN(blocks_of_all_kinds);
+    RUN(dead_parameters);
     RUN(squares_and_roots);
     RUN(runs_follow_one_another);
     RUN(an_overflowing_square_changes_nothing);
