@@ -226,7 +226,7 @@ static void dead_parameters(void) {
         const double firsts[] = {0,      -0.0, first, first, -first, first + DBL_TRUE_MIN, DBL_TRUE_MIN, 0x1p-1030, -0x1p-1000,
                                  0x1p-905};
         const double seconds[] = {0,         second,   second,  second, second + DBL_TRUE_MIN, DBL_TRUE_MIN,
-                                  0x1p-1040, 0x1p-901, 0x1p-800};
+                                  0x1p-1040, 0x1p-901, 0x1p-800, -0.0};
         const double places[] = {0.5, -0.7, 0.2, -0.1, 0.3, 0x1p-399, 0x1p-401, 0, -0.0, 0x1p-1060};
         for (size_t from = 0; from < n; from += BLOCK) {
             const double share = shares[random_below(&state, sizeof shares / sizeof *shares)];
@@ -236,7 +236,7 @@ static void dead_parameters(void) {
                 const bool odd_place = dead[i] && random_below(&state, 9) == 0;
                 of.data[i] = odd_place ? places[random_below(&state, 10)] : random_between(&state, -1, 1);
                 of.m[i] = !dead[i] ? random_between(&state, -1, 1) : odd ? firsts[random_below(&state, 10)] : first;
-                of.v[i] = !dead[i] ? random_between(&state, 0, 1) : odd ? seconds[random_below(&state, 9)] : second;
+                of.v[i] = !dead[i] ? random_between(&state, 0, 1) : odd ? seconds[random_below(&state, 10)] : second;
             }
         }
         begin(&of);
