@@ -211,11 +211,13 @@ static double most_that_stay(double beta) {
 }
 
 /* Parameters without a gradient, more and less of a block, with moments around what the step leaves as it is; some that lie
-   where faded moments still move them, and some that get a gradient again. */
+   where faded moments still move them, and some that get a gradient again. The others of a block have gradients of any size;
+   in the end only one is left. */
 static void dead_parameters(void) {
     enum { BLOCK = 64, MOST = 120 * BLOCK + 7 };
     static const double betas[][2] = {{0.85, 0.99}, {0.9, 0.95}, {0.99, 0.5}, {0.5, 0.999}, {0.25, 0.9}, {0.97, 0.9}};
     static const double shares[] = {0, 0.1, 0.45, 0.5, 0.55, 0.9, 1, 1};
+    static const int sizes[] = {0, 0, 0, -300, -520, -600, 300, 450};
     const size_t n = small_run() ? 20 * BLOCK + 7 : MOST;
     double *gradients = allocate(n, sizeof *gradients);
     bool *dead = allocate(n, sizeof *dead);
@@ -243,11 +245,22 @@ static void dead_parameters(void) {
         for (int step = 0; step < (small_run() ? 2 : 12); step++) {
             for (size_t i = 0; i < n; i++) {
                 dead[i] = dead[i] && random_below(&state, 2000) != 0;
-                gradients[i] = dead[i] ? (random_below(&state, 5) == 0 ? -0.0 : 0) : random_between(&state, -1, 1);
+                const int size = sizes[i / BLOCK * 7 % (sizeof sizes / sizeof *sizes)];
+                gradients[i] = dead[i] ? (random_below(&state, 5) == 0 ? -0.0 : 0) : ldexp(random_between(&state, -1, 1), size);
             }
             check_step(&of, gradients, at_step(0.01, betas[b][0], betas[b][1], step % 3 == 2 ? 9000 + step : 20 * step));
         }
         free_pair(&of);
+        pair last = new_pair(BLOCK);
+        for (size_t i = 0; i < BLOCK; i++) {
+            gradients[i] = i == b;
+            last.data[i] = 1;
+            last.m[i] = first;
+            last.v[i] = second;
+        }
+        begin(&last);
+        check_step(&last, gradients, at_step(0.01, betas[b][0], betas[b][1], 9));
+        free_pair(&last);
     }
     free(dead);
     free(gradients);
