@@ -67,8 +67,9 @@ valgrind: ## the C tests under valgrind
 # Python itself leaves memory behind at its end. A stack of two calls names who took a block, and those that the core
 # took are then the only ones that are left to report.
 comma := ,
-ASAN_TESTS ?= tests/test_tape.py tests/test_handles.py tests/test_program.py tests/test_indices.py tests/test_plans.py tests/test_training.py tests/test_model.py \
-    tests/test_models.py tests/test_batches.py tests/test_vector.py tests/test_value.py tests/test_interleaving.py
+ASAN_TESTS ?= tests/test_tape.py tests/test_handles.py tests/test_program.py tests/test_indices.py tests/test_plans.py \
+    tests/test_training.py tests/test_model.py tests/test_models.py tests/test_batches.py tests/test_vector.py \
+    tests/test_value.py tests/test_interleaving.py
 # ThreadSanitizer does not take part in a fork of a process with threads.
 TSAN_TESTS ?= tests/test_tape.py tests/test_program.py tests/test_batches.py \
     tests/test_interleaving.py::test_a_game_in_two_threads \

@@ -73,11 +73,12 @@ PYTHON_TESTS = {
     ],
     "kernels": ["test_random_models", "test_models", "test_odd_models", "test_training", "test_batches"],
 }
-POWERS = ("exact.c", "row.h", "row_exp.h", "row_optimizer.h", "row_powers.h", "exp_table.h")
+POWERS = ("exact.c", "row.h", "row_exp.h", "row_fading.h", "row_optimizer.h", "row_powers.h", "exp_table.h")
 SAMPLES = ("sample.c", "position.c", "choice.c", "row_sample.h", "row_exp.h")
 C_TESTS_OF = {name: ["test_adam", "test_powers"] for name in POWERS}
 C_TESTS_OF |= {name: ["test_sampling", *C_TESTS_OF.get(name, [])] for name in SAMPLES} | {"pool.c": ["test_pool"]}
 PYTHON_TESTS_OF = {name: ["test_sampling"] for name in SAMPLES} | {
+    "row_fading.h": ["test_kernels", "test_subnormals"],
     "row_optimizer.h": ["test_kernels", "test_subnormals"],
     "row_powers.h": ["test_kernels"],
     "exact.c": ["test_kernels"],

@@ -13,9 +13,9 @@
  *     POW, LOG, EXP, SQRT  of the C library, for REAL
  *
  * and its parts: row_products.h, sums of products, which is all matrix work, and row_tiles.h, its inner loops;
- * row_powers.h, what pow gives; row_exp.h, what exp gives; row_optimizer.h, the optimizers; row_gradients.h, sums of
- * gradients; row_rows.h, a plan's step at work; row_maps.h, row_linears.h, row_attention.h and row_sums.h, what every
- * kind of step computes, forward beside reverse; row_leaves.h, the additions to leaves; row_plan.h, all steps;
+ * row_powers.h, what pow gives; row_exp.h, what exp gives; row_fading.h, moments that fade; row_optimizer.h, the
+ * optimizers; row_gradients.h, sums of gradients; row_rows.h, a plan's step at work; row_maps.h, row_linears.h,
+ * row_attention.h and row_sums.h, what every kind of step computes, forward beside reverse; row_leaves.h, the additions to leaves; row_plan.h, all steps;
  * row_sample.h, one position.
  */
 #define JOIN_(name, row) name##_##row
@@ -62,6 +62,7 @@ typedef REAL NAME(stored) __attribute__((vector_size(WIDTH * sizeof(REAL)), alig
 
 #include "kernels/row_exp.h"
 
+#include "kernels/row_fading.h"
 #include "kernels/row_optimizer.h"
 
 #include "kernels/row_gradients.h"
