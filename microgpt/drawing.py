@@ -16,13 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .arguments import integer, require
+from .elementary import Functions
 from .errors import ConfigError
 from .files import replace_file
 from .value import Value
 
-METHODS = ["abs", "acos", "arccos", "arcsin", "arctan", "asin", "atan", "cos", "cosh", "elu", "erf", "exp", "exp2"]
-METHODS += ["expm1", "gelu", "leaky_relu", "log", "log10", "log1p", "log2", "max", "min", "mish", "neg", "pow", "relu"]
-METHODS += ["selu", "sigmoid", "silu", "sin", "sinh", "softplus", "sqrt", "tan", "tanh"]
+METHODS = sorted(["abs", *(name for name in vars(Functions) if not name.startswith("_"))])
 
 
 class Row(NamedTuple):

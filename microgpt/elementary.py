@@ -1,4 +1,4 @@
-"""The functions of one number that a Value has, by Python's, torch's and numpy's names.
+"""The functions of one number, and of two, that a Value has, by Python's, torch's and numpy's names.
 
 Each of the core's own is a row of its table of scalar operations, which says in Python what it computes; the others are
 made of these and of operators, as their docstrings say.
@@ -33,8 +33,7 @@ class Functions:
         def __mul__(self, other: Value | Number) -> Value: ...
         def __pow__(self, other: Value | Number) -> Value: ...
         def __neg__(self) -> Value: ...
-        def max(self, other: Value | Number) -> Value: ...
-        def min(self, other: Value | Number) -> Value: ...
+        def _with(self, operation: int, other: Value | Number) -> Value: ...
 
     def log(self) -> Value:
         """The natural logarithm; ValueError unless data > 0."""
@@ -118,6 +117,18 @@ class Functions:
         return self._result(_unary(self._tape._pointer, lib.MG_ERF, self._node))
 
     asin, acos, atan = arcsin, arccos, arctan
+
+    def max(self, other: Value | Number) -> Value:
+        """The larger of the two, this one if they are equal; the gradient goes to it alone."""
+        return self._with(lib.MG_MAX, other)
+
+    def min(self, other: Value | Number) -> Value:
+        """The smaller of the two, this one if they are equal; the gradient goes to it alone."""
+        return self._with(lib.MG_MIN, other)
+
+    def pow(self, exponent: Value | Number) -> Value:
+        """self ** exponent."""
+        return self**exponent
 
     def softplus(self, beta: float = 1.0) -> Value:
         """log(1 + exp(beta * self)) / beta, which never overflows: a smooth relu."""

@@ -274,10 +274,6 @@ class Value(Functions, Comparisons, Graph, Handle, metaclass=_ValueType):
         """The absolute value; the derivative at 0 is 0."""
         return self._result(_unary(self._tape._pointer, lib.MG_ABS, self._node))
 
-    def pow(self, exponent: Value | Number) -> Value:
-        """self ** exponent."""
-        return self**exponent
-
     def item(self) -> float:
         """The number: torch's name for `data`."""
         return self.data
@@ -285,14 +281,6 @@ class Value(Functions, Comparisons, Graph, Handle, metaclass=_ValueType):
     def zero_grad(self) -> None:
         """Set the gradient to 0."""
         self.grad = 0.0
-
-    def max(self, other: Value | Number) -> Value:
-        """The larger of the two, this one if they are equal; the gradient goes to it alone."""
-        return self._with(lib.MG_MAX, other)
-
-    def min(self, other: Value | Number) -> Value:
-        """The smaller of the two, this one if they are equal; the gradient goes to it alone."""
-        return self._with(lib.MG_MIN, other)
 
     def _result(self, node: int, other: Handle | None = None) -> Value:
         """The handle of an operation on this, and on `other` if there is one."""

@@ -42,8 +42,10 @@ UNARY = {  # name: (value of x, partial from x and the value y)
 }
 
 
-def number(x):
-    return x.data if isinstance(x, Value) else x
+BINARY = {  # name: (value of a and b, partials)
+    "max": (max, lambda a, b: (float(not b > a), float(b > a))),
+    "min": (min, lambda a, b: (float(not b < a), float(b < a))),
+}
 
 
 class Value:
@@ -80,19 +82,16 @@ class Value:
     __rtruediv__ = lambda self, other: self**-1 * other
     __abs__ = lambda self: self.abs()
 
-    def __getattr__(self, name):  # the operations of one operand
-        if name not in UNARY:
+    def __getattr__(self, name):  # the operations of the tables
+        if name in UNARY:
+            value, partial = UNARY[name]
+            return lambda: Value(y := value(self.data), (self,), (partial(self.data, y),))
+        if name not in BINARY:
             raise AttributeError(name)
-        value, partial = UNARY[name]
-        return lambda: Value(y := value(self.data), (self,), (partial(self.data, y),))
+        return lambda other: self._with(lift(other), *BINARY[name])
 
-    def max(self, other):
-        second = number(other) > self.data
-        return Value(max(self.data, number(other)), (self, lift(other)), (float(not second), float(second)))
-
-    def min(self, other):
-        second = number(other) < self.data
-        return Value(min(self.data, number(other)), (self, lift(other)), (float(not second), float(second)))
+    def _with(self, other, value, partials):
+        return Value(value(self.data, other.data), (self, other), partials(self.data, other.data))
 
     def backward(self):
         order, seen, stack = [], {id(self)}, [(self, iter(self._children))]

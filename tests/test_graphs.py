@@ -10,7 +10,7 @@ from microgpt import Tape, Value
 from . import oracle
 from .bits import all_bits
 
-BINARY = ["__add__", "__mul__", "__sub__", "__truediv__", "max", "min", "__pow__"]
+BINARY = ["__add__", "__mul__", "__sub__", "__truediv__", "__pow__", *oracle.BINARY]
 WITH_NUMBER = ["__add__", "__radd__", "__mul__", "__rmul__", "__sub__", "__rsub__", "__truediv__", "__rtruediv__"]
 UNARY = ["__neg__", "__abs__", *(name for name in oracle.UNARY if name != "abs")]
 numbers = st.floats(-4, 4, allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0, 0.5, -1.0, 1e300, 5e-324])
