@@ -77,6 +77,7 @@ POWERS = ("exact.c", "row.h", "row_exp.h", "row_fading.h", "row_optimizer.h", "r
 SAMPLES = ("sample.c", "position.c", "choice.c", "row_sample.h", "row_exp.h")
 C_TESTS_OF = {name: ["test_adam", "test_powers"] for name in POWERS}
 C_TESTS_OF |= {name: ["test_sampling", *C_TESTS_OF.get(name, [])] for name in SAMPLES} | {"pool.c": ["test_pool"]}
+C_TESTS_OF["choice.c"] += ["test_choice"]
 PYTHON_TESTS_OF = {name: ["test_sampling"] for name in SAMPLES} | {
     "row_fading.h": ["test_kernels", "test_subnormals"],
     "row_optimizer.h": ["test_kernels", "test_subnormals"],
