@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from .arguments import shown
 from .errors import ConfigError
 
 MOST_DOCUMENTS = 1_000_000  # a step; one cannot be interrupted
 MOST_STEPS = 1 << 53  # a float64 counts no further
-CHOICES = {
-    "activation": ("relu", "relu_squared"),
-    "optimizer": ("adam", "adamw", "sgd"),
-    "decay": ("cosine", "linear", "constant"),
-}
+Activation = Literal["relu", "relu_squared"]
+OptimizerName = Literal["adam", "adamw", "sgd"]
+Decay = Literal["cosine", "linear", "constant"]
+CHOICES = {"activation": get_args(Activation), "optimizer": get_args(OptimizerName), "decay": get_args(Decay)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,7 @@ class Config:
     """Standard deviation of the initial parameters."""
     zero_output: bool = True
     """Whether attn_wo and mlp_fc2 start at 0."""
-    activation: Literal["relu", "relu_squared"] = "relu_squared"
+    activation: Activation = "relu_squared"
     """Of the MLP."""
     learning_rate: float = 0.01
     """At the first step, or after the warm-up."""
@@ -54,13 +53,13 @@ class Config:
     """Decay of Adam's second moments, 0 to less than 1."""
     epsilon: float = 1e-8
     """What Adam adds to the root that it divides by; greater than 0."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    optimizer: OptimizerName = "adam"
     """What changes the parameters."""
     weight_decay: float = 0.01
     """Of adamw: this part of each parameter, times the learning rate, is taken away in each step."""
     momentum: float = 0.9
     """Of sgd, 0 to less than 1."""
-    decay: Literal["cosine", "linear", "constant"] = "cosine"
+    decay: Decay = "cosine"
     """How the learning rate falls; cosine and linear reach 0 at the end of the run."""
     warmup: int = 0
     """Steps over which the learning rate rises first."""

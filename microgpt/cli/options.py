@@ -19,12 +19,9 @@ ENGINES: dict[str, tuple[Operations[Any], bool]] = {  # operations, replayed?
     "span": (SPANS, False),
     "eager": (SCALARS, False),
 }
-# What options set, in the order of the log.
-SETTINGS = ["n_embd", "n_head", "n_layer", "block_size", "steps", "batch_size", "seed"]
-SETTINGS += ["learning_rate", "temperature", "samples"]
-SETTINGS += ["std", "activation", "optimizer", "beta1", "beta2", "weight_decay", "momentum", "decay", "warmup"]
-SETTINGS += ["zero_output", "epsilon"]
-SETTINGS += ["val_fraction", "eval_every", "sample_every", "patience"]
+SETTINGS = [setting.name for setting in fields(Config)]
+# What messages name, and options give: settings, and what `sample` takes besides.
+TYPED = [*SETTINGS, "top_k", "top_p"]
 
 
 EXAMPLES = """examples:
@@ -167,10 +164,10 @@ def _file_settings(path: str) -> dict[str, Any]:
         raise ConfigError(f"cannot read --config {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise ConfigError(f"--config {path} is not TOML: {error}") from None
-    names = [setting.name for setting in fields(Config)]
     for name in settings:
-        if name not in names:
-            raise ConfigError(f"--config {path}: there is no setting '{name}'{suggestion(name, names, quote=chr(39))}")
+        if name not in SETTINGS:
+            hint = suggestion(name, SETTINGS, quote=chr(39))
+            raise ConfigError(f"--config {path}: there is no setting '{name}'{hint}")
     return {k: float(v) if type(v) is int and type(getattr(Config(), k)) is float else v for k, v in settings.items()}
 
 
@@ -190,8 +187,4 @@ def with_settings(config: Config, arguments: argparse.Namespace) -> Config:
 
 def as_options(message: str) -> str:
     """A message about settings, which are called here as they are typed."""
-    return re.sub(
-        rf"(?<![-\w])({'|'.join([*SETTINGS, 'top_k', 'top_p'])})\b",
-        lambda name: "--" + name[0].replace("_", "-"),
-        message,
-    )
+    return re.sub(rf"(?<![-\w])({'|'.join(TYPED)})\b", lambda name: "--" + name[0].replace("_", "-"), message)
