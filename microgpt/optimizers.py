@@ -8,20 +8,22 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from .arguments import integer, require
-from .config import Config
+from .config import CHOICES, Config
 from .core import check, ffi, lib
 from .errors import ConfigError, ShapeError
 from .tape import Tape
 from .vector import Lanes
 
-KINDS: dict[str, int] = {"adam": lib.MG_ADAM, "adamw": lib.MG_ADAMW, "sgd": lib.MG_SGD}
+KINDS: dict[str, int] = {name: getattr(lib, "MG_" + name.upper()) for name in CHOICES["optimizer"]}
 
 
 def settings_of(config: Config) -> Any:
-    """The configuration's optimizer as the core takes it."""
-    kind = KINDS[config.optimizer]
-    numbers = config.beta1, config.beta2, config.epsilon, config.weight_decay, config.momentum
-    return ffi.new("mg_optimizer *", [kind, *numbers])
+    """The configuration's optimizer as the core takes it: its numbers have the names of settings."""
+    settings = ffi.new("mg_optimizer *", {"kind": KINDS[config.optimizer]})
+    for name in dir(settings):
+        if name != "kind":
+            setattr(settings, name, getattr(config, name))
+    return settings
 
 
 # Annotations are not postponed in this file: pdoc cannot evaluate those of a NamedTuple later.

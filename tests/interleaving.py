@@ -30,6 +30,7 @@ from microgpt import (
     record,
     train,
 )
+from microgpt.config import CHOICES
 
 from . import oracle
 from . import program as plainly
@@ -74,7 +75,7 @@ class World:
         for leaf in self.leaves:
             leaf.data, leaf.grad = leaf.read(), [0.0] * leaf.size
         self.optimizer, self.m, self.v = None, [0.0] * (VOCAB + SIZE + 1) * SIZE, [0.0] * (VOCAB + SIZE + 1) * SIZE
-        self.config = Config(learning_rate=0.05, steps=1000, optimizer=self.rng.choice(["adam", "adamw", "sgd"]))
+        self.config = Config(learning_rate=0.05, steps=1000, optimizer=self.rng.choice(CHOICES["optimizer"]))
         self.updates = 0
         for move in (self.share, self.make_a_program, self.make_a_program):
             self.play(move)
@@ -395,7 +396,7 @@ class World:
             steps=rng.randrange(1, 9),
             batch_size=rng.choice([1, 2, 5]),
             learning_rate=0.03,
-            optimizer=rng.choice(["adam", "sgd"]),
+            optimizer=rng.choice(CHOICES["optimizer"]),
         )
         handles = [leaf.handle for leaf in self.leaves]
         model = Model(lambda tokens: trained_loss(VECTORS, handles, tokens), handles, config)

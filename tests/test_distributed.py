@@ -129,13 +129,14 @@ from dataclasses import replace
 import microgpt.distributed
 from microgpt import GPT, Config, Matrix, Model, Training, mean, parameters_sha256, softmax, surprisal
 from microgpt import initial_parameters, train
+from microgpt.config import CHOICES
 import random
 
 SMALL = Config(n_embd=8, n_head=2, block_size=12, steps=6, std=0.3, zero_output=False)
 rng = random.Random(5)
 DOCUMENTS = [[6, *rng.choices(range(6), k=rng.choice([1, 2, 3, 11, 40])), 6] for _ in range(11)]
 CASES = [(fast, replace(SMALL, batch_size=batch)) for fast in (False, True) for batch in (1, 2, 3, 7, 16)]
-CASES += [(False, replace(SMALL, batch_size=5, optimizer=name)) for name in ("adamw", "sgd")]
+CASES += [(False, replace(SMALL, batch_size=5, optimizer=name)) for name in CHOICES["optimizer"][1:]]
 
 def outcomes(comm=None):
     results = []

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any
 
 from microgpt import Config, Index, Model, Tape, record, train
+from microgpt.config import CHOICES
 from microgpt.core import lib
 from microgpt.vector import View
 
@@ -157,7 +158,7 @@ def differences(seed):
     length, batch_size = rng.choice([2, 3, 4, 7, LONGEST]), rng.choice([1, 2, 5, 9, 17])
     texts = [[rng.randrange(VOCAB) for _ in range(length)] for _ in range(2)]
     documents = [[rng.randrange(VOCAB) for _ in range(rng.randrange(2, LONGEST + 1))] for _ in range(batch_size + 3)]
-    config = Config(steps=2, batch_size=batch_size, optimizer=rng.choice(["adam", "adamw", "sgd"]), block_size=LONGEST)
+    config = Config(steps=2, batch_size=batch_size, optimizer=rng.choice(CHOICES["optimizer"]), block_size=LONGEST)
     with Tape():
         vectors, scalars = both_weights(model, [0] * length, seed)
         try:

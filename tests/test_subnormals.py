@@ -47,11 +47,12 @@ def train_late(library: str, fast: bool, optimizer: str, plant: bool) -> None:
     list(training.steps(steps_per_call=None, stop=300))
     state = training.state
     m, v = list(state.m), list(state.v)
+    moves = any(v)  # where the optimizer has second moments
     for letter in "abcmz":  # the rows of wte, which stands first, that get no gradient
         for i in range(config.n_embd * tokenizer.encode(letter)[1], config.n_embd * (tokenizer.encode(letter)[1] + 1)):
             least = -1074 if not fast else -149
             m[i] = rng.choice((-1, 1)) * rng.randint(1, 99) * 2.0 ** rng.randint(least, least + 100)
-            v[i] = rng.randint(1, 99) * 2.0 ** rng.randint(least, least + 100) if optimizer != "sgd" else 0.0
+            v[i] = rng.randint(1, 99) * 2.0 ** rng.randint(least, least + 100) if moves else 0.0
     engine = training._engine
     engine.optimizer.state = OptimizerState(RATHER_LATE, array("d", m), array("d", v))
     helper.watch(not fast)

@@ -334,6 +334,7 @@ def gradients(rng, n):
     [
         *({"optimizer": name} for name in CHOICES["optimizer"]),
         {"optimizer": "adamw", "weight_decay": 0.3, "decay": "linear"},
+        {"optimizer": "adamw", "weight_decay": 0.0},
         {"optimizer": "sgd", "momentum": 0.0},
         {"beta1": 0.85, "beta2": 0.99, "decay": "linear"},
         {"beta1": 0.0, "beta2": 0.0, "epsilon": 1e-300},
@@ -344,7 +345,7 @@ def test_optimizers(settings):
     config, rng, n = Config(steps=4, **settings), random.Random(5), 3001
     sizes = [(1, n), (4, 5)]
     with Tape():
-        matrices = [Matrix(m, k, [rng.gauss(0, 1) for _ in range(m * k)]) for m, k in sizes]
+        matrices = [Matrix(m, k, [-0.0] * 2 + [rng.gauss(0, 1) for _ in range(m * k - 2)]) for m, k in sizes]
     parameters = [SimpleNamespace(data=x, grad=0.0) for w in matrices for x in w.data]
     m, v = [0.0] * len(parameters), [0.0] * len(parameters)
     optimizer = Optimizer(config, matrices)

@@ -10,20 +10,17 @@
 #include "programs/plan.h"
 #include "programs/position.h"
 
-/* A step's numbers for the optimizers: the moments decay by beta1 and beta2, and are divided by the corrections. */
+/* A step's numbers: those of the optimizer, see microgpt.h, and 1 - beta ** t for both betas. */
 typedef struct {
-    double learning_rate, beta1, beta2, correction1, correction2, epsilon, decay, momentum;
+    mg_optimizer is;
+    double learning_rate, correction1, correction2;
 } mg_step_numbers;
 
 typedef struct {
     const char *name;
     size_t size; /* of its numbers: sizeof(double), or sizeof(float) in the fast mode */
-    /* n parameters: updates data, m and v from grad, and sets grad to 0. No square may overflow. */
-    void (*adam)(size_t n, void *data, void *grad, void *m, void *v, const mg_step_numbers *step);
-    /* n parameters: data -= learning_rate * decay * data */
-    void (*decay)(size_t n, void *data, const mg_step_numbers *step);
-    /* n parameters: m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
-    void (*momentum)(size_t n, void *data, void *grad, void *m, const mg_step_numbers *step);
+    /* The optimizer's step of n parameters: updates data, m and v from grad, and sets grad to 0. No square may overflow. */
+    void (*update)(size_t n, void *data, void *grad, void *m, void *v, const mg_step_numbers *step);
     /* The largest absolute value of n numbers that is finite; 2 where all are below 2. */
     double (*largest)(size_t n, const void *x);
     /* x[i] ** 2 in place of x[i]; infinite where Python raises. */

@@ -88,9 +88,7 @@ typedef REAL NAME(stored) __attribute__((vector_size(WIDTH * sizeof(REAL)), alig
 static const mg_kernels NAME(row) = {
     .name = TEXT(ROW),
     .size = sizeof(REAL),
-    .adam = NAME(adam),
-    .decay = NAME(decay),
-    .momentum = NAME(momentum),
+    .update = NAME(update),
     .largest = NAME(largest),
     .squares = NAME(squares_in_place),
     .add = NAME(add),

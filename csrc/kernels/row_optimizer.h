@@ -432,8 +432,8 @@ FOR_ROW static __attribute__((noinline)) void NAME(adam_whole)(size_t n, REAL *d
 FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_step_numbers *step) {
     REAL *data = data_, *grad = grad_, *m = m_, *v = v_, rest[4][BLOCK] = {{0}};
     const NAME(adam_numbers) numbers = {
-        (REAL)step->learning_rate, (REAL)step->beta1,       (REAL)(1 - step->beta1), (REAL)step->beta2,
-        (REAL)(1 - step->beta2),   (REAL)step->correction1, (REAL)step->correction2, (REAL)step->epsilon, 0,
+        (REAL)step->learning_rate,  (REAL)step->is.beta1,    (REAL)(1 - step->is.beta1), (REAL)step->is.beta2,
+        (REAL)(1 - step->is.beta2), (REAL)step->correction1, (REAL)step->correction2,    (REAL)step->is.epsilon, 0,
     };
     const size_t whole = n / BLOCK * BLOCK;
     NAME(adam_whole)(whole, data, grad, m, v, &numbers);
@@ -449,10 +449,10 @@ FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, voi
     }
 }
 
-/* data -= learning_rate * decay * data */
+/* data -= learning_rate * weight_decay * data */
 FOR_ROW static void NAME(decay)(size_t n, void *data_, const mg_step_numbers *step) {
     REAL *data = data_;
-    const REAL share = (REAL)step->learning_rate * (REAL)step->decay;
+    const REAL share = (REAL)step->learning_rate * (REAL)step->is.weight_decay;
     for (size_t i = 0; i < n; i++) {
         data[i] -= share * data[i];
     }
@@ -461,7 +461,7 @@ FOR_ROW static void NAME(decay)(size_t n, void *data_, const mg_step_numbers *st
 /* m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
 FOR_ROW static void NAME(momentum_of)(size_t n, REAL *restrict data, REAL *restrict grad, REAL *restrict m,
                                       const mg_step_numbers *step) {
-    const REAL momentum = (REAL)step->momentum, learning_rate = (REAL)step->learning_rate;
+    const REAL momentum = (REAL)step->is.momentum, learning_rate = (REAL)step->learning_rate;
     for (size_t i = 0; i < n; i++) {
         m[i] = momentum * m[i] + grad[i];
         data[i] -= learning_rate * m[i];
@@ -473,7 +473,7 @@ FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_,
     REAL *data = data_, *grad = grad_, *m = m_;
 #if EXACT
     /* Moments that have faded are set aside, as Adam's are. */
-    const NAME(adam_numbers) numbers = {(REAL)step->learning_rate, (REAL)step->momentum, 0, (REAL)0.5, 0, 1, 1, 1, 0};
+    const NAME(adam_numbers) numbers = {(REAL)step->learning_rate, (REAL)step->is.momentum, 0, (REAL)0.5, 0, 1, 1, 1, 0};
     REAL none[BLOCK] = {0}, rest[3][BLOCK] = {{0}};
     BITS later[BLOCK], unused[BLOCK];
     for (size_t i = 0; i < n; i += BLOCK) {
@@ -498,6 +498,14 @@ FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_,
 #else
     NAME(momentum_of)(n, data, grad, m, step);
 #endif
+}
+
+FOR_ROW static void NAME(update)(size_t n, void *data, void *grad, void *m, void *v, const mg_step_numbers *step) {
+    switch (step->is.kind) {
+    case MG_SGD: NAME(momentum)(n, data, grad, m, step); break;
+    case MG_ADAMW: NAME(decay)(n, data, step); NAME(adam)(n, data, grad, m, v, step); break;
+    default: NAME(adam)(n, data, grad, m, v, step);
+    }
 }
 
 /* Compared as integers: the order of positive floats is that of their bits, and an integer maximum runs in vectors. Numbers

@@ -18,7 +18,6 @@ typedef struct {
     const mg_kernels *kernels;
     const mg_parameters *run;
     size_t count, parameters, parts;
-    int32_t kind;
     mg_step_numbers by;
     double largest[MG_MOST_THREADS];
 } shared_step;
@@ -52,14 +51,7 @@ static void look_for_largest(shared_step *step, const mg_parameters *some, size_
 static void update(shared_step *step, const mg_parameters *some, size_t part) {
     (void)part;
     const mg_float_mode mode = mg_flush_subnormals(step->kernels->size == sizeof(float));
-    if (step->kind == MG_SGD) {
-        step->kernels->momentum(some->n, some->data, some->grad, some->m, &step->by);
-    } else {
-        if (step->by.decay != 0) {
-            step->kernels->decay(some->n, some->data, &step->by);
-        }
-        step->kernels->adam(some->n, some->data, some->grad, some->m, some->v, &step->by);
-    }
+    step->kernels->update(some->n, some->data, some->grad, some->m, some->v, &step->by);
     mg_restore_float_mode(mode);
 }
 
@@ -82,22 +74,13 @@ mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer,
         .kernels = kernels,
         .run = run,
         .count = count,
-        .kind = optimizer->kind,
-        .by =
-            {
-                .learning_rate = learning_rate,
-                .beta1 = optimizer->beta1,
-                .beta2 = optimizer->beta2,
-                .epsilon = optimizer->epsilon,
-                .decay = optimizer->kind == MG_ADAMW ? optimizer->weight_decay : 0,
-                .momentum = optimizer->momentum,
-            },
+        .by = {.is = *optimizer, .learning_rate = learning_rate},
     };
     for (size_t r = 0; r < count; r++) {
         all.parameters += run[r].n;
     }
     all.parts = all.parameters < MG_WORTH_A_THREAD ? 1 : mg_pool_threads(pool);
-    if (optimizer->kind != MG_SGD) {
+    if (optimizer->kind == MG_ADAM || optimizer->kind == MG_ADAMW) {
         double largest = 0, square;
         if (kernels->size == sizeof(double)) { /* float's overflow is no error */
             mg_pool_run(pool, look_in_part, &all, all.parts);
@@ -105,8 +88,8 @@ mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer,
         for (size_t part = 0; part < all.parts; part++) {
             largest = all.largest[part] > largest ? all.largest[part] : largest;
         }
-        if (mg_pow(largest, 2, &square) != MG_OK || correction(all.by.beta1, step, &all.by.correction1) != MG_OK ||
-            correction(all.by.beta2, step, &all.by.correction2) != MG_OK) {
+        if (mg_pow(largest, 2, &square) != MG_OK || correction(optimizer->beta1, step, &all.by.correction1) != MG_OK ||
+            correction(optimizer->beta2, step, &all.by.correction2) != MG_OK) {
             return MG_POWER_RANGE;
         }
     }

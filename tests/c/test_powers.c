@@ -105,7 +105,7 @@ static void fill_ordinary(double *x, size_t n, const volatile double *found, siz
 /* With beta2 0 the second moment is the square. */
 static void squares_in_adam(void) {
     static double x[MANY], grad[MANY], data[MANY], m[MANY], v[MANY];
-    const mg_step_numbers step = {1, 0, 0, 1, 1, 1, 0, 0};
+    const mg_step_numbers step = {{MG_ADAM, 0, 0, 1, 0, 0}, 1, 1, 1};
     uint64_t state = 2;
     for (int round = 0; round < rounds(); round++) {
         fill(x, MANY, SQUARE, COUNT(SQUARE), round % 2 ? -540 : -60, 60, &state);
@@ -115,7 +115,7 @@ static void squares_in_adam(void) {
             memset(m, 0, sizeof m);
         }
         memcpy(grad, x, sizeof grad);
-        row.kernels->adam(MANY, data, grad, m, v, &step);
+        row.kernels->update(MANY, data, grad, m, v, &step);
         CHECK(same_powers(x, v, 2, MANY));
     }
 }
@@ -123,10 +123,10 @@ static void squares_in_adam(void) {
 /* Adam's lines, as Python computes them for one parameter. */
 static void step_of_python(const mg_step_numbers *step, double data, volatile double grad, double m, double v,
                            double *next_data, double *next_m, double *next_v) {
-    *next_m = step->beta1 * m + (1 - step->beta1) * grad;
-    *next_v = step->beta2 * v + (1 - step->beta2) * pow(grad, 2);
+    *next_m = step->is.beta1 * m + (1 - step->is.beta1) * grad;
+    *next_v = step->is.beta2 * v + (1 - step->is.beta2) * pow(grad, 2);
     const volatile double v_hat = *next_v / step->correction2;
-    *next_data = data - step->learning_rate * (*next_m / step->correction1) / (pow(v_hat, 0.5) + step->epsilon);
+    *next_data = data - step->learning_rate * (*next_m / step->correction1) / (pow(v_hat, 0.5) + step->is.epsilon);
 }
 
 /* Moments below the normal numbers, among others, of parameters with and without a gradient: after each of some steps the
@@ -144,14 +144,14 @@ static void moments_that_fade(void) {
             v[i] = kind == 7 ? random_number(&state, -60, 0) : ldexp((double)random_below(&state, 3000), -1074);
         }
         for (int s = 0; s < STEPS; s++) {
-            const mg_step_numbers step = {.learning_rate = 0.01, .beta1 = round % 3 ? 0.9 : 0.85,
-                                          .beta2 = round % 3 ? 0.95 : 0.99, .epsilon = 1e-8,
+            const mg_step_numbers step = {.learning_rate = 0.01, .is.beta1 = round % 3 ? 0.9 : 0.85,
+                                          .is.beta2 = round % 3 ? 0.95 : 0.99, .is.epsilon = 1e-8,
                                           .correction1 = 1 - pow(0.9, s + 1), .correction2 = 1 - pow(0.95, s + 1)};
             for (size_t i = 0; i < N; i++) {
                 grad[i] = random_below(&state, 8) == 0 ? random_number(&state, -9, 3) : random_below(&state, 9) ? 0.0 : -0.0;
                 step_of_python(&step, data[i], grad[i], m[i], v[i], &expected[0][i], &expected[1][i], &expected[2][i]);
             }
-            row.kernels->adam(N, data, grad, m, v, &step);
+            row.kernels->update(N, data, grad, m, v, &step);
             bool same = true;
             for (size_t i = 0; i < N; i++) {
                 same &= same_bits(data[i], expected[0][i]) && same_bits(m[i], expected[1][i]) &&
@@ -170,18 +170,18 @@ static void moments_that_have_faded(void) {
     static double data[N], grad[N], m[N], v[N], next_m[N], next_v[N];
     uint64_t state = 9;
     for (int round = 0; round < 200; round++) {
-        const mg_step_numbers step = {.learning_rate = 1e-4, .beta1 = 0.9, .beta2 = round % 2 ? 0.95 : 0x1.8p-90,
-                                      .epsilon = 1e-8, .correction1 = round % 3 ? 1 : 0.5, .correction2 = 1};
+        const mg_step_numbers step = {.learning_rate = 1e-4, .is.beta1 = 0.9, .is.beta2 = round % 2 ? 0.95 : 0x1.8p-90,
+                                      .is.epsilon = 1e-8, .correction1 = round % 3 ? 1 : 0.5, .correction2 = 1};
         for (size_t i = 0; i < N; i++) {
             data[i] = 0.25 + (double)i;
             m[i] = round < 10 ? ldexp(i % 2 ? 5 : -5000, -1074) : random_number(&state, -1074, -901);
             v[i] = round < 10 ? ldexp(i % 3 ? 10 : 7e9, -1074) : random_number(&state, -1074, -901);
             grad[i] = i % 5 ? 0.0 : -0.0;
-            next_m[i] = step.beta1 * m[i];
-            next_v[i] = step.beta2 * v[i];
+            next_m[i] = step.is.beta1 * m[i];
+            next_v[i] = step.is.beta2 * v[i];
         }
         _mm_setcsr(_mm_getcsr() & ~0x3fu);
-        row.kernels->adam(N, data, grad, m, v, &step);
+        row.kernels->update(N, data, grad, m, v, &step);
         CHECK((_mm_getcsr() & 0x12u) == 0); /* a denormal operand, an underflow */
         bool same = true;
         for (size_t i = 0; i < N; i++) {
@@ -198,23 +198,23 @@ static void momentum_that_fades(void) {
     static double data[N], grad[N], m[N], expected[2][N];
     uint64_t state = 10;
     for (int round = 0; round < 400; round++) {
-        const mg_step_numbers step = {.learning_rate = 0.01, .momentum = round % 3 ? 0.9 : 0.3};
+        const mg_step_numbers step = {{.kind = MG_SGD, .momentum = round % 3 ? 0.9 : 0.3}, .learning_rate = 0.01};
         const bool still = round % 2;
         for (size_t i = 0; i < N; i++) {
             m[i] = random_number(&state, -1074, still || random_below(&state, 2) ? -901 : 10);
             m[i] = random_below(&state, 2) ? m[i] : -m[i];
             data[i] = still || random_below(&state, 9) ? random_number(&state, -9, 3) : 0;
             grad[i] = still || random_below(&state, 3) ? 0 : random_number(&state, -9, 3);
-            const volatile double product = step.momentum * m[i], next = product + grad[i];
+            const volatile double product = step.is.momentum * m[i], next = product + grad[i];
             expected[1][i] = next;
             expected[0][i] = data[i] - step.learning_rate * next;
         }
 #if defined(__x86_64__)
         _mm_setcsr(_mm_getcsr() & ~0x3fu);
-        row.kernels->momentum(N, data, grad, m, &step);
+        row.kernels->update(N, data, grad, m, NULL, &step);
         CHECK(!still || (_mm_getcsr() & 0x12u) == 0);
 #else
-        row.kernels->momentum(N, data, grad, m, &step);
+        row.kernels->update(N, data, grad, m, NULL, &step);
 #endif
         bool same = true;
         for (size_t i = 0; i < N; i++) {
@@ -228,7 +228,7 @@ static void momentum_that_fades(void) {
    -1 / root. */
 static void roots_in_adam(void) {
     static double x[MANY], grad[MANY], data[MANY], m[MANY], v[MANY];
-    const mg_step_numbers step = {1, 0, 1, 1, 1, 0, 0, 0};
+    const mg_step_numbers step = {{MG_ADAM, 0, 1, 0, 0, 0}, 1, 1, 1};
     uint64_t state = 3;
     for (int round = 0; round < rounds(); round++) {
         fill(x, MANY, ROOT, COUNT(ROOT), round % 2 ? -1070 : -60, 60, &state);
@@ -240,7 +240,7 @@ static void roots_in_adam(void) {
             data[i] = 0;
             grad[i] = 1;
         }
-        row.kernels->adam(MANY, data, grad, m, v, &step);
+        row.kernels->update(MANY, data, grad, m, v, &step);
         for (size_t i = 0; i < MANY; i++) {
             volatile double argument = x[i];
             CHECK(same_bits(v[i], x[i]) && same_bits(data[i], -(1 / pow(argument, 0.5))));
@@ -262,14 +262,15 @@ static void quotients_in_adam(void) {
     uint64_t state = 7;
     for (size_t k = 0; k < (small_run() ? 24 : 3000); k++) {
         const volatile double correction = correction_of(k);
-        const mg_step_numbers first = {1, 0, 1, correction, 1, 0, 0, 0}, second = {1, 1, 0, 1, correction, 0, 0, 0};
+        const mg_step_numbers first = {{MG_ADAM, 0, 1, 0, 0, 0}, 1, correction, 1};
+        const mg_step_numbers second = {{MG_ADAM, 1, 0, 0, 0, 0}, 1, 1, correction};
         for (size_t i = 0; i < N; i++) {
             x[i] = random_number(&state, k % 3 ? -30 : -540, k % 3 ? 10 : 500);
             grad[i] = k % 2 ? x[i] : -x[i];
             data[i] = m[i] = 0;
             v[i] = 1;
         }
-        row.kernels->adam(N, data, grad, m, v, &first);
+        row.kernels->update(N, data, grad, m, v, &first);
         bool same = true;
         for (size_t i = 0; i < N; i++) {
             same &= same_bits(data[i], 0 - (k % 2 ? x[i] : -x[i]) / correction);
@@ -277,7 +278,7 @@ static void quotients_in_adam(void) {
             data[i] = 0;
             m[i] = 1;
         }
-        row.kernels->adam(N, data, grad, m, v, &second);
+        row.kernels->update(N, data, grad, m, v, &second);
         for (size_t i = 0; i < N; i++) {
             const volatile double square = pow(x[i], 2), v_hat = square / correction;
             same &= same_bits(v[i], square) && same_bits(data[i], -(1 / pow(v_hat, 0.5)));
@@ -293,7 +294,7 @@ static void moments_of_all_sizes(void) {
     uint64_t state = 8;
     for (int round = 0; round < 20 * rounds(); round++) {
         const volatile double correction1 = correction_of(random_below(&state, 600)), correction2 = correction_of((size_t)round);
-        const mg_step_numbers step = {.learning_rate = 0.01, .beta1 = 1, .beta2 = 1, .epsilon = round % 2 ? 1e-8 : 0,
+        const mg_step_numbers step = {.learning_rate = 0.01, .is.beta1 = 1, .is.beta2 = 1, .is.epsilon = round % 2 ? 1e-8 : 0,
                                       .correction1 = round % 5 ? correction1 : 0x1p-70, .correction2 = correction2};
         for (size_t i = 0; i < N; i++) {
             const size_t kind = random_below(&state, 8);
@@ -304,9 +305,9 @@ static void moments_of_all_sizes(void) {
             grad[i] = -0.0;
             const volatile double m_next = m[i] + 0 * grad[i], m_hat = m_next / correction1, v_hat = v[i] / correction2;
             const volatile double unusual = m_next / 0x1p-70;
-            expected[i] = data[i] - step.learning_rate * (round % 5 ? m_hat : unusual) / (pow(v_hat, 0.5) + step.epsilon);
+            expected[i] = data[i] - step.learning_rate * (round % 5 ? m_hat : unusual) / (pow(v_hat, 0.5) + step.is.epsilon);
         }
-        row.kernels->adam(N, data, grad, m, v, &step);
+        row.kernels->update(N, data, grad, m, v, &step);
         bool same = true;
         for (size_t i = 0; i < N; i++) {
             same &= same_bits(data[i], expected[i]) || (isnan(data[i]) && isnan(expected[i]));
@@ -327,8 +328,8 @@ static void blocks_of_all_sizes(void) {
     for (int round = 0; round < 60 * rounds(); round++) {
         const bool odd = round % 4 == 3;
         const mg_step_numbers step = {
-            .learning_rate = round % 7 ? 0.01 : 1e-200, .epsilon = round % 9 ? 1e-8 : 0,
-            .beta1 = decay[odd ? random_below(&state, COUNT(decay)) : 0], .beta2 = decay[odd ? random_below(&state, COUNT(decay)) : 1],
+            .learning_rate = round % 7 ? 0.01 : 1e-200, .is.epsilon = round % 9 ? 1e-8 : 0,
+            .is.beta1 = decay[odd ? random_below(&state, COUNT(decay)) : 0], .is.beta2 = decay[odd ? random_below(&state, COUNT(decay)) : 1],
             .correction1 = odd ? random_number(&state, -70, 0) : correction_of(random_below(&state, 600)),
             .correction2 = odd ? random_number(&state, -70, 0) : round % 3 ? correction_of((size_t)round) : 1};
         for (size_t from = 0; from < N; from += 64) {
@@ -349,7 +350,7 @@ static void blocks_of_all_sizes(void) {
                 step_of_python(&step, data[i], grad[i], m[i], v[i], &expected[0][i], &expected[1][i], &expected[2][i]);
             }
         }
-        row.kernels->adam(N, data, grad, m, v, &step);
+        row.kernels->update(N, data, grad, m, v, &step);
         bool same = true;
         for (size_t i = 0; i < N; i++) {
             same &= (same_bits(data[i], expected[0][i]) || (isnan(data[i]) && isnan(expected[0][i]))) &&
