@@ -128,7 +128,6 @@ static bool order_fan(mg_plan *plan, mg_fan *fan, const sighted *at) {
             !MG_PUSH(&plan->blocks, plan->exception, plan->exception_count, exception)) {
             return false;
         }
-        plan->exceptional = t + 1 > plan->exceptional ? t + 1 : plan->exceptional;
     }
     fan->exceptions_end = plan->exception_count;
     return true;
@@ -151,34 +150,4 @@ mg_exception mg_order_at(const mg_plan *plan, const mg_fan *fan, size_t position
         }
     }
     return (mg_exception){position, fan->from, fan->to};
-}
-
-/* ---- orders at one position ------------------------------------------------------------------------------------- */
-
-/* Are these the lanes of an order? */
-static bool are_in_order(const mg_plan *plan, mg_exception order, sighted lanes) {
-    size_t n = 0;
-    for (size_t r = order.from; r < order.to; r++) {
-        const mg_rows *run = &plan->run[r];
-        for (size_t i = 0; i < run->count; i++, n++) {
-            if (n == lanes.count || lanes.item[n].step != run->step || lanes.item[n].lane != run->start - i) {
-                return false;
-            }
-        }
-    }
-    return n == lanes.count;
-}
-
-bool mg_exceptions_hold(mg_plan *plan) {
-    mg_blocks scratch = {.tape = plan->blocks.tape};
-    const sighted *all = see_all(plan, &scratch);
-    bool hold = all != NULL;
-    for (size_t f = 0; hold && f < plan->fan_count; f++) {
-        const mg_fan *fan = &plan->fan[f];
-        for (size_t t = 0; hold && fan->exceptions < fan->exceptions_end && t < plan->exceptional; t++) {
-            hold = are_in_order(plan, mg_order_at(plan, fan, t), all[f * plan->positions + t]);
-        }
-    }
-    mg_free_blocks(scratch);
-    return hold || (!scratch.failed && mg_refuse_plan(plan, MG_OTHER_ORDER));
 }

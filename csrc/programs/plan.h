@@ -10,7 +10,8 @@
  *
  * roll.c finds the steps, or says why there are none, and traits.c what follows from their operands; schedule.c finds
  * the order in which the reverse takes them, from the sweep's own list; proof.c proves that every accumulator then gets
- * what the sweep gives it, in the same order; replay.c has the workspace, and the kernels (row_plan.h) compute.
+ * what the sweep gives it, in the same order, and selections.c whatever the inputs select; replay.c has the workspace,
+ * and the kernels (row_plan.h) compute.
  *
  * One plan serves texts of every length: the order for fewer positions is the beginning of the order for all.
  *
@@ -84,6 +85,8 @@ typedef struct {
     bool derives;      /* has a gradient that somebody needs */
     bool chosen;       /* an input selects a lane of it, or of what is computed from it lane by lane; and */
     bool partial;      /* that is the only lane that the sweep comes to */
+    bool varies;       /* an input selects to which of its lanes the sweep comes first; and */
+    bool concerned;    /* it adds to such lanes, or where they do */
     bool clear;        /* its adjoints must be 0 before the reverse, as what is added first does not reach all of them */
     double constant;   /* k of an operation with a constant */
     size_t partials;   /* rows of partials a row of values: 0, 1, 2 */
@@ -167,10 +170,10 @@ typedef struct {
 struct mg_plan {
     mg_blocks blocks;
     const mg_program *program;
-    mg_reached reached;     /* while it is made and to be proved */
+    mg_reached reached;     /* while it is made and to be proved; and then */
+    uint64_t *held;         /* [reached.slots]: what the first proof says that accumulators hold; before it NULL */
     const char *why_not;    /* that is no plan; NULL where there was no memory to find out */
     size_t positions, each; /* losses, and statements of one position */
-    size_t exceptional;     /* the first so many positions have all that are exceptions of a fan */
     bool mean;
     bool check_values;      /* some lane has no derivative at some position: its values must be finite */
     bool skips_ahead;       /* no step reads lanes that lie ahead of a position, where texts are side by side */
@@ -202,13 +205,16 @@ struct mg_plan {
 /* plan.c. Makes a plan, or says why not. One that is not proved has the steps alone, which is all that forward needs. */
 mg_status mg_plan_make(mg_program *program, bool proved, mg_plan **plan, const char **why_not);
 void mg_plan_free(mg_plan *plan);
+/* selections.c. Makes the steps of a plan, and if it is to be proved the order of the reverse, whatever the inputs select.
+   Where there is none, plan->why_not says why. The operands are afterwards others. */
+mg_status mg_fill_plan(mg_program *program, mg_plan *plan, bool proved, mg_blocks *scratch);
 /* The plan reads what the program's inputs select now. */
 void mg_plan_select(mg_plan *plan);
 
-/* roll.c, schedule.c, proof.c: false, and plan->why_not. */
+/* roll.c, schedule.c, proof.c: false, and plan->why_not. The first proof puts plan->held into `held`. */
 bool mg_roll(mg_plan *plan);
 bool mg_schedule(mg_plan *plan);
-bool mg_prove(mg_plan *plan);
+bool mg_prove(mg_plan *plan, mg_blocks *held);
 #define MG_OTHER_ORDER "the gradients would be added in another order than the sweep's"
 static inline bool mg_refuse_plan(mg_plan *plan, const char *why_not) {
     plan->why_not = why_not;
@@ -292,6 +298,13 @@ static inline size_t *mg_selected(const mg_replay *replay, size_t select) {
 /* Rows of a step in texts of so many positions, where it is not uniform. */
 static inline size_t mg_rows_of(const mg_step *step, size_t positions) {
     return step->groups * (step->causal ? positions : step->width);
+}
+/* How many steps a source reads, and their numbers. */
+static inline size_t mg_steps_read(const mg_source *x) {
+    return x->from > MG_FROM_SELECTED ? 0 : x->parts > 0 ? x->parts : 1;
+}
+static inline size_t mg_step_read(const mg_plan *plan, const mg_source *x, size_t n) {
+    return x->parts > 0 ? plan->part[x->part + n].step : x->step;
 }
 /* Does an operand read leaves, the same at all positions or others at each? */
 static inline bool mg_is_leaves(const mg_plan *plan, const mg_source *x) {

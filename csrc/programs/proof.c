@@ -7,9 +7,10 @@
  *
  * It holds for other inputs and lengths too. Where an input selects leaves, an addition goes to every row that it may
  * select, in both: whatever rows it does select, the sequence of each is a part of an equal one. A shorter text has
- * those parts that belong to its positions. Where an input selects a lane, the list is another for each, and the caller
- * proves one lane after the other; but not at each position. So what would be added if another lane were selected there
- * is put in order too, as far as it goes on lane by lane, beside what is added.
+ * those parts that belong to its positions. Where an input selects a lane, the list is another for each, and
+ * selections.c proves it for those that stand for all. After the first proof these are of the steps that it concerns:
+ * what others hold is taken from that. What would be added if another lane were selected at a position is put in order
+ * too, as far as it goes on lane by lane, beside what is added.
  */
 #include "programs/descent.h"
 #include "programs/schedule.h"
@@ -37,9 +38,13 @@ static void fold(const proof *p, uint64_t *hashes, mg_slot slot, uint64_t what) 
 /* What a lane passes on. Sets *goes_on: does the sweep come to it, or would it if it were selected? */
 static uint64_t adjoint_of(const proof *p, const mg_step *step, mg_slot lane, bool *goes_on) {
     const size_t at = mg_reached_at(&p->plan->reached, lane);
-    *goes_on = p->hash[at] != 0 || (step->partial && p->order[at] != 0);
-    return p->hash[at];
+    const uint64_t adjoint = p->plan->held == NULL || step->varies ? p->hash[at] : p->plan->held[at];
+    *goes_on = adjoint != 0 || (step->partial && p->order[at] != 0);
+    return adjoint;
 }
+
+/* Has a step its turn in this proof? */
+static bool takes_part(const mg_plan *plan, const mg_step *step) { return plan->held == NULL || step->concerned; }
 
 /* The partial of term c of an operand: the number of the other factor's slot, or of this statement's own partial. */
 static uint64_t partial_of(const mg_step *step, mg_slot lane, size_t f, mg_slot other) {
@@ -119,6 +124,9 @@ static void pass_on(proof *p, const mg_descent *d) {
 static void go_down_the_list(proof *p) {
     mg_descent d = mg_descent_of(p->plan);
     while (mg_descend(&d)) {
+        if (!takes_part(p->plan, &p->plan->step[d.step])) {
+            continue;
+        }
         const bool partial = p->plan->step[d.step].partial;
         for (size_t lane = partial ? mg_lanes(p->plan->program->tape, d.head) : 1; lane-- > 0;) {
             d.slot = partial ? d.head + (mg_slot)lane : d.slot;
@@ -139,6 +147,9 @@ static bool is_straight(const mg_plan *plan, const mg_source *x) {
 static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t begin, size_t end, size_t only) {
     mg_plan *plan = p->plan;
     const mg_step *step = &plan->step[k];
+    if (!takes_part(plan, step)) {
+        return;
+    }
     const mg_slot slot = mg_lane_of_step(plan, k, t, g * mg_width_at(step, t) + i);
     bool goes_on;
     const uint64_t adjoint = adjoint_of(p, step, slot, &goes_on);
@@ -236,10 +247,10 @@ static void go_through_the_plan(proof *p) {
 /* ---- the comparison --------------------------------------------------------------------------------------------- */
 
 /* Nothing was added yet but the losses' seeds. */
-static proof begin(mg_plan *plan, mg_blocks *scratch) {
+static proof begin(mg_plan *plan, mg_blocks *scratch, mg_blocks *hashes) {
     const size_t slots = plan->reached.slots;
-    const proof p = {plan, mg_allot(scratch, slots, sizeof *p.hash), mg_allot(scratch, slots, sizeof *p.order), false};
-    for (size_t t = 0; !scratch->failed && t < plan->positions; t++) {
+    const proof p = {plan, mg_allot(hashes, slots, sizeof *p.hash), mg_allot(scratch, slots, sizeof *p.order), false};
+    for (size_t t = 0; !hashes->failed && t < plan->positions; t++) {
         p.hash[mg_reached_at(&plan->reached, plan->program->loss.item[t])] = 1 + (uint64_t)t;
     }
     return p;
@@ -260,18 +271,22 @@ static bool stay_in_regions(const proof *p) {
     return true;
 }
 
-bool mg_prove(mg_plan *plan) {
+bool mg_prove(mg_plan *plan, mg_blocks *held) {
     const size_t bytes = plan->reached.slots * sizeof(uint64_t);
     mg_blocks scratch = {.tape = plan->blocks.tape};
-    proof swept = begin(plan, &scratch), planned = begin(plan, &scratch);
-    bool proved = !scratch.failed;
+    proof swept = begin(plan, &scratch, plan->held == NULL ? held : &scratch), planned = begin(plan, &scratch, &scratch);
+    const bool failed = scratch.failed || held->failed;
+    bool proved = !failed;
     if (proved) {
         go_down_the_list(&swept);
         go_through_the_plan(&planned);
         proved = memcmp(planned.hash, swept.hash, bytes) == 0 && memcmp(planned.order, swept.order, bytes) == 0 &&
                  !planned.lost && stay_in_regions(&planned);
+    }
+    if (proved && plan->held == NULL) {
+        plan->held = swept.hash;
         mg_find_first(plan);
     }
     mg_free_blocks(scratch);
-    return proved || (!scratch.failed && mg_refuse_plan(plan, MG_OTHER_ORDER));
+    return proved || (!failed && mg_refuse_plan(plan, MG_OTHER_ORDER));
 }

@@ -20,9 +20,6 @@ typedef struct {
 bool mg_order_fans(mg_scheduling *s);
 /* The order of a fan at a position: an exception, or the usual one. */
 mg_exception mg_order_at(const mg_plan *plan, const mg_fan *fan, size_t position);
-/* Is the order of fans that have exceptions, at the first plan->exceptional positions, that of the program as it is now?
-   Otherwise false, and plan->why_not. */
-bool mg_exceptions_hold(mg_plan *plan);
 /* regions.c: the order of additions to leaves. */
 bool mg_order_leaves(mg_scheduling *s);
 

@@ -22,7 +22,8 @@ static bool is_proved(mg_program *program) {
     program->plan->reached = mg_find_reached(program, &scratch);
     CHECK(!scratch.failed);
     mg_plan_select(program->plan);
-    const bool proved = mg_prove(program->plan);
+    const bool proved = mg_prove(program->plan, &scratch);
+    program->plan->held = NULL;
     program->plan->reached = (mg_reached){0};
     mg_free_blocks(scratch);
     return proved;

@@ -1,0 +1,209 @@
+/* selections.c: makes the steps of a plan, and proves its order whatever the inputs select.
+ *
+ * Where an input selects a lane, the sweep comes to that lane first, so its list is another for each. The order is proved for
+ * some selections, which stand for all, as lists differ in one way only: of a step whose lanes an input selects, directly
+ * or through maps, one lane comes at the turn of the selection, and the others at their own. That is so where all lanes of
+ * such a step read the same, or one lane each of a step of which that is true: whichever comes first, what lies beneath
+ * is visited at that moment, in one order. Which turns there are can then be read off a few lists:
+ *
+ *     with the first lane selected, the second, the last    the turns of lanes, and whether that of a selection matters
+ *     with one lane after the other, up and down            the turns of two selections at one position
+ *     until every selection has selected each of its lanes  lanes that others read, too
+ */
+#include "programs/plan.h"
+
+#include <string.h>
+
+typedef struct {
+    mg_program *program;
+    mg_plan *plan;
+    int32_t *values; /* [program->inputs]: what is selected in this round */
+    size_t *most;    /* [program->inputs]: how many values an input may have, so that all its bindings take them */
+    bool *given;     /* [program->inputs]: has it got a value in this round? */
+    bool *seen;      /* [plan->select_count][lanes]: did the selection select the lane? */
+    size_t lanes;    /* the most that an input may select */
+    double work;     /* words of the sweep's list, of all rounds */
+} selecting;
+
+#define MOST_WORK 4e9 /* words that all rounds may take together */
+
+/* ---- what lies beneath a lane that is selected ------------------------------------------------------------------ */
+
+/* Do all lanes of a step read the same through a source? */
+static bool is_shared(const mg_plan *plan, const mg_step *step, const mg_source *x) {
+    return mg_is_leaves(plan, x) || x->from == MG_FROM_CONSTANT ||
+           ((step->width == 1 || (x->lane == 0 && !(x->from == MG_FROM_PAST && x->past == MG_BY_LANE))) &&
+            (step->groups == 1 || x->group == 0));
+}
+
+/* Finds the steps that vary. Of these all lanes must read the same, or one lane of another step each, which then varies. */
+static bool find_varying(mg_plan *plan) {
+    for (size_t n = 0; n < plan->select_count; n++) {
+        plan->step[plan->selects[n]].varies = true;
+    }
+    for (size_t k = plan->each; k-- > 0;) { /* after all that read it */
+        const mg_step *step = &plan->step[k];
+        for (size_t f = 0; step->varies && step->operation != MG_LARGEST && f < step->factors; f++) {
+            if (is_shared(plan, step, &step->operand[f])) {
+                continue;
+            }
+            if (step->operation > MG_LANE) {
+                return mg_refuse_plan(plan, "an input selects a lane of a sum, whose lanes are not sums over the same");
+            }
+            plan->step[step->operand[f].step].varies = true;
+        }
+    }
+    return true;
+}
+
+/* Finds the steps that add to lanes of steps that vary, or to something else that those add to. */
+static bool find_concerned(mg_plan *plan, mg_blocks *scratch) {
+    bool *added = mg_allot(scratch, plan->step_count, sizeof *added);
+    for (size_t k = 0; added != NULL && k < plan->each; k++) {
+        const mg_step *step = &plan->step[k];
+        added[k] = added[k] || step->varies;
+        for (size_t f = 0; step->varies && f < step->factors; f++) {
+            for (size_t n = 0; n < mg_steps_read(&step->operand[f]); n++) {
+                added[mg_step_read(plan, &step->operand[f], n)] = true;
+            }
+        }
+    }
+    for (size_t k = 0; added != NULL && k < plan->each; k++) {
+        mg_step *step = &plan->step[k];
+        for (size_t f = 0; f < step->factors; f++) {
+            for (size_t n = 0; n < mg_steps_read(&step->operand[f]); n++) {
+                step->concerned = step->concerned || added[mg_step_read(plan, &step->operand[f], n)];
+            }
+        }
+    }
+    for (size_t r = 0; added != NULL && r < plan->region_count; r++) {
+        const mg_region *region = &plan->region[r];
+        bool varies = false;
+        for (size_t e = region->from; e < region->to; e++) {
+            varies = varies || plan->step[plan->event[e].step].varies;
+        }
+        for (size_t e = region->from; varies && e < region->to; e++) {
+            plan->step[plan->event[e].step].concerned = true;
+        }
+    }
+    return added != NULL;
+}
+
+/* ---- what is selected ------------------------------------------------------------------------------------------- */
+
+static bool know_values(selecting *s, mg_blocks *scratch) {
+    const mg_program *program = s->program;
+    s->values = mg_allot(scratch, program->inputs, sizeof *s->values);
+    s->most = mg_allot(scratch, program->inputs, sizeof *s->most);
+    s->given = mg_allot(scratch, program->inputs, sizeof *s->given);
+    for (size_t b = 0; !scratch->failed && b < program->binding_count; b++) {
+        const mg_binding *binding = &program->bindings[b];
+        size_t *most = &s->most[binding->input];
+        *most = *most == 0 || binding->count < *most ? binding->count : *most;
+        s->lanes = !binding->leaves && binding->count > s->lanes ? binding->count : s->lanes;
+    }
+    return !scratch->failed;
+}
+
+/* Rounds that come first: the inputs select lane `first`, and the next `each` after it; or counted from the last one, down. */
+static const struct {
+    size_t first, each;
+    bool down;
+} round_of[] = {{1, 1, false}, {0, 0, false}, {1, 0, false}, {0, 0, true}, {0, 1, true}};
+#define ROUNDS (sizeof round_of / sizeof *round_of)
+
+static void select_for(const selecting *s, size_t round) {
+    for (size_t n = 0; n < s->program->inputs; n++) {
+        const size_t most = s->most[n] > 0 ? s->most[n] : 1;
+        const size_t lane = (round_of[round].first + n * round_of[round].each) % most;
+        s->values[n] = (int32_t)(round_of[round].down ? most - 1 - lane : lane);
+    }
+}
+
+/* The input that says what selection n is at a position. */
+static size_t input_of(const selecting *s, size_t n, size_t position) {
+    return s->program->bindings[s->plan->selected[n * s->plan->positions + position].binding].input;
+}
+
+static void note_seen(const selecting *s) {
+    for (size_t n = 0; n < s->plan->select_count; n++) {
+        for (size_t t = 0; t < s->plan->positions; t++) {
+            s->seen[n * s->lanes + (size_t)s->values[input_of(s, n, t)]] = true;
+        }
+    }
+}
+
+/* Inputs select what was not seen yet. Is there any? */
+static bool select_unseen(const selecting *s) {
+    bool any = false;
+    memset(s->given, 0, s->program->inputs * sizeof *s->given);
+    for (size_t n = 0; n < s->plan->select_count; n++) {
+        size_t lane = 0;
+        for (size_t t = 0; t < s->plan->positions; t++) {
+            const size_t input = input_of(s, n, t);
+            while (lane < s->most[input] && s->seen[n * s->lanes + lane]) {
+                lane++;
+            }
+            if (!s->given[input] && lane < s->most[input]) {
+                s->values[input] = (int32_t)lane++;
+                s->given[input] = any = true;
+            }
+        }
+    }
+    return any;
+}
+
+/* ---- the proofs ------------------------------------------------------------------------------------------------- */
+
+/* Proves the order that is the sweep's now; in the first round it is also found. False without one, or without memory. */
+static bool prove_now(selecting *s, mg_blocks *scratch, mg_status *status) {
+    mg_program_select(s->program, s->values);
+    *status = mg_program_order(s->program, s->program->losses);
+    if (*status != MG_OK) {
+        return false;
+    }
+    mg_plan_select(s->plan);
+    const bool first = s->work == 0;
+    s->work += (double)s->program->order.count;
+    return (!first || mg_schedule(s->plan)) && mg_prove(s->plan, scratch);
+}
+
+static bool prove_all(selecting *s, mg_blocks *scratch, mg_status *status) {
+    mg_plan *plan = s->plan;
+    if (!prove_now(s, scratch, status)) {
+        return false;
+    }
+    if (plan->select_count == 0) {
+        return true;
+    }
+    if (s->work * (double)s->lanes / (double)plan->positions > MOST_WORK) {
+        return mg_refuse_plan(plan, "there are too many lanes that an input may select");
+    }
+    s->seen = mg_allot(scratch, plan->select_count * s->lanes, sizeof *s->seen);
+    if (s->seen == NULL || !find_concerned(plan, scratch)) {
+        return false;
+    }
+    note_seen(s);
+    for (size_t round = 1; round < ROUNDS || select_unseen(s); round++) {
+        if (round < ROUNDS) {
+            select_for(s, round);
+        }
+        if (!prove_now(s, scratch, status)) {
+            return false;
+        }
+        note_seen(s);
+    }
+    return true;
+}
+
+mg_status mg_fill_plan(mg_program *program, mg_plan *plan, bool proved, mg_blocks *scratch) {
+    selecting s = {.program = program, .plan = plan};
+    mg_status status = MG_OK;
+    bool made = know_values(&s, scratch);
+    if (made) {
+        select_for(&s, 0); /* each another one, so that what depends on it differs by position */
+        mg_program_select(program, s.values);
+        made = mg_roll(plan) && (!proved || (find_varying(plan) && prove_all(&s, scratch, &status)));
+    }
+    return status != MG_OK || made || plan->why_not != NULL ? status : MG_NO_MEMORY;
+}

@@ -1,0 +1,103 @@
+"""Inputs that select lanes: the order of additions under every selection there is, two inputs a position or more."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from microgpt import Index, Tape, record
+
+from .bits import all_bits
+from .mirror import VECTORS, both_weights, loss_and_gradients
+
+WIDTH = 5
+NEW_ORDER = "the gradients would be added in another order than the sweep's"
+IN_TURN = "the sweep takes the lanes of two statements in turn, and they are not sums over the same"
+
+
+def two_linears(f, w, lanes, row):
+    """The lanes of both, of one x, are taken in turn."""
+    x = f.linear(w("row", lanes, WIDTH)[row], w("wide", 6, WIDTH)).tanh()
+    return (f.linear(x, w("head", lanes, 6)) + f.linear(x, w("other", lanes, 6))).exp()
+
+
+def one_linear(f, w, lanes, row):
+    x = f.linear(w("row", lanes, WIDTH)[row], w("wide", 6, WIDTH)).tanh()
+    return f.linear(x, w("head", lanes, 6)).sigmoid()
+
+
+def halves(f, w, lanes, row):
+    """All lanes of one statement are lanes of another, twice."""
+    return one_linear(f, w, lanes, row).tanh() * 0.5 + one_linear(f, w, lanes, row)
+
+
+# What is made of the lanes that two inputs select; and which of both are asked for in a plan.
+LOSSES = {
+    "first alone": lambda f, e, a, b: e[a] * 0.3,
+    "the other alone": lambda f, e, a, b: e[b] * 0.3,
+    "selected, then all": lambda f, e, a, b: e[a] * 0.3 + e.sum(),
+    "all, then selected": lambda f, e, a, b: e.sum() + e[a] * 0.3,
+    "selected, then a product of all": lambda f, e, a, b: e[a] * (e * e).sum(),
+    "a probability": lambda f, e, a, b: -f.softmax(e)[a].log(),
+    "two": lambda f, e, a, b: e[a] * 0.3 - e[b],
+    "two and all": lambda f, e, a, b: e[a] * 0.3 - e[b] + e.sum(),
+    "one, all, the other": lambda f, e, a, b: e[a] * 0.3 + e.sum() - e[b],
+    "a product of two": lambda f, e, a, b: e[b] * e[a],
+    "of two maps": lambda f, e, a, b: e.exp()[a] * e.tanh()[b],
+    "of a map and of what it is of": lambda f, e, a, b: e.exp()[a] + e[b] * e[a],
+    "of two probabilities": lambda f, e, a, b: f.softmax(e)[a] + f.softmax(e * 0.5)[b],
+    "a slice, then selected": lambda f, e, a, b: e[1:].sum() + e[a] * e[b],
+    "selected twice, and a lane": lambda f, e, a, b: e[a] * e[a] + e[0] * e[b],
+}
+COMPUTED = {"two linears": two_linears, "one linear": one_linear, "halves": halves}
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 4])
+@pytest.mark.parametrize("computed", COMPUTED)
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_selection(name, computed, lanes):
+    """Two positions with two inputs each, of all values: replays are plain scalars, planned or not."""
+
+    def model(f, w, tokens):
+        pairs = zip(tokens[::2], tokens[1::2], strict=True)
+        return f.mean([LOSSES[name](f, COMPUTED[computed](f, w, lanes, b), a, b) for a, b in pairs])
+
+    rng = random.Random(f"{name}, {computed}, {lanes}")
+    with Tape():
+        vectors, scalars = both_weights(model, [0] * 4)
+        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(4)))
+        every = list(itertools.product(range(lanes), repeat=4))
+        for tokens in rng.sample(every, min(len(every), 81)):
+            expected = all_bits(loss_and_gradients(model, scalars, tokens))
+            vectors.zero_grad()
+            loss = program(*tokens)
+            program.backward()
+            assert all_bits([loss, *vectors.grad]) == expected, (tokens, program.why_not_planned)
+
+
+def planned(name, computed, inputs):
+    """Why there is no plan, of three lanes at four positions, where inputs(t) says which two a position has."""
+
+    def model(f, w, tokens):
+        pairs = [(tokens[a], tokens[b]) for a, b in map(inputs, range(4))]
+        return f.mean([LOSSES[name](f, COMPUTED[computed](f, w, 3, b), a, b) for a, b in pairs])
+
+    with Tape():
+        count = 1 + max(n for t in range(4) for n in inputs(t))
+        vectors, _ = both_weights(model, [0] * count)
+        return record(
+            lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(count))
+        ).why_not_planned
+
+
+@pytest.mark.parametrize(
+    "inputs", [lambda t: (2 * t, 2 * t + 1), lambda t: (t, t + 1), lambda t: (t + 1, t), lambda t: (7, t)]
+)
+def test_which_selections_are_planned(inputs):
+    """However the inputs are numbered, and whether positions share them."""
+    assert planned("selected, then all", "one linear", inputs) is None
+    assert planned("a probability", "one linear", inputs) is None
+    assert planned("selected, then all", "two linears", inputs) == NEW_ORDER
+    assert planned("two and all", "one linear", inputs) == NEW_ORDER
