@@ -10,7 +10,11 @@
 /* ---- allocation ------------------------------------------------------------------------------------------------- */
 
 /* Is it an allocation that is to fail? */
-static bool fails(mg_tape *tape) { return tape->failing && (tape->fail_in == 0 || --tape->fail_in == 0); }
+static bool fails(mg_tape *tape) {
+    const bool now = tape->failing && (tape->fail_in == 0 || --tape->fail_in == 0);
+    tape->failing = tape->failing && !(now && tape->fails_once);
+    return now;
+}
 
 void *mg_reallocate(mg_tape *tape, void *block, size_t old_size, size_t new_size) {
     void *moved = NULL;

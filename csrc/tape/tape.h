@@ -85,7 +85,7 @@ struct mg_tape {
     _Atomic(uint64_t) holders; /* who needs its storage: its handle, programs */
     _Atomic(uint64_t) bytes;   /* what is freed by another thread counts too */
     uint64_t fail_in; /* testing */
-    bool failing;
+    bool failing, fails_once; /* once: all that come after it succeed again */
 };
 
 /* Memory: the only ways to allocate. NULL on failure, with the old block intact; size 0 frees. Zeros that nobody has written

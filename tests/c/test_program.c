@@ -273,7 +273,7 @@ static void what_cannot_be_selected_is_refused(void) {
     mg_tape_free(same.tape);
 }
 
-static void no_memory_is_survived(void) {
+static void survive_no_memory(bool once) {
     uint64_t state = 5;
     double numbers[WIDTH + ROWS * WIDTH];
     random_numbers(&state, numbers);
@@ -286,6 +286,7 @@ static void no_memory_is_survived(void) {
         recording r = {.tape = mg_tape_new()};
         record(&r, numbers);
         uint64_t bytes = mg_tape_memory(r.tape).bytes;
+        r.tape->fails_once = once;
         mg_tape_fail_allocation(r.tape, k);
         mg_program *program = mg_program_new(r.tape, r.loss, 0);
         complete = program != NULL;
@@ -311,7 +312,12 @@ static void no_memory_is_survived(void) {
     mg_tape_free(expected.tape);
 }
 
-/* A program counts in the memory of its tape while it is there, and no longer. */
+/* An allocation fails alone, or with all later ones. */
+static void no_memory_is_survived(void) {
+    survive_no_memory(false);
+    survive_no_memory(true);
+}
+
 /* Some have been marked, and not been looked at, when the list of those that have grows in vain. */
 static void no_memory_leaves_no_marks(void) {
     enum { MAPS = 1100, LANES = MG_PAGE + 8 };
@@ -336,6 +342,7 @@ static void no_memory_leaves_no_marks(void) {
     mg_tape_free(tape);
 }
 
+/* A program counts in the memory of its tape while it is there, and no longer. */
 static void a_program_gives_its_memory_back(void) {
     mg_tape *tape = mg_tape_new();
     mg_id a = mg_leaf(tape, 1), sum = a;

@@ -215,7 +215,8 @@ static void the_fast_mode_is_near(void) {
 static void a_trainer_survives_no_memory(void) {
     const model_shape shape = {8, 2, 1, 6, 6, true, false, false, false};
     double expected[STEPS], losses[STEPS];
-    for (int fast = 0; fast < 2; fast++) {
+    for (int kind = 0; kind < 4; kind++) { /* an allocation fails alone, or with all later ones */
+        const bool fast = kind % 2, once = kind / 2;
         corpus *c = make_corpus(shape, 80);
         mg_trainer *trainer = trainer_of(c, fast);
         CHECK(run(c, trainer, 2, 0, 3, expected) == MG_OK);
@@ -226,6 +227,7 @@ static void a_trainer_survives_no_memory(void) {
             c = make_corpus(shape, 80);
             mg_trainer_free(trainer_of(c, fast)); /* makes the program */
             uint64_t bytes = mg_tape_memory(c->model.tape).bytes;
+            c->model.tape->fails_once = once;
             mg_tape_fail_allocation(c->model.tape, k);
             trainer = trainer_of(c, fast);
             complete = trainer != NULL;
