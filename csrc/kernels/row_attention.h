@@ -43,7 +43,8 @@ FOR_ROW static bool NAME(dots_of_one)(const NAME(work) *w, size_t f) {
     return true;
 }
 
-/* x[c] gets past[u][c] * g[u], u down; past[u][c] gets x[c] * g[u], positions down. */
+/* past[u][c] gets x[c] * g[u], positions down; x[c] gets past[u][c] * g[u], u down. Where they are the same rows, what
+   comes from later positions comes first, as in the sweep, and what a position gives itself is the same twice. */
 FOR_ROW static void NAME(dots_of_one_reverse)(const NAME(work) *w, size_t f) {
     const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
     const ptrdiff_t row = (ptrdiff_t)w->padded;
@@ -51,18 +52,19 @@ FOR_ROW static void NAME(dots_of_one_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const REAL *adjoint = w->adjoint + g * w->width * w->padded;
         const size_t rows = (past->offset + g * past->group) * w->padded;
-        if (x->gets) {
-            const REAL *keys = NAME(values_of)(w->replay, past->step) + rows;
-            const NAME(sum) sum = {keys + last, NAME(stride)(w, past->term), -1, adjoint + last * w->padded, -row,
-                                   w->positions};
-            NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), x->term * w->padded, x->first);
-        }
         if (past->gets) {
             const REAL *turned = NAME(turned)(w, adjoint);
             const NAME(sum) sum = {NAME(value_row)(w, x, g, 0, 0) + last, NAME(stride)(w, x->term), -1,
                                    turned + last * w->padded, -row, w->positions};
             NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoints_of)(w->replay, past->step) + rows,
                            past->term * w->padded, past->first);
+        }
+        if (x->gets) {
+            const REAL *keys = NAME(values_of)(w->replay, past->step) + rows;
+            const NAME(sum) sum = {keys + last, NAME(stride)(w, past->term), -1, adjoint + last * w->padded, -row,
+                                   w->positions};
+            NAME(products)(w->terms, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), x->term * w->padded,
+                           x->first);
         }
     }
 }
@@ -279,7 +281,7 @@ FOR_ROW static bool NAME(dots_of_many)(const NAME(work) *w, size_t f) {
     return true;
 }
 
-/* x[c] gets past[u][c] * g[u], u down; past[u][c] gets x[c] * g[u], positions down. */
+/* past[u][c] gets x[c] * g[u], positions down; then x[c] gets past[u][c] * g[u], u down. */
 FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, w->step->operand[1 - f].term, w->step->operand[f].term);
@@ -289,18 +291,18 @@ FOR_ROW static void NAME(dots_of_many_reverse)(const NAME(work) *w, size_t f) {
         if (p.to_there != NULL && p.first_there) {
             NAME(clear_rest)(w, w->terms, p.to_there, p.next_there);
         }
-        for (size_t t = 0; p.to_here != NULL && t < w->positions; t++) {
-            EACH_VECTOR(t, j, lanes) {
-                const NAME(over) x = {p.there + j, p.g + w->start[t] + j, p.next_there, w->padded, false, 0, 0};
-                NAME(rows_over)(w->terms, true, x, w->start, 0, t + 1, lanes, p.to_here + w->start[t] + j, p.next_here,
-                                p.first_here);
-            }
-        }
         for (size_t u = 0; p.to_there != NULL && u < w->positions; u++) {
             EACH_VECTOR(u, j, lanes) {
                 const NAME(over) x = {p.here + j, p.g + u * w->padded + j, p.next_here, 0, true, j, NAME(full)(w, j)};
                 NAME(rows_over)(w->terms, true, x, w->start, u, w->replay->length[j], lanes,
                                 p.to_there + w->start[u] + j, p.next_there, p.first_there);
+            }
+        }
+        for (size_t t = 0; p.to_here != NULL && t < w->positions; t++) {
+            EACH_VECTOR(t, j, lanes) {
+                const NAME(over) x = {p.there + j, p.g + w->start[t] + j, p.next_there, w->padded, false, 0, 0};
+                NAME(rows_over)(w->terms, true, x, w->start, 0, t + 1, lanes, p.to_here + w->start[t] + j, p.next_here,
+                                p.first_here);
             }
         }
     }

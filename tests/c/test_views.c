@@ -1,146 +1,8 @@
 /* test_views.c: plans of statements that read their operands in ways that no model of the other tests does: turned
  * round, in strides, in parts, the same lanes twice. Each has the bits of recording, in its plan, time after time.
  */
-#include "models.h"
-
-enum { POSITIONS = 5, VOCAB = 5, E = 4, LEAVES = 2 * VOCAB * E + 64, ROUNDS = 3 };
-
-typedef struct {
-    mg_tape *tape;
-    mg_id leaves, weights, input[POSITIONS], probabilities[POSITIONS], logarithm[POSITIONS], loss;
-    mg_id key[POSITIONS], value[POSITIONS]; /* what later positions read */
-    size_t t;
-} text;
-
-/* E lanes that become E others. */
-typedef mg_id (*layer)(text *r, mg_id x);
-
-static mg_id record_tanh(mg_tape *tape, mg_id x, size_t n) { return record_map(tape, MG_TANH, x, n, 0); }
-
-/* Two by two lanes, times the same the other way round: both factors reach all lanes, in another order. */
-static mg_id turned_round(text *r, mg_id x) {
-    const mg_view rows = {.first = x, .group = 2, .lane = 1}, columns = {.first = x, .group = 1, .lane = 2};
-    return mg_map(r->tape, MG_MUL, 2, 2, &rows, &columns, 0);
-}
-
-/* The lanes in the middle, by a sum of products: nothing reaches the others. */
-static mg_id the_middle(text *r, mg_id x) { return record_linear(r->tape, x + 1, r->weights, E, 2); }
-
-/* The lanes in the middle, by a map. */
-static mg_id the_middle_of_a_map(text *r, mg_id x) {
-    return record_linear(r->tape, record_tanh(r->tape, x + 1, 2), r->weights, E, 2);
-}
-
-/* The middle first, and all of it then, as the sweep sees it; and the other way round. */
-static mg_id the_middle_and_all(text *r, mg_id x) {
-    const mg_id middle = record_linear(r->tape, x + 1, r->weights, 1, 2);
-    const mg_view all = lanes_from(record_tanh(r->tape, x, E)), by = one_lane(middle);
-    return mg_map(r->tape, MG_MUL, 1, E, &all, &by, 0);
-}
-
-static mg_id all_and_the_middle(text *r, mg_id x) {
-    const mg_view by = one_lane(record_linear(r->tape, x + 1, r->weights, 1, 2));
-    const mg_view all = lanes_from(record_tanh(r->tape, x, E));
-    return mg_map(r->tape, MG_MUL, 1, E, &by, &all, 0);
-}
-
-/* Two sums of products over the same lanes, of which one takes every second. */
-static mg_id in_strides(text *r, mg_id x) {
-    const mg_view next = {.first = x, .term = 1}, second = {.first = x, .term = 2};
-    const mg_view w = {.first = r->weights, .lane = 2, .term = 1}, v = {.first = r->weights + 8, .term = 1};
-    const mg_view a = lanes_from(mg_sum(r->tape, 1, E, 2, &next, &w));
-    const mg_view b = one_lane(mg_sum(r->tape, 1, 1, 2, &second, &v));
-    return mg_map(r->tape, MG_MUL, 1, E, &b, &a, 0);
-}
-
-/* The same with what they begin at. */
-static mg_id from_two_places(text *r, mg_id x) {
-    const mg_id a = record_linear(r->tape, x, r->weights, E, 2), b = record_linear(r->tape, x + 2, r->weights + 8, E, 2);
-    return record_add(r->tape, record_tanh(r->tape, a, E), b, E);
-}
-
-/* Every lane twice, by two lanes of a map. */
-static mg_id each_twice(text *r, mg_id x) {
-    const mg_view pairs = {.first = x, .group = 1};
-    const mg_id doubled = mg_map(r->tape, MG_TANH, E, 2, &pairs, NULL, 0);
-    return record_linear(r->tape, doubled, r->weights, E, 2 * E);
-}
-
-/* Lanes that all have one of two numbers, read as if they had nothing in common, and in other groups. */
-static mg_id repeated(text *r, mg_id x) {
-    const mg_view two = {.first = x, .group = 1}, factors = lanes_from(r->weights);
-    const mg_view flat = lanes_from(mg_map(r->tape, MG_TANH, 2, 2, &two, NULL, 0));
-    return mg_map(r->tape, MG_MUL, 1, E, &flat, &factors, 0);
-}
-
-static mg_id repeated_in_other_groups(text *r, mg_id x) {
-    const mg_view two = {.first = x, .group = 1}, rows = {.first = r->weights, .group = 2, .lane = 1};
-    const mg_view columns = {.first = mg_map(r->tape, MG_TANH, 2, 2, &two, NULL, 0), .group = 1, .lane = 2};
-    return mg_map(r->tape, MG_MUL, 2, 2, &columns, &rows, 0);
-}
-
-/* One lane times all. */
-static mg_id one_and_all(text *r, mg_id x) {
-    const mg_view all = lanes_from(x), one = one_lane(x + 2);
-    return mg_map(r->tape, MG_MUL, 1, E, &all, &one, 0);
-}
-
-/* Attention to every second lane of what positions had. */
-static mg_id mixed_in_strides(text *r, mg_id x) {
-    const mg_id q = record_linear(r->tape, x, r->weights, E, E);
-    r->key[r->t] = record_linear(r->tape, x, r->weights + 16, E, E);
-    r->value[r->t] = record_linear(r->tape, x, r->weights + 32, 2 * E, E);
-    const mg_view query = terms_from(q), past = {.term = 1, .list = r->key, .entries = r->t + 1, .block = 1};
-    const mg_id weights = record_softmax(r->tape, mg_sum(r->tape, 1, r->t + 1, E, &query, &past), r->t + 1);
-    const mg_view shares = terms_from(weights);
-    const mg_view mixed = {.lane = 2, .list = r->value, .entries = r->t + 1, .block = 1, .by_term = true};
-    return mg_sum(r->tape, 1, E, r->t + 1, &shares, &mixed);
-}
-
-/* One position that is not as the others: it reads other leaves, other lanes, in other strides, has another constant. */
-static mg_id other_leaves(text *r, mg_id x) {
-    return record_linear(r->tape, x, r->weights + (r->t == 2 ? 16 : 0), E, E);
-}
-
-static mg_id other_lanes(text *r, mg_id x) {
-    return record_linear(r->tape, x + (r->t == 2), r->weights, E, 2);
-}
-
-static mg_id other_strides(text *r, mg_id x) {
-    const mg_view terms = {.first = x, .term = r->t == 2 ? 2 : 1}, w = {.first = r->weights, .lane = 2, .term = 1};
-    return mg_sum(r->tape, 1, E, 2, &terms, &w);
-}
-
-static mg_id other_numbers(text *r, mg_id x) { return record_map(r->tape, MG_MUL, x, E, r->t == 2 ? 0.5 : 0.25); }
-
-static mg_id other_terms(text *r, mg_id x) {
-    return record_linear(r->tape, x, r->weights, E, r->t == 2 ? 2 : 3);
-}
-
-static mg_id another_function(text *r, mg_id x) { return record_map(r->tape, r->t == 2 ? MG_SIN : MG_TANH, x, E, 0); }
-
-/* What has no derivative is in no order of additions, which could tell. */
-static mg_id other_largest(text *r, mg_id x) {
-    const mg_view terms = {.first = x + (r->t == 2), .term = 1}, all = lanes_from(x);
-    const mg_view largest = one_lane(mg_largest(r->tape, 1, 2, &terms));
-    return mg_map(r->tape, MG_MUL, 1, E, &all, &largest, 0);
-}
-
-static text record_text(layer f, const double *numbers, const int32_t *tokens) {
-    text r = {.tape = mg_tape_new()};
-    mg_id losses[POSITIONS];
-    r.leaves = record_leaves(r.tape, numbers, LEAVES);
-    r.weights = r.leaves + 2 * VOCAB * E;
-    for (r.t = 0; r.t < POSITIONS; r.t++) {
-        r.input[r.t] = record_scale_by(r.tape, r.leaves + (size_t)tokens[r.t] * E, E, 1.5);
-        const mg_id y = f(&r, record_tanh(r.tape, r.input[r.t], E));
-        r.probabilities[r.t] = record_softmax(r.tape, record_linear(r.tape, y, r.leaves + VOCAB * E, VOCAB, E), VOCAB);
-        r.logarithm[r.t] = record_map(r.tape, MG_LOG, r.probabilities[r.t] + (size_t)tokens[r.t + 1], 1, 0);
-        losses[r.t] = record_map(r.tape, MG_MUL, r.logarithm[r.t], 1, -1);
-    }
-    r.loss = record_mean(r.tape, losses, POSITIONS);
-    return r;
-}
+#include "layers.h"
+#include "summaries.h"
 
 static void bind_text(const text *r, mg_program *program) {
     for (size_t t = 0; t < POSITIONS; t++) {
@@ -149,7 +11,8 @@ static void bind_text(const text *r, mg_program *program) {
     }
 }
 
-static void check_layer(layer f, const char *name) {
+/* `why_not` begins what is said where there is no plan. */
+static void check_layer(layer f, const char *name, const char *why_not) {
     double numbers[LEAVES], expected[LEAVES], found[LEAVES];
     int32_t tokens[POSITIONS + 1] = {0};
     uint64_t state = 12;
@@ -159,8 +22,9 @@ static void check_layer(layer f, const char *name) {
     CHECK(program != NULL);
     bind_text(&r, program);
     CHECK(mg_program_plan(program) == MG_OK && broken_program(program) == NULL);
-    if (!CHECK(program->plan != NULL)) {
-        printf("    %s: %s\n", name, mg_program_why_not_planned(program));
+    const char *reason = mg_program_why_not_planned(program);
+    if (!CHECK(why_not == NULL ? reason == NULL : reason != NULL && strncmp(reason, why_not, strlen(why_not)) == 0)) {
+        printf("    %s: %s\n", name, reason);
     }
     for (int round = 0; round < ROUNDS; round++) {
         for (size_t i = 0; i <= POSITIONS; i++) {
@@ -171,7 +35,7 @@ static void check_layer(layer f, const char *name) {
         CHECK(mg_clear_adjoints(r.tape, r.leaves, LEAVES) == MG_OK);
         CHECK(mg_program_set(program, tokens, POSITIONS + 1) == MG_OK);
         CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
-        CHECK(program->in_plan);
+        CHECK(program->in_plan == (why_not == NULL));
         CHECK(mg_read_adjoints(fresh.tape, fresh.leaves, LEAVES, expected) == MG_OK);
         CHECK(mg_read_adjoints(r.tape, r.leaves, LEAVES, found) == MG_OK);
         if (!CHECK(same_bits(mg_value(r.tape, r.loss), mg_value(fresh.tape, fresh.loss))) ||
@@ -214,24 +78,116 @@ static void a_position_that_differs_is_noticed(void) {
     }
 }
 
+/* What is known of the steps of some. */
+static void odd_views_keep_their_quick_ways(void) {
+    const struct {
+        layer f;
+        const char *summary;
+    } layers[] = {
+        {turned_round,
+         "13 steps, 1 gathers, 1 fans, 0 exceptions, 11 actions; uniform 9; spread 10.1; without derivative 4 5; "
+         "chosen 7 8 9 10; partial 9 10; partials 1 9 11; cleared 1 10 12; added later 2.0 2.1 4.0 8.0 11.0; ends 0; "
+         "matrices 1; rows 48 + 0, adjoints 40 + 0, turned 8, lanes 5 + 0, aside 0, work 25 + 0, skips ahead"},
+        {in_strides,
+         "15 steps, 1 gathers, 3 fans, 0 exceptions, 13 actions; uniform 11; spread 12.1; without derivative 6 7; "
+         "chosen 9 10 11 12; partial 11 12; partials 1 11 13; cleared 1 12 14; added later 2.0 3.0 6.0 10.0 13.0; "
+         "ends 0; matrices 1 2 3; rows 53 + 0, adjoints 45 + 0, turned 24, lanes 5 + 0, aside 0, work 35 + 0, skips "
+         "ahead, checks values"},
+        {heads_apart,
+         "21 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 17; spread 18.1; cut 6 7; without "
+         "derivative 12 13; chosen 15 16 17 18; partial 17 18; partials 1 17 19; cleared 3 5 18 20; added later 3.1 "
+         "4.1 6.0 7.0 8.1 9.1 12.0 16.0 19.0; ends 0; matrices 1 2; rows 76 + 6, adjoints 68 + 6, turned 16, lanes 5 "
+         "+ 2, aside 4, work 105 + 14, skips ahead"},
+        {one_head_of_two,
+         "24 steps, 1 gathers, 3 fans, 1 exceptions, 19 actions; uniform 11 20; spread 12.1 21.1; cut 9; without "
+         "derivative 6 7 15 16; chosen 18 19 20 21; partial 20 21; partials 1 11 20 22; cleared 5 21 23; added later "
+         "2.1 4.1 6.0 8.0 10.0 15.0 19.0 22.0; ends 0; matrices 1 2 3 4; rows 65 + 5, adjoints 53 + 6, turned 16, "
+         "lanes 5 + 1, aside 4, work 73 + 9, skips ahead, checks values"},
+        {one_of_two,
+         "16 steps, 1 gathers, 3 fans, 0 exceptions, 14 actions; uniform 12; spread 13.1; without derivative 7 8; "
+         "chosen 10 11 12 13; partial 12 13; partials 1 3 12 14; cleared 1 2 13 15; added later 2.1 3.0 4.0 7.0 11.0 "
+         "14.0; ends 0; matrices 1 2 3; rows 56 + 0, adjoints 46 + 0, turned 24, lanes 5 + 0, aside 0, work 43 + 0, "
+         "skips ahead, checks values"},
+        {squares,
+         "14 steps, 1 gathers, 1 fans, 0 exceptions, 12 actions; uniform 10; spread 11.1; without derivative 5 6; "
+         "chosen 8 9 10 11; partial 10 11; partials 1 2 10 12; cleared 11 13; added later 3.1 5.0 9.0 12.0; ends 0; "
+         "matrices 1; rows 56 + 0, adjoints 44 + 0, turned 8, lanes 5 + 0, aside 0, work 25 + 0, skips ahead"},
+        {joined,
+         "15 steps, 1 gathers, 2 fans, 0 exceptions, 13 actions; uniform 11; spread 12.1; without derivative 6 7; "
+         "chosen 9 10 11 12; partial 11 12; partials 1 2 3 11 13; cleared 12 14; added later 2.0 6.0 10.0 13.0; ends "
+         "0; matrices 1 2; rows 64 + 0, adjoints 48 + 0, turned 16, lanes 5 + 0, aside 0, work 57 + 0, skips ahead"},
+        {joined_in_part,
+         "16 steps, 1 gathers, 2 fans, 0 exceptions, 14 actions; uniform 12; spread 13.1; without derivative 7 8; "
+         "chosen 10 11 12 13; partial 12 13; partials 1 2 3 4 12 14; cleared 1 2 4 13 15; added later 2.0 3.0 4.0 "
+         "5.1 7.0 11.0 14.0; ends 0; matrices 1 2; rows 68 + 0, adjoints 50 + 0, turned 16, lanes 5 + 0, aside 0, "
+         "work 57 + 0, skips ahead"},
+    };
+    double numbers[LEAVES];
+    const int32_t tokens[POSITIONS + 1] = {0, 1, 2, 3, 4, 1};
+    uint64_t state = 4;
+    random_numbers(&state, numbers, LEAVES);
+    for (size_t n = 0; n < sizeof layers / sizeof *layers; n++) {
+        text r = record_text(layers[n].f, numbers, tokens);
+        mg_program *program = mg_program_new(r.tape, r.loss, 0);
+        bind_text(&r, program);
+        CHECK(mg_program_plan(program) == MG_OK && program->plan != NULL);
+        check_summary(program->plan, layers[n].summary);
+        mg_program_free(program);
+        mg_tape_free(r.tape);
+    }
+}
+
 static void odd_views_are_recordings(void) {
     const struct {
         layer f;
-        const char *name;
-    } layers[] = {{turned_round, "turned round"},       {the_middle, "the middle"},
-                  {the_middle_of_a_map, "of a map"},    {the_middle_and_all, "the middle, and all"},
-                  {all_and_the_middle, "all, and the middle"},
-                  {in_strides, "in strides"},           {from_two_places, "from two places"},
-                  {each_twice, "each twice"},           {one_and_all, "one and all"},
-                  {other_leaves, "other leaves"},       {repeated, "repeated"},               {repeated_in_other_groups, "in other groups"},
-                  {mixed_in_strides, "mixed in strides"}};
+        const char *name, *why_not;
+    } layers[] = {{turned_round, "turned round", NULL},
+                  {the_middle, "the middle", NULL},
+                  {the_middle_of_a_map, "of a map", NULL},
+                  {the_middle_and_all, "the middle, and all", NULL},
+                  {all_and_the_middle, "all, and the middle", NULL},
+                  {in_strides, "in strides", NULL},
+                  {from_two_places, "from two places", NULL},
+                  {each_twice, "each twice", NULL},
+                  {one_and_all, "one and all", NULL},
+                  {other_leaves, "other leaves", NULL},
+                  {repeated, "repeated", NULL},
+                  {repeated_in_other_groups, "in other groups", NULL},
+                  {mixed_in_strides, "mixed in strides", NULL},
+                  {asks_itself, "asks itself", NULL},
+                  {asked_by_itself, "asked by itself", NULL},
+                  {asks_its_neighbour, "asks its neighbour", "a sum of products of a kind that no plan has"},
+                  {asks_other_lanes, "asks other lanes", NULL},
+                  {asks_by_turns, "asks by turns", NULL},
+                  {heads_apart, "heads apart", NULL},
+                  {one_head_of_two, "one head of two", NULL},
+                  {one_of_two, "one of two", NULL},
+                  {all_by_the_first, "all by the first", NULL},
+                  {squares, "squares", NULL},
+                  {one_by_all, "one by all", NULL},
+                  {all_by_the_next, "all by the next", NULL},
+                  {the_next_by_all, "the next by all", NULL},
+                  {in_groups_by_one, "in groups, by one", NULL},
+                  {products_of_rows, "products of rows", NULL},
+                  {products_of_columns, "products of columns", NULL},
+                  {products_that_overlap, "products that overlap", NULL},
+                  {weights_of_length_one, "weights of length one", NULL},
+                  {by_weights, "by weights", NULL},
+                  {neighbours, "neighbours", NULL},
+                  {overlapping, "overlapping", NULL},
+                  {joined, "joined", NULL},
+                  {joined_in_part, "joined in part", NULL},
+                  {joined_leaves, "joined leaves", NULL},
+                  {joined_with_itself, "joined with itself", "the gradients would be added in another order"},
+                  {joined_in_turn, "joined in turn", "the sweep takes the lanes of two statements in turn"}};
     for (size_t n = 0; n < sizeof layers / sizeof *layers; n++) {
-        check_layer(layers[n].f, layers[n].name);
+        check_layer(layers[n].f, layers[n].name, layers[n].why_not);
     }
 }
 
 int main(void) {
     RUN(odd_views_are_recordings);
+    RUN(odd_views_keep_their_quick_ways);
     RUN(a_position_that_differs_is_noticed);
     return verdict();
 }
