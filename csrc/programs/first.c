@@ -46,9 +46,9 @@ static bool reach(const firsts *f, size_t number, bool all) {
     return first;
 }
 
+/* Do two operands read the rows of one step alike, if the first reads all of them? */
 static bool same_rows(const mg_source *x, const mg_source *y) {
-    return x->from == y->from && x->offset == y->offset && x->group == y->group && x->lane == y->lane &&
-           x->term == y->term && x->whole == y->whole;
+    return x->from == y->from && x->group == y->group && x->lane == y->lane && x->term == y->term;
 }
 
 /* The lanes and terms of a step for which an operand's rows are added to one after the other: over the others there is one
@@ -68,7 +68,7 @@ static void reach_operands(const firsts *f, mg_step *step) {
     mg_source *x = step->operand;
     const bool both = step->factors == 2 && mg_adds_to_rows(f->plan, &x[0]) && mg_adds_to_rows(f->plan, &x[1]) &&
                       x[0].step == x[1].step;
-    const bool apart = both && (!same_rows(&x[0], &x[1]) || x[0].from == MG_FROM_PAST);
+    const bool apart = both && !same_rows(&x[0], &x[1]);
     for (size_t n = 0; n < step->factors; n++) {
         size_t lanes, terms;
         if (mg_adds_to_rows(f->plan, &x[n])) {
@@ -79,22 +79,20 @@ static void reach_operands(const firsts *f, mg_step *step) {
     }
 }
 
+/* A fan reads no lane twice, and no causal step. */
 static void reach_fan(const firsts *f, const mg_fan *fan) {
     mg_step *step = &f->plan->step[fan->first];
     mg_source *x = &step->operand[1 - step->weights];
-    const bool any = fan->to > fan->from && x->term == 1;
     if (!mg_adds_to_rows(f->plan, x)) {
         return;
     }
     for (size_t p = 0; p < x->parts; p++) {
         mg_part *part = &f->plan->part[x->part + p];
         const size_t rest = step->terms - p * x->block, terms = rest < x->block ? rest : x->block;
-        const mg_step *to = &f->plan->step[part->step];
-        part->first = reach(f, part->step, any && part->offset == 0 && !to->causal && rows_of(to) == terms);
+        part->first = reach(f, part->step, part->offset == 0 && rows_of(&f->plan->step[part->step]) == terms);
     }
     if (x->parts == 0) {
-        const mg_step *to = &f->plan->step[x->step];
-        x->first = reach(f, x->step, any && x->offset == 0 && !to->causal && rows_of(to) == step->terms);
+        x->first = reach(f, x->step, x->offset == 0 && rows_of(&f->plan->step[x->step]) == step->terms);
     }
 }
 
@@ -103,16 +101,11 @@ void mg_find_first(mg_plan *plan) {
     for (size_t k = 0; k < plan->step_count; k++) {
         mg_step *step = &plan->step[k];
         most = rows_of(step) > most ? rows_of(step) : most;
-        step->clear = k == plan->loss;
-        step->operand[0].first = step->operand[1].first = false;
-    }
-    for (size_t p = 0; p < plan->part_count; p++) {
-        plan->part[p].first = false;
+        step->clear = false;
     }
     mg_blocks scratch = {.tape = plan->blocks.tape};
     firsts f = {plan, mg_allot(&scratch, plan->step_count, sizeof *f.reached), mg_allot(&scratch, most, sizeof *f.row)};
     if (!scratch.failed) {
-        f.reached[plan->loss] = true; /* by the seeds */
         for (size_t n = 0; n < plan->action_count; n++) {
             if (plan->action[n].is_fan) {
                 reach_fan(&f, &plan->fan[plan->action[n].number]);
@@ -121,7 +114,7 @@ void mg_find_first(mg_plan *plan) {
             }
         }
     }
-    for (size_t k = 0; k < plan->step_count; k++) { /* also where there was no memory to find out */
+    for (size_t k = 0; k < plan->step_count; k++) { /* also the losses, and where there was no memory to find out */
         plan->step[k].clear = plan->step[k].clear || scratch.failed || !f.reached[k];
     }
     mg_free_blocks(scratch);

@@ -3,8 +3,6 @@
 
 #include "tape/statements.h"
 
-#include <string.h>
-
 static bool reach(void *context, mg_slot first, size_t n) {
     mg_reached *reached = context;
     for (size_t p = first / MG_PAGE; p * MG_PAGE < first + n; p++) {
@@ -30,12 +28,9 @@ mg_reached mg_find_reached(const mg_program *program, mg_blocks *blocks) {
         reach(&reached, program->bindings[b].table, program->bindings[b].lanes);
     }
     reached.statement = mg_allot(blocks, reached.slots, sizeof *reached.statement);
-    if (!blocks->failed) {
-        memset(reached.statement, 0xff, reached.slots * sizeof *reached.statement);
-        for (size_t k = 0; k < count; k++) {
-            for (mg_slot s = head[k]; s < end[k]; s++) {
-                reached.statement[mg_reached_at(&reached, s)] = (uint32_t)k;
-            }
+    for (size_t k = 0; !blocks->failed && k < count; k++) {
+        for (mg_slot s = head[k]; s < end[k]; s++) {
+            reached.statement[mg_reached_at(&reached, s)] = (uint32_t)k;
         }
     }
     return reached;

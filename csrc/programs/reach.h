@@ -10,7 +10,7 @@
 typedef struct {
     uint32_t *page; /* [page_count of the tape]: which page of the array a page's slots have */
     size_t slots;
-    uint32_t *statement; /* [slots]: which statement of the program holds a slot; UINT32_MAX where none does */
+    uint32_t *statement; /* [slots]: which statement of the program holds a slot, if one does */
 } mg_reached;
 
 /* What the statements of a program are, read, and may be given by inputs. The blocks have failed without memory. */

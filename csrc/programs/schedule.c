@@ -27,7 +27,7 @@ static void note_order(mg_scheduling *s) {
     mg_descent d = mg_descent_of(s->plan);
     for (uint32_t entry = 0; mg_descend(&d); entry++) {
         const mg_step *step = &s->plan->step[d.step];
-        if (d.position + 1 == s->plan->positions && s->first[d.step] == MG_NO_STEP) {
+        if (s->first[d.step] == MG_NO_STEP) {
             s->first[d.step] = entry;
         }
         follow(s, (uint32_t)d.step, d.slot);

@@ -12,7 +12,7 @@ typedef struct {
     size_t steps;
     uint32_t *last;      /* [plan->reached.slots]: which step was at a slot last, going down the sweep */
     uint8_t *before;     /* [steps][steps]: does the row's step come before the column's? */
-    uint32_t *first;     /* [steps]: when the sweep came to it first, at the last position */
+    uint32_t *first;     /* [steps]: when the sweep came to it first */
     uint32_t *component; /* [steps]: steps that must be taken in turn have one number */
 } mg_scheduling;
 

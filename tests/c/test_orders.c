@@ -15,12 +15,38 @@ typedef struct {
     uint64_t state;
 } planting;
 
+/* Has every lane of a program, what it reads, and what inputs may select for it, a number of its own? */
+static bool all_is_reached(const mg_program *program, const mg_reached *reached) {
+    const mg_plan *plan = program->plan;
+    bool all = true;
+    for (size_t n = 0; n < plan->each * plan->positions; n++) {
+        const mg_step *step = &plan->step[n % plan->each];
+        const size_t t = n / plan->each, width = mg_width_at(step, t);
+        for (mg_slot s = program->statements.item[n]; s < program->ends.item[n]; s++) {
+            all = all && reached->page[s / MG_PAGE] > 0 && reached->statement[mg_reached_at(reached, s)] == n;
+        }
+        for (size_t lane = 0; lane < step->groups * width; lane++) {
+            for (size_t c = 0; c < step->factors * mg_terms_at(step, t); c++) {
+                const mg_slot slot = mg_source_slot(plan, step, c % step->factors, t, lane / width, lane % width,
+                                                    c / step->factors);
+                all = all && reached->page[slot / MG_PAGE] > 0;
+            }
+        }
+    }
+    for (size_t b = 0; b < program->binding_count; b++) {
+        for (mg_slot i = 0; i < program->bindings[b].lanes; i++) {
+            all = all && reached->page[(program->bindings[b].table + i) / MG_PAGE] > 0;
+        }
+    }
+    return all;
+}
+
 /* Is the plan, as it is now, proved in the order of the program as it is now? */
 static bool is_proved(mg_program *program) {
     CHECK(mg_program_order(program, program->losses) == MG_OK);
     mg_blocks scratch = {.tape = program->tape};
     program->plan->reached = mg_find_reached(program, &scratch);
-    CHECK(!scratch.failed);
+    CHECK(!scratch.failed && all_is_reached(program, &program->plan->reached));
     mg_plan_select(program->plan);
     const bool proved = mg_prove(program->plan, &scratch);
     program->plan->held = NULL;
@@ -242,6 +268,18 @@ static void plant_all(model_shape shape, uint64_t seed) {
     put_away(&p);
 }
 
+/* Programs whose parameters, and what is computed of them, take several pages. */
+static void all_that_is_read_has_its_place(void) {
+    const model_shape shapes[] = {{16, 2, 1, 5, 40, true, false, false, false},
+                                  {16, 2, 1, 1, 40, true, true, false, false}};
+    for (size_t n = 0; n < 2; n++) {
+        planting p;
+        set_up(&p, shapes[n], 61);
+        CHECK(is_proved(p.program));
+        put_away(&p);
+    }
+}
+
 static void wrong_orders_are_refused(void) {
     plant_all((model_shape){4, 2, 1, 5, 6, true, false, false, false}, 31);
     if (!small_run()) {
@@ -328,6 +366,7 @@ static void faults_in_a_plan_are_found(void) {
 
 int main(void) {
     RUN(faults_in_a_plan_are_found);
+    RUN(all_that_is_read_has_its_place);
     RUN(wrong_orders_are_refused);
     RUN(wrong_orders_of_random_models_are_refused);
     return verdict();
