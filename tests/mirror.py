@@ -141,24 +141,6 @@ def layernorm(x, gain, bias):
     return centred * scale * gain + bias
 
 
-VECTORS = SimpleNamespace(
-    linear=functions.linear,
-    softmax=functions.softmax,
-    rmsnorm=functions.rmsnorm,
-    layernorm=functions.layernorm,
-    gelu=functions.gelu,
-    silu=functions.silu,
-    attention=functions.attention,
-    attention_weights=functions.attention_weights,
-    weighed=functions.weighed,
-    surprisal=functions.surprisal,
-    mean=functions.mean,
-    map=lambda name, x: x.map(getattr(lib, "MG_" + name.upper())),
-    maps=record_map,
-    sums=record_sum,
-    largest=record_largest,
-    vector=Vector,
-)
 SCALARS = SimpleNamespace(
     linear=lambda x, w: Row(plainly.linear(x if isinstance(x, Row) else [xi for part in x for xi in part], w)),
     softmax=lambda x: Row(plainly.softmax(x)),
@@ -178,6 +160,14 @@ SCALARS = SimpleNamespace(
         oracle.Value(max(lane(a, g, 0, c).data for c in range(terms))) for g in range(groups)
     ),
     vector=lambda numbers: Row(map(oracle.Value, numbers)),
+)
+VECTORS = SimpleNamespace(  # functions of these names, and besides them
+    **{name: getattr(functions, name) for name in vars(SCALARS) if hasattr(functions, name)},
+    map=lambda name, x: x.map(getattr(lib, "MG_" + name.upper())),
+    maps=record_map,
+    sums=record_sum,
+    largest=record_largest,
+    vector=Vector,
 )
 
 
