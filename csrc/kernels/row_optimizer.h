@@ -429,82 +429,71 @@ FOR_ROW static __attribute__((noinline)) void NAME(adam_whole)(size_t n, REAL *d
 }
 #endif
 
-FOR_ROW static void NAME(adam)(size_t n, void *data_, void *grad_, void *m_, void *v_, const mg_step_numbers *step) {
-    REAL *data = data_, *grad = grad_, *m = m_, *v = v_, rest[4][BLOCK] = {{0}};
+FOR_ROW static void NAME(adam)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const mg_step_numbers *step) {
     const NAME(adam_numbers) numbers = {
         (REAL)step->learning_rate,  (REAL)step->is.beta1,    (REAL)(1 - step->is.beta1), (REAL)step->is.beta2,
         (REAL)(1 - step->is.beta2), (REAL)step->correction1, (REAL)step->correction2,    (REAL)step->is.epsilon, 0,
     };
-    const size_t whole = n / BLOCK * BLOCK;
-    NAME(adam_whole)(whole, data, grad, m, v, &numbers);
-    if (whole < n) {
-        REAL *arrays[4] = {data + whole, grad + whole, m + whole, v + whole};
-        for (int a = 0; a < 4; a++) {
-            memcpy(rest[a], arrays[a], (n - whole) * sizeof(REAL));
-        }
-        NAME(adam_whole)(BLOCK, rest[0], rest[1], rest[2], rest[3], &numbers);
-        for (int a = 0; a < 4; a++) {
-            memcpy(arrays[a], rest[a], (n - whole) * sizeof(REAL));
-        }
-    }
+    NAME(adam_whole)(n, data, grad, m, v, &numbers);
 }
 
-/* data -= learning_rate * weight_decay * data */
-FOR_ROW static void NAME(decay)(size_t n, void *data_, const mg_step_numbers *step) {
-    REAL *data = data_;
+FOR_ROW static void NAME(adamw)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const mg_step_numbers *step) {
     const REAL share = (REAL)step->learning_rate * (REAL)step->is.weight_decay;
     for (size_t i = 0; i < n; i++) {
         data[i] -= share * data[i];
     }
+    NAME(adam)(n, data, grad, m, v, step);
 }
 
-/* m = momentum * m + grad; data -= learning_rate * m; grad = 0 */
-FOR_ROW static void NAME(momentum_of)(size_t n, REAL *restrict data, REAL *restrict grad, REAL *restrict m,
-                                      const mg_step_numbers *step) {
+FOR_ROW static void NAME(sgd_block)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, const mg_step_numbers *step) {
     const REAL momentum = (REAL)step->is.momentum, learning_rate = (REAL)step->learning_rate;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < BLOCK; i++) {
         m[i] = momentum * m[i] + grad[i];
         data[i] -= learning_rate * m[i];
         grad[i] = 0;
     }
 }
 
-FOR_ROW static void NAME(momentum)(size_t n, void *data_, void *grad_, void *m_, const mg_step_numbers *step) {
-    REAL *data = data_, *grad = grad_, *m = m_;
+FOR_ROW static void NAME(sgd)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const mg_step_numbers *step) {
+    (void)v;
 #if EXACT
-    /* Moments that have faded are set aside, as Adam's are. */
     const NAME(adam_numbers) numbers = {(REAL)step->learning_rate, (REAL)step->is.momentum, 0, (REAL)0.5, 0, 1, 1, 1, 0};
-    REAL none[BLOCK] = {0}, rest[3][BLOCK] = {{0}};
+    REAL none[BLOCK] = {0};
     BITS later[BLOCK], unused[BLOCK];
-    for (size_t i = 0; i < n; i += BLOCK) {
-        const size_t count = n - i < BLOCK ? n - i : BLOCK;
-        REAL *of[3] = {data + i, grad + i, m + i};
-        for (int a = 0; count < BLOCK && a < 3; a++) {
-            memcpy(rest[a], of[a], count * sizeof(REAL));
-            of[a] = rest[a];
-        }
-        const bool fades = NAME(range_of)(none, of[2], none).least_moment < SIZE_OF_BITS(FADED) &&
-                           NAME(set_faded_aside)(of[0], of[1], of[2], none, &numbers, later, unused);
-        NAME(momentum_of)(BLOCK, of[0], of[1], of[2], step);
-        if (fades) {
-            NAME(put_back)(of[2], later);
-        }
-        if (count < BLOCK) {
-            memcpy(data + i, of[0], count * sizeof(REAL));
-            memcpy(grad + i, of[1], count * sizeof(REAL));
-            memcpy(m + i, of[2], count * sizeof(REAL));
-        }
-    }
-#else
-    NAME(momentum_of)(n, data, grad, m, step);
 #endif
+    for (size_t i = 0; i < n; i += BLOCK) {
+#if EXACT /* moments that have faded are set aside, as Adam's are */
+        const bool fades = NAME(range_of)(none, m + i, none).least_moment < SIZE_OF_BITS(FADED) &&
+                           NAME(set_faded_aside)(data + i, grad + i, m + i, none, &numbers, later, unused);
+        NAME(sgd_block)(data + i, grad + i, m + i, step);
+        if (fades) {
+            NAME(put_back)(m + i, later);
+        }
+#else
+        NAME(sgd_block)(data + i, grad + i, m + i, step);
+#endif
+    }
 }
 
+/* Optimizers take whole BLOCKs: what is left of the parameters goes with zeros into one. */
 FOR_ROW static void NAME(update)(size_t n, void *data, void *grad, void *m, void *v, const mg_step_numbers *step) {
+    void (*take)(size_t, REAL *, REAL *, REAL *, REAL *, const mg_step_numbers *) = NAME(adam);
     switch (step->is.kind) {
-    case MG_SGD: NAME(momentum)(n, data, grad, m, step); break;
-    case MG_ADAMW: NAME(decay)(n, data, step); NAME(adam)(n, data, grad, m, v, step); break;
-    default: NAME(adam)(n, data, grad, m, v, step);
+    case MG_ADAMW: take = NAME(adamw); break;
+    case MG_SGD: take = NAME(sgd); break;
+    default: break;
+    }
+    const size_t whole = n / BLOCK * BLOCK;
+    REAL *arrays[4] = {data, grad, m, v}, rest[4][BLOCK] = {{0}};
+    take(whole, data, grad, m, v, step);
+    if (whole < n) {
+        for (int a = 0; a < 4; a++) {
+            memcpy(rest[a], arrays[a] + whole, (n - whole) * sizeof(REAL));
+        }
+        take(BLOCK, rest[0], rest[1], rest[2], rest[3], step);
+        for (int a = 0; a < 4; a++) {
+            memcpy(arrays[a] + whole, rest[a], (n - whole) * sizeof(REAL));
+        }
     }
 }
 

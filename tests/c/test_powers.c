@@ -195,7 +195,7 @@ static void moments_that_have_faded(void) {
 /* SGD's moments, of all sizes: the bits of Python's lines, and where they have faded, no number below the normal ones. */
 static void momentum_that_fades(void) {
     enum { N = 200 }; /* with an incomplete block */
-    static double data[N], grad[N], m[N], expected[2][N];
+    static double data[N], grad[N], m[N], unused[N], expected[2][N];
     uint64_t state = 10;
     for (int round = 0; round < 400; round++) {
         const mg_step_numbers step = {{.kind = MG_SGD, .momentum = round % 3 ? 0.9 : 0.3}, .learning_rate = 0.01};
@@ -211,10 +211,10 @@ static void momentum_that_fades(void) {
         }
 #if defined(__x86_64__)
         _mm_setcsr(_mm_getcsr() & ~0x3fu);
-        row.kernels->update(N, data, grad, m, NULL, &step);
+        row.kernels->update(N, data, grad, m, unused, &step);
         CHECK(!still || (_mm_getcsr() & 0x12u) == 0);
 #else
-        row.kernels->update(N, data, grad, m, NULL, &step);
+        row.kernels->update(N, data, grad, m, unused, &step);
 #endif
         bool same = true;
         for (size_t i = 0; i < N; i++) {
