@@ -445,8 +445,38 @@ FOR_ROW static void NAME(adamw)(size_t n, REAL *data, REAL *grad, REAL *m, REAL 
     NAME(adam)(n, data, grad, m, v, step);
 }
 
-FOR_ROW static void NAME(sgd_block)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, const mg_step_numbers *step) {
+/* A step of BLOCK parameters. */
+typedef void NAME(block_step)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, REAL *restrict v,
+                              const mg_step_numbers *step);
+
+/* One BLOCK after the other. m or v is NULL where the optimizer has none; moments that have faded are set aside, as Adam's
+   are, which is for optimizers that a moment below 2^-900 moves no further than it moves Adam with the numbers `by`. */
+FOR_ROW static inline __attribute__((always_inline)) void
+    NAME(each_block)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const NAME(adam_numbers) by,
+                     const mg_step_numbers *step, NAME(block_step) *take) {
+    REAL none[BLOCK] = {0};
+    for (size_t i = 0; i < n; i += BLOCK) {
+        REAL *first = m == NULL ? none : m + i, *second = v == NULL ? none : v + i;
+#if EXACT
+        BITS m_later[BLOCK], v_later[BLOCK];
+        const bool fades = NAME(range_of)(none, first, second).least_moment < SIZE_OF_BITS(FADED) &&
+                           NAME(set_faded_aside)(data + i, grad + i, first, second, &by, m_later, v_later);
+        take(data + i, grad + i, first, second, step);
+        if (fades) {
+            NAME(put_back)(first, m_later);
+            NAME(put_back)(second, v_later);
+        }
+#else
+        (void)by;
+        take(data + i, grad + i, first, second, step);
+#endif
+    }
+}
+
+FOR_ROW static void NAME(sgd_block)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, REAL *restrict v,
+                                    const mg_step_numbers *step) {
     const REAL momentum = (REAL)step->is.momentum, learning_rate = (REAL)step->learning_rate;
+    (void)v;
     for (size_t i = 0; i < BLOCK; i++) {
         m[i] = momentum * m[i] + grad[i];
         data[i] -= learning_rate * m[i];
@@ -456,23 +486,8 @@ FOR_ROW static void NAME(sgd_block)(REAL *restrict data, REAL *restrict grad, RE
 
 FOR_ROW static void NAME(sgd)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const mg_step_numbers *step) {
     (void)v;
-#if EXACT
-    const NAME(adam_numbers) numbers = {(REAL)step->learning_rate, (REAL)step->is.momentum, 0, (REAL)0.5, 0, 1, 1, 1, 0};
-    REAL none[BLOCK] = {0};
-    BITS later[BLOCK], unused[BLOCK];
-#endif
-    for (size_t i = 0; i < n; i += BLOCK) {
-#if EXACT /* moments that have faded are set aside, as Adam's are */
-        const bool fades = NAME(range_of)(none, m + i, none).least_moment < SIZE_OF_BITS(FADED) &&
-                           NAME(set_faded_aside)(data + i, grad + i, m + i, none, &numbers, later, unused);
-        NAME(sgd_block)(data + i, grad + i, m + i, step);
-        if (fades) {
-            NAME(put_back)(m + i, later);
-        }
-#else
-        NAME(sgd_block)(data + i, grad + i, m + i, step);
-#endif
-    }
+    const NAME(adam_numbers) by = {(REAL)step->learning_rate, (REAL)step->is.momentum, 0, (REAL)0.5, 0, 1, 1, 1, 0};
+    NAME(each_block)(n, data, grad, m, NULL, by, step, NAME(sgd_block));
 }
 
 /* Optimizers take whole BLOCKs: what is left of the parameters goes with zeros into one. */
