@@ -2,6 +2,16 @@
  * row.h.
  */
 
+/* Parameters, and what goes with them. */
+typedef struct {
+    REAL *data, *grad, *m, *v;
+} NAME(parameters);
+
+/* Those from number i on. */
+FOR_ROW static inline NAME(parameters) NAME(from)(const NAME(parameters) all, size_t i) {
+    return (NAME(parameters)){all.data + i, all.grad + i, all.m + i, all.v + i};
+}
+
 #if EXACT && POW_IS_NEAR
 /* x / c, where `near` is the float nearest to 1 / c and `far` the rest of it, of an x that is 0 or has a size from 2^-900 to
    2^900: q is one of the two floats around the quotient, so that its remainder is a float, and the last line rounds
@@ -45,8 +55,9 @@ FOR_ROW static inline __attribute__((always_inline)) BITS NAME(root_doubt)(REAL 
    not even the nearest float? */
 FOR_ROW static inline __attribute__((always_inline)) void
     NAME(settle)(size_t count, uint16_t *list, const REAL *restrict old_data, const REAL *restrict old_v,
-                 REAL *restrict data, const REAL *restrict grad, const REAL *restrict m, REAL *restrict v,
-                 const NAME(adam_numbers) *numbers, const bool corrected1, const bool corrected2, bool all_again) {
+                 const NAME(parameters) all, const NAME(adam_numbers) *numbers, const int corrected, bool all_again) {
+    REAL *restrict data = all.data, *restrict v = all.v;
+    const REAL *restrict grad = all.grad, *restrict m = all.m;
     const NAME(adam_numbers) by = *numbers;
     REAL g[PART], moment[PART], second[PART], parameter[PART];
     BITS differs[PART];
@@ -59,9 +70,9 @@ FOR_ROW static inline __attribute__((always_inline)) void
     for (size_t k = 0; k < count; k++) {
         const REAL square = g[k] * g[k], other_square = NAME(beside)(square, __builtin_fma(g[k], g[k], -square));
         const REAL now = by.beta2 * second[k] + by.rest2 * square, other = by.beta2 * second[k] + by.rest2 * other_square;
-        const REAL v_hat = corrected2 ? now / by.correction2 : now, root = SQRT(v_hat);
+        const REAL v_hat = corrected > 0 ? now / by.correction2 : now, root = SQRT(v_hat);
         const REAL other_root = NAME(beside)(root, __builtin_fma(-root, root, v_hat));
-        const REAL share = by.learning_rate * (corrected1 ? moment[k] / by.correction1 : moment[k]);
+        const REAL share = by.learning_rate * (corrected > 1 ? moment[k] / by.correction1 : moment[k]);
         const REAL one = parameter[k] - share / (root + by.epsilon);
         const bool same = (now == other) & (one == parameter[k] - share / (other_root + by.epsilon));
         const bool exact = ((square >= (REAL)0x1p-900) | (g[k] == 0)) & ((v_hat >= (REAL)0x1p-900) | (v_hat == 0));
@@ -110,20 +121,18 @@ typedef struct {
    well, while the processor computes the roots. */
 FOR_ROW static inline __attribute__((always_inline)) uint64_t
     NAME(adam_block)(REAL *restrict data, const REAL *restrict grad, REAL *restrict m, REAL *restrict v,
-                     REAL *restrict old_data, REAL *restrict old_v, const REAL *restrict later_grad,
-                     const REAL *restrict later_m, const REAL *restrict later_v, NAME(range) *later,
-                     const NAME(adam_numbers) by, const NAME(block_limits) limits, const bool corrected1,
-                     const bool corrected2) {
-    const NAME(bits_in_place) *a = (const NAME(bits_in_place) *)later_grad, *b = (const NAME(bits_in_place) *)later_m;
-    const NAME(bits_in_place) *c = (const NAME(bits_in_place) *)later_v;
+                     REAL *restrict old_data, REAL *restrict old_v, const NAME(parameters) later, NAME(range) *ahead,
+                     const NAME(adam_numbers) by, const NAME(block_limits) limits, const int corrected) {
+    const NAME(bits_in_place) *a = (const NAME(bits_in_place) *)later.grad, *b = (const NAME(bits_in_place) *)later.m;
+    const NAME(bits_in_place) *c = (const NAME(bits_in_place) *)later.v;
     NAME(range) range = NAME(no_numbers);
     BITS unsure = limits.unsure;
     for (size_t i = 0; i < BLOCK; i++) {
         const REAL g = grad[i], old = data[i], second = v[i], square = g * g;
         const REAL m_next = by.beta1 * m[i] + by.rest1 * g, v_next = by.beta2 * second + by.rest2 * square;
-        const REAL v_hat = corrected2 ? NAME(quotient)(v_next, by.correction2, limits.near2, limits.far2) : v_next;
+        const REAL v_hat = corrected > 0 ? NAME(quotient)(v_next, by.correction2, limits.near2, limits.far2) : v_next;
         const REAL m_hat =
-            corrected1 ? copysign(NAME(quotient)(m_next, by.correction1, limits.near1, limits.far1), m_next) : m_next;
+            corrected > 1 ? copysign(NAME(quotient)(m_next, by.correction1, limits.near1, limits.far1), m_next) : m_next;
         const REAL root = SQRT(v_hat);
         NAME(look)(&range, a[i], b[i], c[i]);
         unsure |= (NAME(square_doubt)(g, square, limits.square_limit) | NAME(root_doubt)(v_hat, root, limits.root_limit)) >>
@@ -134,7 +143,7 @@ FOR_ROW static inline __attribute__((always_inline)) uint64_t
         v[i] = v_next; /* last, so that the next block's numbers, in the same lines of the cache, are not waited for */
         m[i] = m_next;
     }
-    *later = range;
+    *ahead = range;
     return (uint64_t)unsure;
 }
 
@@ -155,19 +164,19 @@ static inline int64_t NAME(larger)(int64_t a, int64_t b) { return a > b ? a : b;
 #endif
 
 #if EXACT
-/* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. `corrected1` and `corrected2`,
-   constants: are the moments divided? After some hundred steps of the one, and some thousand of the other, the corrections
-   are 1. `ahead` holds the ranges of the first two BLOCKs, and then of the two after these n; `following`
+/* n parameters, at most PART and a multiple of BLOCK, see microgpt.h for what is computed. `corrected`, a constant: are
+   moments divided? After some hundred steps of the first, and some thousand of the second, their corrections are 1: then
+   1, and later 0, of the two are. `ahead` holds the ranges of the first two BLOCKs, and then of the two after these n; `following`
    parameters come after them. */
 FOR_ROW static inline __attribute__((always_inline)) void
-    NAME(adam_part)(size_t n, size_t following, REAL *restrict data, REAL *restrict grad, REAL *restrict m,
-                    REAL *restrict v, const NAME(adam_numbers) *numbers, NAME(range) ahead[2], const bool corrected1,
-                    const bool corrected2) {
+    NAME(adam_part)(size_t n, size_t following, const NAME(parameters) all, const NAME(adam_numbers) *numbers,
+                    NAME(range) ahead[2], const int corrected) {
     const NAME(adam_numbers) by = *numbers;
     BITS m_later[PART], v_later[PART];
     bool fades[PART / BLOCK];
 #if POW_IS_NEAR
-    static const REAL none[BLOCK];
+    static REAL zeros[BLOCK]; /* nobody writes to */
+    const NAME(parameters) none = {zeros, zeros, zeros, zeros};
     const REAL near1 = 1 / by.correction1, near2 = 1 / by.correction2;
     NAME(block_limits) limits = {.near1 = near1, .far1 = __builtin_fma(-by.correction1, near1, 1) * near1,
                                  .near2 = near2, .far2 = __builtin_fma(-by.correction2, near2, 1) * near2};
@@ -184,19 +193,19 @@ FOR_ROW static inline __attribute__((always_inline)) void
 #endif
     for (size_t from = 0; from < n; from += BLOCK) {
         NAME(range) range = ahead[from / BLOCK % 2];
-        const size_t later = from + 2 * BLOCK;
-        const bool last = later >= n + following;
+        const NAME(parameters) here = NAME(from)(all, from), later = NAME(from)(all, from + 2 * BLOCK);
+        const bool last = from + 2 * BLOCK >= n + following;
         fades[from / BLOCK] = range.least_moment < SIZE_OF_BITS(FADED) &&
-                              NAME(set_faded_aside)(data + from, grad + from, m + from, v + from, numbers, m_later + from,
+                              NAME(set_faded_aside)(here.data, here.grad, here.m, here.v, numbers, m_later + from,
                                                     v_later + from);
 #if POW_IS_NEAR
         if (fades[from / BLOCK]) {
-            range = NAME(range_of)(grad + from, m + from, v + from);
+            range = NAME(range_of)(here.grad, here.m, here.v);
         }
         const bool large = NAME(has_large)(range);
         const bool known = usual && range.least_gradient >= SIZE_OF_BITS(BITS_OF_LEAST) &&
                            range.least_moment >= SIZE_OF_BITS(FADED) &&
-                           (!large || NAME(none_vast)(grad + from, m + from, v + from));
+                           (!large || NAME(none_vast)(here.grad, here.m, here.v));
         /* Exponents of squares, without the sign, and of v_hat: that of a square or of v, and more by what both are
            multiplied with, their sum, and what that is divided by. */
         const int64_t square = large ? 800 : 2 * NAME(depth)(NAME(bits_of_size)(range.least_gradient));
@@ -205,19 +214,19 @@ FOR_ROW static inline __attribute__((always_inline)) void
         limits.root_limit = (1 - 2 * margin_to(margins, 0.5 * (double)second)) * 0x1p-52;
         limits.unsure = known ? (BITS)0 : (BITS)-1;
         all_again |= !known;
-        doubtful[from / BLOCK] =
-            NAME(adam_block)(data + from, grad + from, m + from, v + from, old_data + from, old_v + from,
-                             last ? none : grad + later, last ? none : m + later, last ? none : v + later,
-                             &ahead[from / BLOCK % 2], by, limits, corrected1, corrected2);
+        doubtful[from / BLOCK] = NAME(adam_block)(here.data, here.grad, here.m, here.v, old_data + from, old_v + from,
+                                                  last ? none : later, &ahead[from / BLOCK % 2], by, limits, corrected);
 #else
         if (!last) {
-            ahead[from / BLOCK % 2] = NAME(range_of)(grad + later, m + later, v + later);
+            ahead[from / BLOCK % 2] = NAME(range_of)(later.grad, later.m, later.v);
         }
-        for (size_t i = from; i < from + BLOCK; i++) {
-            m[i] = by.beta1 * m[i] + by.rest1 * grad[i];
-            v[i] = by.beta2 * v[i] + by.rest2 * POW(grad[i], 2);
-            const REAL m_hat = corrected1 ? m[i] / by.correction1 : m[i], v_hat = corrected2 ? v[i] / by.correction2 : v[i];
-            data[i] -= by.learning_rate * m_hat / (POW(v_hat, (REAL)0.5) + by.epsilon);
+        for (size_t i = 0; i < BLOCK; i++) {
+            const REAL g = here.grad[i], m = by.beta1 * here.m[i] + by.rest1 * g;
+            const REAL v = by.beta2 * here.v[i] + by.rest2 * POW(g, 2);
+            const REAL m_hat = corrected > 1 ? m / by.correction1 : m, v_hat = corrected > 0 ? v / by.correction2 : v;
+            here.data[i] -= by.learning_rate * m_hat / (POW(v_hat, (REAL)0.5) + by.epsilon);
+            here.m[i] = m;
+            here.v[i] = v;
         }
 #endif
     }
@@ -225,38 +234,36 @@ FOR_ROW static inline __attribute__((always_inline)) void
     for (size_t from = 0; from < n; from += BLOCK) {
         count = NAME(listed)(doubtful[from / BLOCK], from, list, count);
     }
-    NAME(settle)(count, list, old_data, old_v, data, grad, m, v, numbers, corrected1, corrected2, all_again);
+    NAME(settle)(count, list, old_data, old_v, all, numbers, corrected, all_again);
 #endif
     for (size_t from = 0; from < n; from += BLOCK) {
         if (fades[from / BLOCK]) {
-            NAME(put_back)(m + from, m_later + from);
-            NAME(put_back)(v + from, v_later + from);
+            NAME(put_back)(all.m + from, m_later + from);
+            NAME(put_back)(all.v + from, v_later + from);
         }
     }
     for (size_t i = 0; i < n; i++) {
-        grad[i] = by.zero;
+        all.grad[i] = by.zero;
     }
 }
 
-FOR_ROW static __attribute__((noinline)) void NAME(adam_some)(size_t n, size_t following, REAL *data, REAL *grad, REAL *m,
-                                                              REAL *v, const NAME(adam_numbers) *numbers,
-                                                              NAME(range) ahead[2]) {
-    if (numbers->correction1 == 1 && numbers->correction2 == 1) {
-        NAME(adam_part)(n, following, data, grad, m, v, numbers, ahead, false, false);
-    } else if (numbers->correction1 == 1) {
-        NAME(adam_part)(n, following, data, grad, m, v, numbers, ahead, false, true);
+FOR_ROW static __attribute__((noinline)) void NAME(adam_some)(size_t n, size_t following, const NAME(parameters) all,
+                                                              const NAME(adam_numbers) *numbers, NAME(range) ahead[2]) {
+    if (numbers->correction1 != 1) {
+        NAME(adam_part)(n, following, all, numbers, ahead, 2);
+    } else if (numbers->correction2 != 1) {
+        NAME(adam_part)(n, following, all, numbers, ahead, 1);
     } else {
-        NAME(adam_part)(n, following, data, grad, m, v, numbers, ahead, true, true);
+        NAME(adam_part)(n, following, all, numbers, ahead, 0);
     }
 }
 
-FOR_ROW static inline void NAME(look_ahead)(size_t n, const REAL *grad, const REAL *m, const REAL *v, NAME(range) ahead[2]) {
+FOR_ROW static inline void NAME(look_ahead)(size_t n, const NAME(parameters) all, NAME(range) ahead[2]) {
     for (size_t i = 0; i < n && i < 2 * BLOCK; i += BLOCK) {
-        ahead[i / BLOCK] = NAME(range_of)(grad + i, m + i, v + i);
+        ahead[i / BLOCK] = NAME(range_of)(all.grad + i, all.m + i, all.v + i);
     }
 }
 
-#if POW_IS_NEAR
 /* The most units that beta, from 2^-100 and below 1, leaves as many: its product with them rounds up again. */
 FOR_ROW static BITS NAME(most_that_stay)(REAL beta) {
     BITS units = (BITS)(0.5 / (1 - beta));
@@ -300,106 +307,101 @@ typedef struct {
     BITS first_stays, second_stays; /* see most_that_stay; -1 before somebody asks */
     size_t count;
     uint32_t index[PART];
-    REAL data[PART], grad[PART], m[PART], v[PART];
+    REAL array[4][PART];
+    NAME(parameters) gathered; /* in the arrays */
 } NAME(living);
 
 /* Gathers what is alive of BLOCK parameters from `first` on; false if that is more than half. */
-FOR_ROW static __attribute__((noinline)) bool NAME(gather_living)(NAME(living) *to, size_t first, REAL *const arrays[4],
+FOR_ROW static __attribute__((noinline)) bool NAME(gather_living)(NAME(living) *living, size_t first,
+                                                                  const NAME(parameters) all,
                                                                   const NAME(adam_numbers) *by) {
-    const REAL *data = arrays[0] + first, *grad = arrays[1] + first, *m = arrays[2] + first, *v = arrays[3] + first;
-    if (to->first_stays < 0) {
-        to->first_stays = NAME(most_that_stay)(by->beta1);
-        to->second_stays = NAME(most_that_stay)(by->beta2);
+    const NAME(parameters) here = NAME(from)(all, first), to = living->gathered;
+    if (living->first_stays < 0) {
+        living->first_stays = NAME(most_that_stay)(by->beta1);
+        living->second_stays = NAME(most_that_stay)(by->beta2);
     }
-    uint64_t dead = NAME(second_left)(v, to->second_stays);
-    dead &= __builtin_popcountll(dead) < BLOCK / 2 ? 0 : NAME(first_left)(data, grad, m, to->first_stays);
+    uint64_t dead = NAME(second_left)(here.v, living->second_stays);
+    dead &= __builtin_popcountll(dead) < BLOCK / 2 ? 0 : NAME(first_left)(here.data, here.grad, here.m, living->first_stays);
     if (__builtin_popcountll(dead) < BLOCK / 2) {
         return false;
     }
-    size_t count = to->count;
+    size_t count = living->count;
     for (uint64_t alive = ~dead; alive != 0; alive &= alive - 1, count++) {
         const size_t lane = (size_t)__builtin_ctzll(alive);
-        to->index[count] = (uint32_t)(first + lane);
-        to->data[count] = data[lane];
-        to->grad[count] = grad[lane];
-        to->m[count] = m[lane];
-        to->v[count] = v[lane];
+        living->index[count] = (uint32_t)(first + lane);
+        to.data[count] = here.data[lane];
+        to.grad[count] = here.grad[lane];
+        to.m[count] = here.m[lane];
+        to.v[count] = here.v[lane];
     }
-    to->count = count;
+    living->count = count;
     return true;
 }
 
 /* The step of what was gathered; then it is where it was. */
-FOR_ROW static __attribute__((noinline)) void NAME(adam_of_living)(NAME(living) *living, REAL *const arrays[4],
+FOR_ROW static __attribute__((noinline)) void NAME(adam_of_living)(NAME(living) *living, const NAME(parameters) all,
                                                                    const NAME(adam_numbers) *numbers) {
     NAME(range) ahead[2] = {{0}};
+    const NAME(parameters) from = living->gathered;
     const size_t count = living->count, whole = (count + BLOCK - 1) / BLOCK * BLOCK;
-    REAL *gathered[4] = {living->data, living->grad, living->m, living->v};
     for (int a = 0; a < 4; a++) {
-        memset(gathered[a] + count, 0, (whole - count) * sizeof(REAL));
+        memset(living->array[a] + count, 0, (whole - count) * sizeof(REAL));
     }
-    NAME(look_ahead)(whole, living->grad, living->m, living->v, ahead);
-    NAME(adam_some)(whole, 0, living->data, living->grad, living->m, living->v, numbers, ahead);
+    NAME(look_ahead)(whole, from, ahead);
+    NAME(adam_some)(whole, 0, from, numbers, ahead);
     for (size_t k = 0; k < count; k++) {
-        for (int a = 0; a < 4; a++) {
-            arrays[a][living->index[k]] = gathered[a][k];
-        }
+        const size_t i = living->index[k];
+        all.data[i] = from.data[k];
+        all.grad[i] = from.grad[k];
+        all.m[i] = from.m[k];
+        all.v[i] = from.v[k];
     }
     living->count = 0;
 }
 
 /* A step of the parameters from `first` to `end`, at most PART and of whole BLOCKs, of which some moments have faded: some of
    them may be gathered for later. */
-FOR_ROW static __attribute__((noinline)) void NAME(adam_of_few)(size_t first, size_t end, REAL *const arrays[4],
+FOR_ROW static __attribute__((noinline)) void NAME(adam_of_few)(size_t first, size_t end, const NAME(parameters) all,
                                                                 const NAME(adam_numbers) *numbers, NAME(living) *living) {
     for (size_t from = first, to = first; from < end; from = to + BLOCK, to = from) {
-        while (to < end && !NAME(gather_living)(living, to, arrays, numbers)) {
+        while (to < end && !NAME(gather_living)(living, to, all, numbers)) {
             to += BLOCK;
         }
         NAME(range) ahead[2] = {{0}};
-        REAL *at[4] = {arrays[0] + from, arrays[1] + from, arrays[2] + from, arrays[3] + from};
-        NAME(look_ahead)(to - from, at[1], at[2], at[3], ahead);
         if (to > from) {
-            NAME(adam_some)(to - from, 0, at[0], at[1], at[2], at[3], numbers, ahead);
+            NAME(look_ahead)(to - from, NAME(from)(all, from), ahead);
+            NAME(adam_some)(to - from, 0, NAME(from)(all, from), numbers, ahead);
         }
         for (size_t i = to; i < to + BLOCK && i < end; i++) {
-            arrays[1][i] = numbers->zero;
+            all.grad[i] = numbers->zero;
         }
     }
 }
-#endif
 
 /* n parameters, a multiple of BLOCK. */
-FOR_ROW static void NAME(adam_whole)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v,
-                                     const NAME(adam_numbers) *numbers) {
+FOR_ROW static void NAME(adam_whole)(size_t n, const NAME(parameters) all, const NAME(adam_numbers) *numbers) {
     NAME(range) ahead[2] = {{0}};
-#if POW_IS_NEAR
-    REAL *const arrays[4] = {data, grad, m, v};
     const bool may_fade = NAME(may_fade)(numbers);
     NAME(living) living;
     living.first_stays = -1;
     living.count = 0;
-#endif
-    NAME(look_ahead)(n, grad, m, v, ahead);
+    living.gathered = (NAME(parameters)){living.array[0], living.array[1], living.array[2], living.array[3]};
+    NAME(look_ahead)(n, all, ahead);
     for (size_t i = 0; i < n; i += PART) {
         const size_t count = n - i < PART ? n - i : PART, end = i + count;
-#if POW_IS_NEAR
-        if (may_fade && ahead[0].least_moment < SIZE_OF_BITS(FADED)) {
-            NAME(adam_of_few)(i, end, arrays, numbers, &living);
-            NAME(look_ahead)(n - end, grad + end, m + end, v + end, ahead);
-            if (living.count > PART / 2) { /* no more than that is gathered from a part */
-                NAME(adam_of_living)(&living, arrays, numbers);
-            }
+        if (!may_fade || ahead[0].least_moment >= SIZE_OF_BITS(FADED)) {
+            NAME(adam_some)(count, n - end, NAME(from)(all, i), numbers, ahead);
             continue;
         }
-#endif
-        NAME(adam_some)(count, n - end, data + i, grad + i, m + i, v + i, numbers, ahead);
+        NAME(adam_of_few)(i, end, all, numbers, &living);
+        NAME(look_ahead)(n - end, NAME(from)(all, end), ahead);
+        if (living.count > PART / 2) { /* no more than that is gathered from a part */
+            NAME(adam_of_living)(&living, all, numbers);
+        }
     }
-#if POW_IS_NEAR
     if (living.count > 0) {
-        NAME(adam_of_living)(&living, arrays, numbers);
+        NAME(adam_of_living)(&living, all, numbers);
     }
-#endif
 }
 #else
 /* n parameters; `corrected`, a constant: are the moments divided? */
@@ -419,56 +421,59 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(adam_part)(size_t
     }
 }
 
-FOR_ROW static __attribute__((noinline)) void NAME(adam_whole)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v,
+FOR_ROW static __attribute__((noinline)) void NAME(adam_whole)(size_t n, const NAME(parameters) all,
                                                                const NAME(adam_numbers) *numbers) {
     if (numbers->correction1 == 1 && numbers->correction2 == 1) {
-        NAME(adam_part)(n, data, grad, m, v, numbers, false);
+        NAME(adam_part)(n, all.data, all.grad, all.m, all.v, numbers, false);
     } else {
-        NAME(adam_part)(n, data, grad, m, v, numbers, true);
+        NAME(adam_part)(n, all.data, all.grad, all.m, all.v, numbers, true);
     }
 }
 #endif
 
-FOR_ROW static void NAME(adam)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const mg_step_numbers *step) {
+FOR_ROW static void NAME(adam)(size_t n, const NAME(parameters) all, const mg_step_numbers *step) {
     const NAME(adam_numbers) numbers = {
         (REAL)step->learning_rate,  (REAL)step->is.beta1,    (REAL)(1 - step->is.beta1), (REAL)step->is.beta2,
         (REAL)(1 - step->is.beta2), (REAL)step->correction1, (REAL)step->correction2,    (REAL)step->is.epsilon, 0,
     };
-    NAME(adam_whole)(n, data, grad, m, v, &numbers);
+    NAME(adam_whole)(n, all, &numbers);
 }
 
-FOR_ROW static void NAME(adamw)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const mg_step_numbers *step) {
+FOR_ROW static void NAME(adamw)(size_t n, const NAME(parameters) all, const mg_step_numbers *step) {
     const REAL share = (REAL)step->learning_rate * (REAL)step->is.weight_decay;
     for (size_t i = 0; i < n; i++) {
-        data[i] -= share * data[i];
+        all.data[i] -= share * all.data[i];
     }
-    NAME(adam)(n, data, grad, m, v, step);
+    NAME(adam)(n, all, step);
 }
 
 /* A step of BLOCK parameters. */
 typedef void NAME(block_step)(REAL *restrict data, REAL *restrict grad, REAL *restrict m, REAL *restrict v,
                               const mg_step_numbers *step);
 
-/* One BLOCK after the other. m or v is NULL where the optimizer has none; moments that have faded are set aside, as Adam's
-   are, which is for optimizers that a moment below 2^-900 moves no further than it moves Adam with the numbers `by`. */
-FOR_ROW static inline __attribute__((always_inline)) void
-    NAME(each_block)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const NAME(adam_numbers) by,
-                     const mg_step_numbers *step, NAME(block_step) *take) {
+/* One BLOCK after the other. Where the optimizer has no m, or no v, it is NULL, and the step's is 0. Moments that have faded
+   are set aside, as Adam's are, which is for optimizers that a moment below 2^-900 moves no further than it moves Adam with
+   the numbers `by`. */
+FOR_ROW static inline __attribute__((always_inline)) void NAME(each_block)(size_t n, const NAME(parameters) all,
+                                                                           const NAME(adam_numbers) by,
+                                                                           const mg_step_numbers *step,
+                                                                           NAME(block_step) *take) {
     REAL none[BLOCK] = {0};
     for (size_t i = 0; i < n; i += BLOCK) {
-        REAL *first = m == NULL ? none : m + i, *second = v == NULL ? none : v + i;
+        const NAME(parameters) here = {all.data + i, all.grad + i, all.m == NULL ? none : all.m + i,
+                                       all.v == NULL ? none : all.v + i};
 #if EXACT
         BITS m_later[BLOCK], v_later[BLOCK];
-        const bool fades = NAME(range_of)(none, first, second).least_moment < SIZE_OF_BITS(FADED) &&
-                           NAME(set_faded_aside)(data + i, grad + i, first, second, &by, m_later, v_later);
-        take(data + i, grad + i, first, second, step);
+        const bool fades = NAME(range_of)(none, here.m, here.v).least_moment < SIZE_OF_BITS(FADED) &&
+                           NAME(set_faded_aside)(here.data, here.grad, here.m, here.v, &by, m_later, v_later);
+        take(here.data, here.grad, here.m, here.v, step);
         if (fades) {
-            NAME(put_back)(first, m_later);
-            NAME(put_back)(second, v_later);
+            NAME(put_back)(here.m, m_later);
+            NAME(put_back)(here.v, v_later);
         }
 #else
         (void)by;
-        take(data + i, grad + i, first, second, step);
+        take(here.data, here.grad, here.m, here.v, step);
 #endif
     }
 }
@@ -484,15 +489,14 @@ FOR_ROW static void NAME(sgd_block)(REAL *restrict data, REAL *restrict grad, RE
     }
 }
 
-FOR_ROW static void NAME(sgd)(size_t n, REAL *data, REAL *grad, REAL *m, REAL *v, const mg_step_numbers *step) {
-    (void)v;
+FOR_ROW static void NAME(sgd)(size_t n, const NAME(parameters) all, const mg_step_numbers *step) {
     const NAME(adam_numbers) by = {(REAL)step->learning_rate, (REAL)step->is.momentum, 0, (REAL)0.5, 0, 1, 1, 1, 0};
-    NAME(each_block)(n, data, grad, m, NULL, by, step, NAME(sgd_block));
+    NAME(each_block)(n, (NAME(parameters)){all.data, all.grad, all.m, NULL}, by, step, NAME(sgd_block));
 }
 
 /* Optimizers take whole BLOCKs: what is left of the parameters goes with zeros into one. */
 FOR_ROW static void NAME(update)(size_t n, void *data, void *grad, void *m, void *v, const mg_step_numbers *step) {
-    void (*take)(size_t, REAL *, REAL *, REAL *, REAL *, const mg_step_numbers *) = NAME(adam);
+    void (*take)(size_t n, const NAME(parameters) all, const mg_step_numbers *step) = NAME(adam);
     switch (step->is.kind) {
     case MG_ADAMW: take = NAME(adamw); break;
     case MG_SGD: take = NAME(sgd); break;
@@ -500,12 +504,12 @@ FOR_ROW static void NAME(update)(size_t n, void *data, void *grad, void *m, void
     }
     const size_t whole = n / BLOCK * BLOCK;
     REAL *arrays[4] = {data, grad, m, v}, rest[4][BLOCK] = {{0}};
-    take(whole, data, grad, m, v, step);
+    take(whole, (NAME(parameters)){data, grad, m, v}, step);
     if (whole < n) {
         for (int a = 0; a < 4; a++) {
             memcpy(rest[a], arrays[a] + whole, (n - whole) * sizeof(REAL));
         }
-        take(BLOCK, rest[0], rest[1], rest[2], rest[3], step);
+        take(BLOCK, (NAME(parameters)){rest[0], rest[1], rest[2], rest[3]}, step);
         for (int a = 0; a < 4; a++) {
             memcpy(arrays[a] + whole, rest[a], (n - whole) * sizeof(REAL));
         }
