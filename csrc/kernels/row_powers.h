@@ -3,26 +3,6 @@
  */
 
 #if EXACT && POW_IS_NEAR
-/* The unit in the last place of x. */
-FOR_ROW static inline __attribute__((always_inline)) double NAME(last_place)(double x) {
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits &= 0x7ff0000000000000u;
-    memcpy(&x, &bits, sizeof x);
-    return x * 0x1p-52;
-}
-
-/* Is hi + lo, with hi the nearest float, farther than `margin` units in the last place from the next middle? */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(off_middle)(double hi, double lo, double margin) {
-    double unit = NAME(last_place)(hi), middle = fabs(fabs(lo) - 0.5 * unit);
-    return (middle > margin * unit) & (hi != unit * 0x1p52);
-}
-
-/* Is hi surely what pow(x, -2) or a power near it gives when the true result is hi + lo, and hi the nearest float? */
-FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double x, double hi, double lo) {
-    return (x >= 0x1p-50) & (x <= 0x1p50) & NAME(off_middle)(hi, lo, MARGIN);
-}
-
 /* The power of two in a positive number; 0 of 0. */
 FOR_ROW static inline __attribute__((always_inline)) double NAME(power_of_two)(double x) {
     uint64_t bits;
@@ -30,6 +10,25 @@ FOR_ROW static inline __attribute__((always_inline)) double NAME(power_of_two)(d
     bits &= 0x7ff0000000000000u;
     memcpy(&x, &bits, sizeof x);
     return x;
+}
+
+/* Is hi + lo, with hi the nearest float, farther than `margin` units in the last place from the next middle? */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(off_middle)(double hi, double lo, double margin) {
+    const double power = NAME(power_of_two)(hi), unit = power * 0x1p-52, middle = fabs(fabs(lo) - 0.5 * unit);
+    return (middle > margin * unit) & (hi != power);
+}
+
+/* Is hi surely what pow(x, -2) or a power near it gives when the true result is hi + lo, and hi the nearest float? */
+FOR_ROW static inline __attribute__((always_inline)) bool NAME(sure)(double x, double hi, double lo) {
+    return (x >= 0x1p-50) & (x <= 0x1p50) & NAME(off_middle)(hi, lo, MARGIN);
+}
+
+/* x ** -0.5 is the float that this returns, or beside it, and what is left of it: x * y * y is 1 - d, the root y + y * d / 2. */
+FOR_ROW static inline __attribute__((always_inline)) double NAME(inverse_root)(double x, double *rest) {
+    const double y = 1 / sqrt(x), product = y * y, more = __builtin_fma(y, y, -product);
+    const double correction = (__builtin_fma(-x, product, 1) - x * more) * (0.5 * y), root = y + correction;
+    *rest = correction - (root - y);
+    return root;
 }
 
 /* Is y = x * x surely what pow(x, 2) is, which may err within `near` units of a middle? Small results are sure only where
@@ -90,10 +89,7 @@ FOR_ROW static void NAME(inverse_roots)(size_t padded, size_t positions, REAL *r
         BITS unsure[MG_CHUNK];
         double old[MG_CHUNK];
         for (size_t i = 0; i < MG_CHUNK; i++) {
-            double a = x[from + i], y = 1 / sqrt(a); /* a * y * y is 1 - d: the root is y + y * d / 2 */
-            double product = y * y, more = __builtin_fma(y, y, -product);
-            double correction = (__builtin_fma(-a, product, 1) - a * more) * (0.5 * y);
-            double hi = y + correction, lo = correction - (hi - y);
+            double a = x[from + i], lo, hi = NAME(inverse_root)(a, &lo);
             double square = hi * hi, cube = square * hi;
             double rest = __builtin_fma(square, hi, -cube) + __builtin_fma(hi, hi, -square) * hi + 3 * square * lo;
             double top = cube + rest;

@@ -118,9 +118,9 @@ FOR_ROW static inline double NAME(sample_power)(double a, double k) {
         const double y = 1 / a;
         return NAME(sure)(a, y, __builtin_fma(-a, y, 1) * y) ? y : pow(a, k);
     }
-    const double y = 1 / sqrt(a), product = y * y, more = __builtin_fma(y, y, -product);
-    const double correction = (__builtin_fma(-a, product, 1) - a * more) * (0.5 * y), high = y + correction;
-    return NAME(sure)(a, high, correction - (high - y)) ? high : pow(a, k);
+    double rest;
+    const double root = NAME(inverse_root)(a, &rest);
+    return NAME(sure)(a, root, rest) ? root : pow(a, k);
 #else
     return pow(a, k);
 #endif
