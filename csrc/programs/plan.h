@@ -238,12 +238,11 @@ void mg_lay_out(mg_plan *plan);
 typedef struct {
     const mg_plan *plan;
     size_t texts, positions, lines;
-    size_t padded, computed;     /* numbers in a row; the first so many of them mean something */
+    size_t padded, computed;     /* numbers in a row; the first so many of them mean something: columns */
     const size_t *start, *begin; /* the first column of a position, and of its chunk */
     const size_t *length, *line, *line_of; /* line_of: by place */
     mg_slot *gathered;           /* by column: mg_gathered */
     size_t *selected;            /* by column: mg_selected */
-    size_t columns;              /* of the two */
     void *value, *adjoint, *turned, *scratch;
     size_t value_rows, scratch_numbers;
     void *leaf_value;            /* of slot `lowest` and those that follow; not written */
@@ -290,10 +289,10 @@ static inline size_t mg_adjoint_row(const mg_replay *replay, size_t step) {
 }
 /* What a gather reads in a column, part by part; what a selection reads, column by column. */
 static inline mg_slot *mg_gathered(const mg_replay *replay, const mg_gather *gather, size_t column) {
-    return replay->gathered + gather->before * replay->columns + column * gather->parts;
+    return replay->gathered + gather->before * replay->computed + column * gather->parts;
 }
 static inline size_t *mg_selected(const mg_replay *replay, size_t select) {
-    return replay->selected + select * replay->columns;
+    return replay->selected + select * replay->computed;
 }
 /* Rows of a step in texts of so many positions, where it is not uniform. */
 static inline size_t mg_rows_of(const mg_step *step, size_t positions) {

@@ -61,7 +61,7 @@ static bool index_texts(const mg_plan *plan, mg_workspace *workspace, const size
     *replay = (mg_replay){.plan = plan, .texts = texts, .positions = positions, .lines = line[texts] + 1,
                           .padded = padded, .computed = columns, .start = start, .begin = begin,
                           .length = lengths,
-                          .line = line, .line_of = line_of, .gathered = gathered, .selected = selected, .columns = columns};
+                          .line = line, .line_of = line_of, .gathered = gathered, .selected = selected};
     for (size_t g = 0; g < plan->gather_count; g++) {
         const mg_gather *gather = &plan->gather[g];
         mg_slot *to = mg_gathered(replay, gather, 0);

@@ -451,7 +451,7 @@ static inline const char *broken_blocks(const mg_workspace *at, const mg_replay 
     const char *scratch = replay->scratch;
     const char *index = at->index, *gathered = (const char *)replay->gathered;
     const mg_plan *plan = replay->plan;
-    const size_t slots = plan->gathered_count / plan->positions * replay->columns;
+    const size_t slots = plan->gathered_count / plan->positions * replay->computed;
     MUST(value >= numbers && (uintptr_t)value % MG_ALIGNMENT == 0, "rows begin in the workspace, at a whole vector");
     MUST(adjoint >= value + replay->value_rows * replay->padded * size, "adjoints come after values");
     MUST(turned >= adjoint + mg_count_at(plan->adjoint_rows, replay->positions) * replay->padded * size,
@@ -461,7 +461,7 @@ static inline const char *broken_blocks(const mg_workspace *at, const mg_replay 
     MUST((const char *)replay->start == index && replay->length >= replay->start + replay->positions + 1 &&
              replay->line >= replay->length + replay->texts && replay->line_of >= replay->line + replay->texts + 1 &&
              replay->selected >= replay->line_of + replay->padded &&
-             gathered >= (const char *)(replay->selected + plan->select_count * replay->columns) &&
+             gathered >= (const char *)(replay->selected + plan->select_count * replay->computed) &&
              gathered + slots * sizeof(mg_slot) <= index + mg_bytes(at->index),
          "what texts read is listed in the workspace");
     return NULL;
@@ -488,8 +488,8 @@ static inline const char *broken_texts(const mg_replay *replay) {
                  replay->begin[t] % MG_CHUNK == 0,
              "a chunk begins before a position, or with it");
     }
-    MUST(replay->lines == replay->line[replay->texts] + 1 && replay->columns == replay->start[replay->positions] &&
-             replay->computed == replay->columns && replay->padded == mg_padded(replay->columns),
+    MUST(replay->lines == replay->line[replay->texts] + 1 && replay->computed == replay->start[replay->positions] &&
+             replay->padded == mg_padded(replay->computed),
          "a row has all columns, up to a whole chunk");
     for (size_t place = 0, t = 0; place < replay->padded; place++) {
         t += t + 1 < replay->positions && place == replay->start[t + 1];
@@ -504,7 +504,7 @@ static inline const char *broken_texts(const mg_replay *replay) {
 /* Are the lanes and leaves that inputs select there, in every column? */
 static inline const char *broken_selections(const mg_program *program, const mg_replay *replay) {
     const mg_plan *plan = replay->plan;
-    for (size_t column = 0; column < replay->columns; column++) {
+    for (size_t column = 0; column < replay->computed; column++) {
         for (size_t n = 0; n < plan->select_count; n++) {
             MUST(mg_selected(replay, n)[column] < plan->step[plan->selects[n]].width, "a lane of a text is selected");
         }

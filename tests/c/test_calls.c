@@ -250,7 +250,7 @@ static void faults_in_a_trainer_are_found(void) {
         PLANT(replay->positions, replay->positions - 1, broken_trainer(trainer));
         PLANT(replay->texts, 0, broken_trainer(trainer));
         PLANT(replay->padded, replay->padded - MG_CHUNK, broken_trainer(trainer));
-        PLANT(replay->columns, replay->columns - MG_CHUNK, broken_trainer(trainer));
+        PLANT(replay->computed, replay->computed - MG_CHUNK, broken_trainer(trainer));
         PLANT(replay->lines, replay->lines - 1, broken_trainer(trainer));
         PLANT(start[0], 1, broken_trainer(trainer));
         PLANT(start[2], start[1], broken_trainer(trainer));
