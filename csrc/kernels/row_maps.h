@@ -235,7 +235,7 @@ FOR_ROW static inline __attribute__((always_inline)) void NAME(add_partials)(NAM
                 if (!first) {
                     total = LOAD(sum + t);
                 }
-                while (lanes < size.width && size.begin[lanes] <= t) {
+                while (lanes < size.width && NAME(first_of)(size.begin, lanes) <= t) {
                     lanes++;
                 }
                 for (size_t i = lanes; i-- > 0;) {
@@ -378,16 +378,17 @@ FOR_ROW static void NAME(map_reverse)(const NAME(work) *w) {
 
 FOR_ROW static bool NAME(largest_of)(const NAME(work) *w) {
     const mg_source *x = &w->step->operand[0];
-    const size_t *begin = w->step->causal_terms ? w->start : NULL, next = x->term * w->padded;
+    const size_t next = x->term * w->padded;
+    const bool causal = w->step->causal_terms;
     for (size_t g = 0; g < w->step->groups; g++) {
         const REAL *row = NAME(value_row)(w, x, g, 0, 0);
         for (size_t t = 0; t < w->padded; t += WIDTH) {
             VECTOR most = LOAD(row + t);
-            for (size_t c = 1; c < w->terms && NAME(first_of)(begin, c) < t + WIDTH; c++) {
+            for (size_t c = 1; c < w->terms && (!causal || w->start[c] < t + WIDTH); c++) {
                 const VECTOR number = LOAD(row + c * next + t);
                 NAME(bits) more = number > most;
-                if (NAME(first_of)(begin, c) > t) {
-                    more &= NAME(between)(t, begin[c], w->padded);
+                if (causal && w->start[c] > t) {
+                    more &= NAME(between)(t, w->start[c], w->padded);
                 }
                 most = CHOOSE(more, number, most);
             }

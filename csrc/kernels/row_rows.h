@@ -139,18 +139,20 @@ FOR_ROW static void NAME(find_operand)(const NAME(work) *w, size_t f, NAME(rows)
     NAME(set_rows)(rows, room, same ? 0 : w->width * MG_CHUNK, same ? 0 : MG_CHUNK, 0);
 }
 
-/* Groups, rows in a group and numbers in a row of a loop over a map, and where each of the rows begins; NULL: at 0. */
+/* Groups, rows in a group and numbers in a row of a loop over a map, and in whose chunks the rows begin; NULL: at 0. */
 typedef struct {
     size_t groups, width, length;
     const size_t *begin;
 } NAME(extent);
 
-/* Where the rows of a causal step begin, or of a sum's terms, whole chunks; NULL: at 0. */
+/* Columns in whose chunks the rows of a causal step begin, or of a sum's terms; NULL: at 0. */
 FOR_ROW static inline const size_t *NAME(begin)(const NAME(work) *w, bool causal) {
-    return causal && w->skips ? w->replay->begin : NULL;
+    return causal && w->skips ? w->start : NULL;
 }
 
-FOR_ROW static inline size_t NAME(first_of)(const size_t *begin, size_t i) { return begin == NULL ? 0 : begin[i]; }
+FOR_ROW static inline size_t NAME(first_of)(const size_t *begin, size_t i) {
+    return begin == NULL ? 0 : begin[i] / MG_CHUNK * MG_CHUNK;
+}
 
 /* Are the rows so short that a loop over them beats one along them? */
 FOR_ROW static inline bool NAME(is_short)(const NAME(extent) *size) {
@@ -214,7 +216,7 @@ FOR_ROW static inline void NAME(clear)(REAL *row, size_t from, size_t to) {
 /* The lanes that lie ahead, of the rows of a group of a causal step, `next` numbers apart, where somebody looks at them. */
 FOR_ROW static void NAME(clear_ahead)(const NAME(work) *w, REAL *rows, size_t next) {
     for (size_t u = 1; u < w->positions; u++) {
-        NAME(clear)(rows + u * next, w->skips ? w->replay->begin[u] : 0, w->start[u]);
+        NAME(clear)(rows + u * next, NAME(first_of)(w->skips ? w->start : NULL, u), w->start[u]);
     }
 }
 

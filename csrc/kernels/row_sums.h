@@ -12,7 +12,7 @@ FOR_ROW static bool NAME(sum_of_rows)(const NAME(work) *w) {
         size_t terms = begin == NULL ? w->terms : 0;
         for (size_t t = 0; t < w->padded; t += WIDTH) {
             VECTOR sum = {0};
-            while (terms < w->terms && begin[terms] <= t) {
+            while (terms < w->terms && NAME(first_of)(begin, terms) <= t) {
                 terms++;
             }
             for (size_t c = 0; c < terms; c++) {
@@ -45,7 +45,7 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
         size_t terms = begin == NULL ? w->terms : 0;
         for (size_t t = NAME(first_of)(lane, i); t < w->padded; t += WIDTH) {
             const VECTOR adjoint = LOAD(w->adjoint + r * w->padded + t);
-            while (terms < w->terms && begin[terms] <= t) {
+            while (terms < w->terms && NAME(first_of)(begin, terms) <= t) {
                 terms++;
             }
             for (size_t c = terms, at_a = terms * to_a + t, at_b = terms * to_b + t; c > 0; c--) {

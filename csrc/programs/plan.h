@@ -239,7 +239,7 @@ typedef struct {
     const mg_plan *plan;
     size_t texts, positions, lines;
     size_t padded, computed;     /* numbers in a row; the first so many of them mean something: columns */
-    const size_t *start, *begin; /* the first column of a position, and of its chunk */
+    const size_t *start;         /* the first column of a position */
     const size_t *length, *line, *line_of; /* line_of: by place */
     mg_slot *gathered;           /* by column: mg_gathered */
     size_t *selected;            /* by column: mg_selected */

@@ -34,20 +34,18 @@ static bool index_texts(const mg_plan *plan, mg_workspace *workspace, const size
         columns += texts_at(length, texts, t);
     }
     const size_t padded = mg_padded(columns);
-    const size_t sizes = positions + 1 + positions + texts + texts + 1 + padded + plan->select_count * columns;
+    const size_t sizes = positions + 1 + texts + texts + 1 + padded + plan->select_count * columns;
     workspace->index = mg_fit(&workspace->blocks, workspace->index,
                               sizes * sizeof(size_t) + slots * columns * sizeof(mg_slot));
     if (workspace->index == NULL) {
         return false;
     }
-    size_t *start = workspace->index, *begin = start + positions + 1, *lengths = begin + positions;
-    size_t *line = lengths + texts;
+    size_t *start = workspace->index, *lengths = start + positions + 1, *line = lengths + texts;
     size_t *line_of = line + texts + 1, *selected = line_of + padded;
     mg_slot *gathered = (mg_slot *)(void *)(selected + plan->select_count * columns);
     start[0] = line[0] = 0;
     for (size_t t = 0; t < positions; t++) {
         start[t + 1] = start[t] + texts_at(length, texts, t);
-        begin[t] = start[t] / MG_CHUNK * MG_CHUNK;
     }
     for (size_t d = 0; d < texts; d++) {
         lengths[d] = length[d];
@@ -59,9 +57,8 @@ static bool index_texts(const mg_plan *plan, mg_workspace *workspace, const size
         line_of[place] = d < texts && t < length[d] ? line[d] + t : line[texts];
     }
     *replay = (mg_replay){.plan = plan, .texts = texts, .positions = positions, .lines = line[texts] + 1,
-                          .padded = padded, .computed = columns, .start = start, .begin = begin,
-                          .length = lengths,
-                          .line = line, .line_of = line_of, .gathered = gathered, .selected = selected};
+                          .padded = padded, .computed = columns, .start = start,
+                          .length = lengths, .line = line, .line_of = line_of, .gathered = gathered, .selected = selected};
     for (size_t g = 0; g < plan->gather_count; g++) {
         const mg_gather *gather = &plan->gather[g];
         mg_slot *to = mg_gathered(replay, gather, 0);

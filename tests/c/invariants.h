@@ -484,9 +484,6 @@ static inline const char *broken_texts(const mg_replay *replay) {
             longer++;
         }
         MUST(replay->start[t + 1] == replay->start[t] + longer, "a position has a column for each text that has it");
-        MUST(replay->begin[t] <= replay->start[t] && replay->start[t] - replay->begin[t] < MG_CHUNK &&
-                 replay->begin[t] % MG_CHUNK == 0,
-             "a chunk begins before a position, or with it");
     }
     MUST(replay->lines == replay->line[replay->texts] + 1 && replay->computed == replay->start[replay->positions] &&
              replay->padded == mg_padded(replay->computed),
