@@ -101,7 +101,7 @@ mg_status mg_program_bind(mg_program *program, size_t input, mg_id lane, size_t 
     mg_slot slot;
     MG_TRY(mg_program_enter(program));
     MG_TRY(mg_find_lanes(tape, lane, 1, &slot));
-    if (size == 0 || count == 0 || size > MG_MAX_SLOTS / count || input >= MG_MOST_INPUTS || program->planned) {
+    if (size == 0 || count == 0 || size > MG_MAX_SLOTS / count || input >= MG_MOST_INPUTS || mg_program_planned(program)) {
         return MG_SHAPE;
     }
     if (mg_is_leaf(mg_code(tape, slot))) {

@@ -328,13 +328,9 @@ mg_status mg_program_reverse(mg_program *program) {
 mg_status mg_program_plan(mg_program *program) {
     MG_INSIDE(program->tape);
     MG_TRY(mg_program_find_inputs(program));
-    if (!program->planned) {
-        MG_TRY(mg_plan_make(program, true, &program->plan, &program->why_not));
-        program->planned = true;
-    }
-    return MG_OK;
+    return mg_program_planned(program) ? MG_OK : mg_plan_make(program, true, &program->plan, &program->why_not);
 }
 
 const char *mg_program_why_not_planned(const mg_program *program) {
-    return program->plan != NULL ? NULL : program->planned ? program->why_not : "no plan was asked for";
+    return mg_program_planned(program) ? program->why_not : "no plan was asked for";
 }

@@ -51,9 +51,8 @@ struct mg_program {
     size_t inputs;  /* one more than the highest number of an input */
     int32_t *values; /* [inputs]: what was selected last; -1: what was recorded */
 
-    mg_plan *plan;  /* NULL: the statements are computed one by one */
+    mg_plan *plan;       /* NULL: the statements are computed one by one, as nobody has asked for a plan, or: */
     const char *why_not;
-    bool planned;   /* it was tried */
     bool in_plan;   /* the numbers of the last forward are the plan's */
 };
 
@@ -61,6 +60,8 @@ struct mg_program {
 void mg_program_hold(mg_program *program);
 /* May it run now? */
 mg_status mg_program_enter(const mg_program *program);
+/* Has somebody asked for a plan? */
+static inline bool mg_program_planned(const mg_program *program) { return program->plan != NULL || program->why_not != NULL; }
 
 /* inputs.c. May it run now? Looks where the tables of the inputs are. */
 mg_status mg_program_find_inputs(mg_program *program);

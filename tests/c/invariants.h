@@ -383,7 +383,7 @@ static inline const char *broken_program(const mg_program *program) {
     MUST(program->holders > 0 && tape->holders > 0, "a program holds its tape");
     MUST(program->ends.count == count && program->needed.count == count, "three lists have one item a statement");
     MUST(program->losses == 0 || program->losses == program->loss.count, "losses is loss.count, or 0");
-    MUST(program->plan == NULL || program->planned, "a plan was tried");
+    MUST(program->plan == NULL || program->why_not == NULL, "there is a plan, or a reason");
     if (tape->closed || !mg_find(tape, program->result, &result)) {
         return NULL; /* what it refers to is gone, and it knows */
     }
