@@ -327,9 +327,8 @@ FOR_ROW static void NAME(add_to_leaves)(const mg_text *texts, size_t count, size
         const mg_region *region = &plan->region[r];
         if (region->is_matrix) {
             const size_t number = plan->event[region->from].step, width = plan->step[number].width;
-            const size_t from = width * part / parts / WIDTH * WIDTH;
-            const size_t to = part + 1 == parts ? width : width * (part + 1) / parts / WIDTH * WIDTH;
-            NAME(matrix_reverse)(texts, count, number, from, to, alone);
+            NAME(matrix_reverse)(texts, count, number, mg_first_of_part(width, part, parts, WIDTH),
+                                 mg_first_of_part(width, part + 1, parts, WIDTH), alone);
             continue;
         }
         const bool mine = turn++ % parts == part, rows = region->is_gathered;

@@ -43,8 +43,8 @@ typedef struct {
 
 FOR_ROW static void NAME(some_products)(void *context, size_t part) {
     const NAME(shared) *all = context;
-    const size_t from = all->outputs * part / all->parts / WIDTH * WIDTH;
-    const size_t to = part + 1 == all->parts ? all->outputs : all->outputs * (part + 1) / all->parts / WIDTH * WIDTH;
+    const size_t from = mg_first_of_part(all->outputs, part, all->parts, WIDTH);
+    const size_t to = mg_first_of_part(all->outputs, part + 1, all->parts, WIDTH);
     const mg_float_mode mode = mg_flush_subnormals(!EXACT);
     NAME(sum) sums[AT_ONCE];
     for (size_t s = 0; s < all->count; s++) {

@@ -29,8 +29,8 @@ typedef void on_part(shared_step *step, const mg_parameters *some, size_t part);
 /* Calls on_part for the pieces of runs that are of a part. */
 static void go_through(shared_step *step, size_t part, on_part *work) {
     const size_t size = step->kernels->size;
-    const size_t from = step->parameters * part / step->parts / WHOLE * WHOLE;
-    const size_t to = part + 1 == step->parts ? step->parameters : step->parameters * (part + 1) / step->parts / WHOLE * WHOLE;
+    const size_t from = mg_first_of_part(step->parameters, part, step->parts, WHOLE);
+    const size_t to = mg_first_of_part(step->parameters, part + 1, step->parts, WHOLE);
     for (size_t r = 0, at = 0; r < step->count; at += step->run[r++].n) {
         const mg_parameters *run = &step->run[r];
         const size_t first = from > at ? from - at : 0, end = to > at ? to - at : 0;

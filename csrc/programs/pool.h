@@ -18,4 +18,9 @@ void mg_pool_run(mg_pool *pool, void (*work)(void *context, size_t part), void *
 /* The caller's among them: 1 without a pool. */
 size_t mg_pool_threads(const mg_pool *pool);
 
+/* Of n things, the first of part `part` of `parts`, which are whole units but for the last; n for part number `parts`. */
+static inline size_t mg_first_of_part(size_t n, size_t part, size_t parts, size_t unit) {
+    return part == parts ? n : n * part / parts / unit * unit;
+}
+
 #endif
