@@ -235,7 +235,8 @@ class Program(Generic[Result, Inputs]):
 
     def backward(self) -> None:
         """The gradients of the result with respect to everything: fresh for the inputs and for all that was computed,
-        added to what was there for other leaves, such as parameters. Belongs to the forward() before it:
+        added to what was there for other leaves, such as parameters. (In a program that is planned, what is computed
+        from largest() alone counts as a number, and has the gradient 0.) Belongs to the forward() before it:
         OverwrittenError when numbers were written since. ShapeError when the result is a Vector."""
         if not isinstance(self.result, Value):
             raise ShapeError("backward() starts from one Value, and this program's result is a Vector")

@@ -28,7 +28,7 @@ from microgpt import (
 from microgpt import training as training_module
 from microgpt._core import ffi, lib
 from microgpt.engines import CoreEngine
-from microgpt.functions import mean, softmax, surprisal
+from microgpt.functions import linear, mean, softmax, surprisal
 
 from . import program
 from .bits import all_bits
@@ -109,6 +109,35 @@ def test_values_inside_can_be_read():
     with tape:
         loss(4, 2, 0, 1).backward()
         assert numbers() == found
+
+
+def test_gradients_of_detached_numbers_can_be_read():
+    """They go no further than a leaf's, but are there, and so are those of all that was computed from them."""
+    rng = random.Random(3)
+    with Tape():
+        wte, head = (Matrix(5, 4, [rng.gauss(0, 1) for _ in range(20)]) for _ in range(2))
+        inside = []
+
+        def loss(*tokens):
+            inside.clear()
+            losses = []
+            for token, target in itertools.pairwise(tokens):
+                x = wte[token].tanh()
+                fixed = x.detach()
+                scale = fixed * fixed + fixed * 3.0
+                norm = ((scale * scale).sum() + 1.0) ** -0.5
+                inside.extend((x, fixed, scale, scale * norm))
+                losses.append(surprisal(softmax(linear(x * inside[-1], head))[target]) + norm * fixed[0])
+            return mean(losses)
+
+        recorded = record(loss, *map(Index, (0, 1, 2, 3)))
+        assert recorded.why_not_planned is None
+        recorded(4, 2, 0, 1)
+        recorded.backward()
+        found = [all_bits(vector.grad) for vector in inside]
+        loss(4, 2, 0, 1).backward()
+        assert [all_bits(vector.grad) for vector in inside] == found
+        assert all(any(vector.grad) for vector in inside)
 
 
 def test_other_graphs():

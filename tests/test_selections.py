@@ -8,6 +8,7 @@ import random
 import pytest
 
 from microgpt import Index, Tape, record
+from microgpt.vector import View
 
 from .bits import all_bits
 from .mirror import VECTORS, both_weights, loss_and_gradients
@@ -33,7 +34,13 @@ def halves(f, w, lanes, row):
     return one_linear(f, w, lanes, row).tanh() * 0.5 + one_linear(f, w, lanes, row)
 
 
-# What is made of the lanes that two inputs select; and which of both are asked for in a plan.
+def beside_one_lane(f, w, lanes, row):
+    """A linear of one lane is read beside lanes of which inputs select some."""
+    x = f.linear(w("row", lanes, WIDTH)[row], w("wide", lanes + 1, WIDTH)).tanh()
+    return f.softmax(x)[:lanes] * (f.linear(x[:2] * x[1:3], w("one", 1, 2)) * 2.0)[0]
+
+
+# What is made of the lanes that two inputs select.
 LOSSES = {
     "first alone": lambda f, e, a, b: e[a] * 0.3,
     "the other alone": lambda f, e, a, b: e[b] * 0.3,
@@ -51,7 +58,7 @@ LOSSES = {
     "a slice, then selected": lambda f, e, a, b: e[1:].sum() + e[a] * e[b],
     "selected twice, and a lane": lambda f, e, a, b: e[a] * e[a] + e[0] * e[b],
 }
-COMPUTED = {"two linears": two_linears, "one linear": one_linear, "halves": halves}
+COMPUTED = {"two linears": two_linears, "one linear": one_linear, "halves": halves, "beside one lane": beside_one_lane}
 
 
 @pytest.mark.parametrize("lanes", [2, 3, 4])
@@ -101,3 +108,56 @@ def test_which_selections_are_planned(inputs):
     assert planned("a probability", "one linear", inputs) is None
     assert planned("selected, then all", "two linears", inputs) == NEW_ORDER
     assert planned("two and all", "one linear", inputs) == NEW_ORDER
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_leaves_of_a_position_that_are_weights(first):
+    """A position adds its row to x, and a linear has all rows as weights, turned round: whether the row or the weight gets
+    its addition first depends on the lane, and on the position. Some of the lanes have weights that no position adds."""
+    n = 6
+
+    def model(f, w, tokens):
+        losses = []
+        for t, (token, target) in enumerate(itertools.pairwise(tokens)):
+            x = w("wte", n, n)[token] + w("wpe", n + 2, n)[t]
+            y = f.sums(1, n, n, View(w("wpe", n + 2, n), start=first, lane=1, term=n), View(x, term=1))
+            losses.append(y[target] ** 2 + y.sum())
+        return f.mean(losses)
+
+    rng = random.Random(first)
+    with Tape():
+        vectors, scalars = both_weights(model, [0] * n)
+        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(n)))
+        for _ in range(20):
+            tokens = [rng.randrange(n) for _ in range(n)]
+            expected = all_bits(loss_and_gradients(model, scalars, tokens))
+            vectors.zero_grad()
+            loss = program(*tokens)
+            program.backward()
+            assert all_bits([loss, *vectors.grad]) == expected
+
+
+@pytest.mark.parametrize("far", [1, 2, 3])
+def test_lanes_that_have_some_weights_in_common(far):
+    """Of lane i of the linear, term c, the weight is lane i + far * c of a row: two selected lanes may add to one weight."""
+    lanes, terms = 5, 3
+
+    def model(f, w, tokens):
+        losses = []
+        for a, b in zip(tokens[::2], tokens[1::2], strict=True):
+            x = w("wte", lanes, terms)[b] * 1.5
+            y = f.sums(1, lanes, terms, View(w("band", 1, 12)[0], lane=1, term=far), View(x, term=1))
+            losses.append(y[a] * 0.3 + y.tanh()[b])
+        return f.mean(losses)
+
+    rng = random.Random(far)
+    with Tape():
+        vectors, scalars = both_weights(model, [0] * 4)
+        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(4)))
+        for _ in range(40):
+            tokens = [rng.randrange(lanes) for _ in range(4)]
+            expected = all_bits(loss_and_gradients(model, scalars, tokens))
+            vectors.zero_grad()
+            loss = program(*tokens)
+            program.backward()
+            assert all_bits([loss, *vectors.grad]) == expected, program.why_not_planned

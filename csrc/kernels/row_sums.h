@@ -69,18 +69,8 @@ FOR_ROW static void NAME(sum_of_rows_reverse)(const NAME(work) *w) {
     }
 }
 
-/* Which factor of a sum is of all positions so far, or MG_NOWHERE. */
-FOR_ROW static size_t NAME(past_of)(const mg_step *step) {
-    for (size_t f = 0; f < step->factors; f++) {
-        if (step->operand[f].from == MG_FROM_PAST) {
-            return f;
-        }
-    }
-    return MG_NOWHERE;
-}
-
 FOR_ROW static bool NAME(sum_of)(const NAME(work) *w) {
-    const size_t f = NAME(past_of)(w->step);
+    const size_t f = mg_past_of(w->step);
     if (w->step->weights != MG_NOWHERE) {
         return NAME(linear)(w);
     }
@@ -102,7 +92,7 @@ FOR_ROW static bool NAME(sum_forward)(const NAME(work) *w) {
 }
 
 FOR_ROW static void NAME(sum_reverse)(const NAME(work) *w) {
-    const size_t f = NAME(past_of)(w->step);
+    const size_t f = mg_past_of(w->step);
     if (f == MG_NOWHERE) {
         NAME(sum_of_rows_reverse)(w);
     } else if (w->step->operand[f].past == MG_BY_LANE) {

@@ -81,10 +81,11 @@ static bool selected_last(const mg_plan *plan, const mg_fan *fan, sighted lanes,
     return true;
 }
 
-/* A selection after which the sweep comes to this lane of the fan last, at all positions, if there is one. */
+/* A selection of as many lanes, after which the sweep comes to that lane of the fan last, at all positions, if there is one. */
 static size_t find_selection(const mg_plan *plan, const mg_fan *fan, const sighted *at) {
-    for (size_t n = 0; n < plan->select_count; n++) {
-        bool fits = true;
+    const mg_step *step = &plan->step[fan->first];
+    for (size_t n = 0; step->varies && n < plan->select_count; n++) {
+        bool fits = mg_rows_of(&plan->step[plan->selects[n]], 0) == step->groups * step->width;
         for (size_t t = 0; fits && t < plan->positions; t++) {
             fits = selected_last(plan, fan, at[t], plan->selected[n * plan->positions + t].at);
         }

@@ -82,7 +82,7 @@ typedef struct {
     bool uniform;      /* all lanes of a group have one value, which one row holds; each has an adjoint of its own */
     bool cut;          /* values of lanes that lie ahead are to be 0 */
     bool cut_adjoint;  /* and so are adjoints, before they are used */
-    bool derives;      /* has a gradient that somebody needs */
+    bool derives;      /* has a gradient that somebody needs, or reads: of leaves, of detached numbers */
     bool chosen;       /* an input selects a lane of it, or of what is computed from it lane by lane; and */
     bool partial;      /* that is the only lane that the sweep comes to */
     bool varies;       /* an input selects to which of its lanes the sweep comes first; and */
@@ -316,6 +316,15 @@ static inline bool mg_adds_to_rows(const mg_plan *plan, const mg_source *x) {
 /* How far from its first the last lane is that an operand reads. */
 static inline size_t mg_reach(const mg_step *step, const mg_source *x) {
     return (step->groups - 1) * x->group + (step->width - 1) * x->lane + (step->terms - 1) * x->term;
+}
+/* Which factor of a sum is of all positions so far, or MG_NOWHERE. */
+static inline size_t mg_past_of(const mg_step *step) {
+    for (size_t f = 0; f < step->factors; f++) {
+        if (step->operand[f].from == MG_FROM_PAST) {
+            return f;
+        }
+    }
+    return MG_NOWHERE;
 }
 /* Lanes in a group, and terms, at a position. */
 static inline size_t mg_width_at(const mg_step *step, size_t position) {

@@ -142,7 +142,7 @@ static bool is_straight(const mg_plan *plan, const mg_source *x) {
     return x->from == MG_FROM_LEAVES || (x->from == MG_FROM_ROWS && x->parts == 0 && x->step < plan->each);
 }
 
-/* Adds what a lane gives to the operands that are rows, or to operand `only` where that is leaves. */
+/* Adds what a lane gives to the operands that are rows, or to operand `only` alone. */
 #define ROWS MG_NOWHERE
 static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t begin, size_t end, size_t only) {
     mg_plan *plan = p->plan;
@@ -153,7 +153,7 @@ static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t 
     const mg_slot slot = mg_lane_of_step(plan, k, t, g * mg_width_at(step, t) + i);
     bool goes_on;
     const uint64_t adjoint = adjoint_of(p, step, slot, &goes_on);
-    plan->check_values = plan->check_values || (only != ROWS && adjoint == 0);
+    plan->check_values = plan->check_values || (only != ROWS && mg_is_leaves(plan, &step->operand[only]) && adjoint == 0);
     if (!goes_on) { /* the sweep does not come here */
         p->lost = p->lost || p->order[mg_reached_at(&plan->reached, slot)] != 0;
         return;
@@ -167,21 +167,31 @@ static void plan_terms(proof *p, size_t k, size_t t, size_t g, size_t i, size_t 
         }
         for (size_t f = 0; f < step->factors; f++) {
             const mg_source *x = &step->operand[f];
-            if (x->derives && (mg_is_leaves(plan, x) ? only == f : only == ROWS)) {
+            if (x->derives && (only == f || (only == ROWS && !mg_is_leaves(plan, x)))) {
                 add(p, step, slot, adjoint, f, t, c, operand[f], operand[1 - f]);
             }
         }
     }
 }
 
+static void plan_group(proof *p, size_t k, size_t g, size_t only) {
+    const mg_step *step = &p->plan->step[k];
+    for (size_t t = p->plan->positions; t-- > 0;) {
+        for (size_t i = mg_width_at(step, t); i-- > 0;) {
+            plan_terms(p, k, t, g, i, 0, mg_terms_at(step, t), only);
+        }
+    }
+}
+
+/* Sums over positions add to what is of the position first, and then to what is of others. */
 static void plan_step(proof *p, size_t k) {
     const mg_step *step = &p->plan->step[k];
+    const size_t past = mg_past_of(step);
     for (size_t g = step->groups; g-- > 0;) {
-        for (size_t t = p->plan->positions; t-- > 0;) {
-            for (size_t i = mg_width_at(step, t); i-- > 0;) {
-                plan_terms(p, k, t, g, i, 0, mg_terms_at(step, t), ROWS);
-            }
+        if (past != MG_NOWHERE && !mg_is_leaves(p->plan, &step->operand[1 - past])) {
+            plan_group(p, k, g, 1 - past);
         }
+        plan_group(p, k, g, past == MG_NOWHERE ? ROWS : past);
     }
 }
 

@@ -8,9 +8,10 @@
  *
  *     with the first lane selected, the second, the last    the turns of lanes, and whether that of a selection matters
  *     with one lane after the other, up and down            the turns of two selections at one position
- *     until every selection has selected each of its lanes  lanes that others read, too
+ *     until every selection has selected each of its lanes  what is of one lane alone: at some position of those that
+ *                                                           have the same turns, and at every other position
  */
-#include "programs/plan.h"
+#include "programs/descent.h"
 
 #include <string.h>
 
@@ -20,12 +21,16 @@ typedef struct {
     int32_t *values; /* [program->inputs]: what is selected in this round */
     size_t *most;    /* [program->inputs]: how many values an input may have, so that all its bindings take them */
     bool *given;     /* [program->inputs]: has it got a value in this round? */
-    bool *seen;      /* [plan->select_count][lanes]: did the selection select the lane? */
+    uint64_t *turns; /* [plan->positions]: tells positions of other turns apart */
+    size_t *like;    /* [plan->positions]: one that has the same turns, and stands for it */
+    size_t *next;    /* [plan->positions]: the next lane that is to be seen there */
+    bool *seen;      /* [plan->select_count][plan->positions][lanes]: did the selection select the lane at a position like it? */
     size_t lanes;    /* the most that an input may select */
-    double work;     /* words of the sweep's list, of all rounds */
+    size_t rounds;
+    bool apart;      /* does every position add to leaves of its own, to which what varies adds? */
 } selecting;
 
-#define MOST_WORK 4e9 /* words that all rounds may take together */
+#define MOST_WORK 1e9 /* words of the sweep's list that all rounds may take together */
 
 /* ---- what lies beneath a lane that is selected ------------------------------------------------------------------ */
 
@@ -36,6 +41,16 @@ static bool is_shared(const mg_plan *plan, const mg_step *step, const mg_source 
             (step->groups == 1 || x->group == 0));
 }
 
+/* Is a whole run of n, so far apart, before the next, where that is another? */
+static bool runs_on(size_t n, size_t stride, size_t next) { return next == 0 || (n - 1) * stride < next; }
+
+/* Do two lanes of a step read the same through a source, or have nothing in common? */
+static bool is_disjoint(const mg_step *step, const mg_source *x) {
+    return step->operation > MG_LANE
+               ? runs_on(step->terms, x->term, x->lane) || runs_on(step->width, x->lane, x->term)
+               : runs_on(step->width, x->lane, x->group) || runs_on(step->groups, x->group, x->lane);
+}
+
 /* Finds the steps that vary. Of these all lanes must read the same, or one lane of another step each, which then varies. */
 static bool find_varying(mg_plan *plan) {
     for (size_t n = 0; n < plan->select_count; n++) {
@@ -44,6 +59,9 @@ static bool find_varying(mg_plan *plan) {
     for (size_t k = plan->each; k-- > 0;) { /* after all that read it */
         const mg_step *step = &plan->step[k];
         for (size_t f = 0; step->varies && step->operation != MG_LARGEST && f < step->factors; f++) {
+            if (!is_disjoint(step, &step->operand[f])) {
+                return mg_refuse_plan(plan, "an input selects one of some lanes that have a part of what they read in common");
+            }
             if (is_shared(plan, step, &step->operand[f])) {
                 continue;
             }
@@ -56,8 +74,22 @@ static bool find_varying(mg_plan *plan) {
     return true;
 }
 
+/* Does an event add to leaves that are others at every position, whatever the inputs select? */
+static bool is_by_position(const mg_plan *plan, const mg_event *event) {
+    const mg_source *x = &plan->step[event->step].operand[event->factor];
+    bool by_position = false;
+    if (x->from == MG_FROM_ROWS) {
+        const mg_gather *gather = &plan->gather[plan->step[x->step].gather];
+        for (size_t n = 0; n < plan->positions * gather->parts; n++) {
+            by_position = by_position || plan->gathered[gather->slots + n].binding == MG_NOWHERE;
+        }
+    }
+    return by_position;
+}
+
 /* Finds the steps that add to lanes of steps that vary, or to something else that those add to. */
-static bool find_concerned(mg_plan *plan, mg_blocks *scratch) {
+static bool find_concerned(selecting *s, mg_blocks *scratch) {
+    mg_plan *plan = s->plan;
     bool *added = mg_allot(scratch, plan->step_count, sizeof *added);
     for (size_t k = 0; added != NULL && k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
@@ -84,6 +116,7 @@ static bool find_concerned(mg_plan *plan, mg_blocks *scratch) {
         }
         for (size_t e = region->from; varies && e < region->to; e++) {
             plan->step[plan->event[e].step].concerned = true;
+            s->apart = s->apart || (region->to - region->from > 1 && is_by_position(plan, &plan->event[e]));
         }
     }
     return added != NULL;
@@ -125,10 +158,35 @@ static size_t input_of(const selecting *s, size_t n, size_t position) {
     return s->program->bindings[s->plan->selected[n * s->plan->positions + position].binding].input;
 }
 
+/* Notes in which turn the sweep comes to lanes of steps that are concerned. */
+static void note_turns(const selecting *s) {
+    mg_descent d = mg_descent_of(s->plan);
+    while (mg_descend(&d)) {
+        if (s->plan->step[d.step].concerned) {
+            const uint64_t entry[] = {d.step, d.slot - d.head, d.begin, d.end};
+            for (size_t n = 0; n < 4; n++) {
+                s->turns[d.position] = (s->turns[d.position] + entry[n] + 1) * 0xc4ceb9fe1a85ec53u;
+            }
+        }
+    }
+}
+
+/* The last position stands for all that have its turns. */
+static void find_likes(const selecting *s) {
+    const size_t last = s->plan->positions - 1;
+    for (size_t t = 0; t <= last; t++) {
+        s->like[t] = !s->apart && s->turns[t] == s->turns[last] ? last : t;
+    }
+}
+
+static bool *seen_at(const selecting *s, size_t n, size_t position) {
+    return s->seen + (n * s->plan->positions + s->like[position]) * s->lanes;
+}
+
 static void note_seen(const selecting *s) {
     for (size_t n = 0; n < s->plan->select_count; n++) {
         for (size_t t = 0; t < s->plan->positions; t++) {
-            s->seen[n * s->lanes + (size_t)s->values[input_of(s, n, t)]] = true;
+            seen_at(s, n, t)[s->values[input_of(s, n, t)]] = true;
         }
     }
 }
@@ -138,14 +196,15 @@ static bool select_unseen(const selecting *s) {
     bool any = false;
     memset(s->given, 0, s->program->inputs * sizeof *s->given);
     for (size_t n = 0; n < s->plan->select_count; n++) {
-        size_t lane = 0;
+        memset(s->next, 0, s->plan->positions * sizeof *s->next);
         for (size_t t = 0; t < s->plan->positions; t++) {
-            const size_t input = input_of(s, n, t);
-            while (lane < s->most[input] && s->seen[n * s->lanes + lane]) {
-                lane++;
+            const size_t input = input_of(s, n, t), most = s->most[input];
+            size_t *lane = &s->next[s->like[t]];
+            while (*lane < most && seen_at(s, n, t)[*lane]) {
+                ++*lane;
             }
-            if (!s->given[input] && lane < s->most[input]) {
-                s->values[input] = (int32_t)lane++;
+            if (!s->given[input] && *lane < most) {
+                s->values[input] = (int32_t)(*lane)++;
                 s->given[input] = any = true;
             }
         }
@@ -163,9 +222,17 @@ static bool prove_now(selecting *s, mg_blocks *scratch, mg_status *status) {
         return false;
     }
     mg_plan_select(s->plan);
-    const bool first = s->work == 0;
-    s->work += (double)s->program->order.count;
-    return (!first || mg_schedule(s->plan)) && mg_prove(s->plan, scratch);
+    return (s->rounds++ > 0 || mg_schedule(s->plan)) && mg_prove(s->plan, scratch);
+}
+
+/* Are there so few rounds to come that they can be proved? */
+static bool is_enough(const selecting *s) {
+    size_t unlike = 0;
+    for (size_t t = 0; t < s->plan->positions; t++) {
+        unlike += s->like[t] == t && t + 1 < s->plan->positions;
+    }
+    const size_t rounds = unlike > 0 ? s->lanes : s->lanes / s->plan->positions;
+    return (double)rounds * (double)s->program->order.count < MOST_WORK;
 }
 
 static bool prove_all(selecting *s, mg_blocks *scratch, mg_status *status) {
@@ -176,24 +243,34 @@ static bool prove_all(selecting *s, mg_blocks *scratch, mg_status *status) {
     if (plan->select_count == 0) {
         return true;
     }
-    if (s->work * (double)s->lanes / (double)plan->positions > MOST_WORK) {
-        return mg_refuse_plan(plan, "there are too many lanes that an input may select");
-    }
-    s->seen = mg_allot(scratch, plan->select_count * s->lanes, sizeof *s->seen);
-    if (s->seen == NULL || !find_concerned(plan, scratch)) {
+    s->turns = mg_allot(scratch, plan->positions, sizeof *s->turns);
+    s->like = mg_allot(scratch, plan->positions, sizeof *s->like);
+    s->next = mg_allot(scratch, plan->positions, sizeof *s->next);
+    if (scratch->failed || !find_concerned(s, scratch)) {
         return false;
     }
-    note_seen(s);
-    for (size_t round = 1; round < ROUNDS || select_unseen(s); round++) {
-        if (round < ROUNDS) {
-            select_for(s, round);
+    while (s->rounds < ROUNDS) {
+        const bool alike = round_of[s->rounds].each == 0; /* the same lane at all positions */
+        select_for(s, s->rounds);
+        if (!prove_now(s, scratch, status)) {
+            return false;
         }
+        if (alike) {
+            note_turns(s);
+        }
+    }
+    find_likes(s);
+    if (!is_enough(s)) {
+        return mg_refuse_plan(plan, "there are too many lanes that an input may select");
+    }
+    s->seen = mg_allot(scratch, plan->select_count * plan->positions * s->lanes, sizeof *s->seen);
+    while (s->seen != NULL && select_unseen(s)) {
         if (!prove_now(s, scratch, status)) {
             return false;
         }
         note_seen(s);
     }
-    return true;
+    return s->seen != NULL;
 }
 
 mg_status mg_fill_plan(mg_program *program, mg_plan *plan, bool proved, mg_blocks *scratch) {

@@ -43,6 +43,7 @@ static void find_uniform(mg_plan *plan) {
 static void find_derivatives(mg_plan *plan) {
     for (size_t k = 0; k < plan->each; k++) {
         mg_step *step = &plan->step[k];
+        step->derives = step->operation == MG_LARGEST && step->terms == 1; /* detach() is as a leaf, and ends there */
         for (size_t f = 0; f < step->factors; f++) {
             mg_source *x = &step->operand[f];
             x->derives = x->from == MG_FROM_LEAVES || (x->from != MG_FROM_CONSTANT && plan->step[x->step].derives);
