@@ -99,9 +99,8 @@ static void reach_fan(const firsts *f, const mg_fan *fan) {
 void mg_find_first(mg_plan *plan) {
     size_t most = 1;
     for (size_t k = 0; k < plan->step_count; k++) {
-        mg_step *step = &plan->step[k];
-        most = rows_of(step) > most ? rows_of(step) : most;
-        step->clear = false;
+        const size_t rows = rows_of(&plan->step[k]);
+        most = rows > most ? rows : most;
     }
     mg_blocks scratch = {.tape = plan->blocks.tape};
     firsts f = {plan, mg_allot(&scratch, plan->step_count, sizeof *f.reached), mg_allot(&scratch, most, sizeof *f.row)};

@@ -11,10 +11,9 @@
 
 /* After how many lanes the operands of a map leave their stride; `lanes` if never. */
 static size_t width_of_map(const mg_tape *tape, mg_slot head, size_t lanes, size_t f) {
-    const mg_slot base = tape->operand[head][f];
-    const mg_slot stride = lanes > 1 ? tape->operand[head + 1][f] - base : 0;
+    mg_slot(*at)[2] = tape->operand + head;
     for (size_t i = 2; i < lanes; i++) {
-        if (tape->operand[head + i][f] != base + (mg_slot)(i * stride)) {
+        if (at[i][f] - at[i - 1][f] != at[1][f] - at[0][f]) {
             return i;
         }
     }
@@ -36,14 +35,14 @@ static void size_step(mg_plan *plan, size_t k) {
     if (step->operation > MG_LANE) {
         return;
     }
-    step->constant = mg_operation_constant(step->operation) ? tape->partial[head][1] : 0;
+    step->constant = tape->partial[head][1]; /* of an operation that has one */
     if (step->causal) {
         step->groups = first.width;
         step->width = last + 1;
     }
     for (size_t f = 0; !step->causal && f < step->factors; f++) {
         const size_t width = width_of_map(tape, head, shape.width, f);
-        if (width < shape.width && shape.width % width == 0 && step->groups == 1) {
+        if (width < shape.width && shape.width % width == 0) {
             step->width = width;
             step->groups = shape.width / width;
         }

@@ -8,9 +8,9 @@ enum { POSITIONS = 5, VOCAB = 5, E = 4, LEAVES = 2 * VOCAB * E + 64, ROUNDS = 3 
 
 typedef struct {
     mg_tape *tape;
-    mg_id leaves, weights, input[POSITIONS], probabilities[POSITIONS], logarithm[POSITIONS], loss;
+    mg_id leaves, weights, input[POSITIONS], probabilities[POSITIONS], logarithm[POSITIONS], losses[POSITIONS], loss;
     mg_id key[POSITIONS], value[POSITIONS]; /* what later positions read */
-    size_t t;
+    size_t t, odd; /* the position at hand, and one that is not as the others */
 } text;
 
 /* E lanes that become E others. */
@@ -289,38 +289,8 @@ static mg_id overlapping(text *r, mg_id x) {
     return record_linear(r->tape, record_linear(r->tape, y, r->weights, E, E), r->weights + 16, E, E);
 }
 
-/* One position that is not as the others: it reads other leaves, other lanes, in other strides, has another constant. */
-static mg_id other_leaves(text *r, mg_id x) {
-    return record_linear(r->tape, x, r->weights + (r->t == 2 ? 16 : 0), E, E);
-}
-
-static mg_id other_lanes(text *r, mg_id x) {
-    return record_linear(r->tape, x + (r->t == 2), r->weights, E, 2);
-}
-
-static mg_id other_strides(text *r, mg_id x) {
-    const mg_view terms = {.first = x, .term = r->t == 2 ? 2 : 1}, w = {.first = r->weights, .lane = 2, .term = 1};
-    return mg_sum(r->tape, 1, E, 2, &terms, &w);
-}
-
-static mg_id other_numbers(text *r, mg_id x) { return record_map(r->tape, MG_MUL, x, E, r->t == 2 ? 0.5 : 0.25); }
-
-static mg_id other_terms(text *r, mg_id x) {
-    return record_linear(r->tape, x, r->weights, E, r->t == 2 ? 2 : 3);
-}
-
-static mg_id another_function(text *r, mg_id x) { return record_map(r->tape, r->t == 2 ? MG_SIN : MG_TANH, x, E, 0); }
-
-/* What has no derivative is in no order of additions, which could tell. */
-static mg_id other_largest(text *r, mg_id x) {
-    const mg_view terms = {.first = x + (r->t == 2), .term = 1}, all = lanes_from(x);
-    const mg_view largest = one_lane(mg_largest(r->tape, 1, 2, &terms));
-    return mg_map(r->tape, MG_MUL, 1, E, &all, &largest, 0);
-}
-
-static text record_text(layer f, const double *numbers, const int32_t *tokens) {
-    text r = {.tape = mg_tape_new()};
-    mg_id losses[POSITIONS];
+static text record_text(layer f, const double *numbers, const int32_t *tokens, size_t odd) {
+    text r = {.tape = mg_tape_new(), .odd = odd};
     r.leaves = record_leaves(r.tape, numbers, LEAVES);
     r.weights = r.leaves + 2 * VOCAB * E;
     for (r.t = 0; r.t < POSITIONS; r.t++) {
@@ -328,9 +298,9 @@ static text record_text(layer f, const double *numbers, const int32_t *tokens) {
         const mg_id y = f(&r, record_tanh(r.tape, r.input[r.t], E));
         r.probabilities[r.t] = record_softmax(r.tape, record_linear(r.tape, y, r.leaves + VOCAB * E, VOCAB, E), VOCAB);
         r.logarithm[r.t] = record_map(r.tape, MG_LOG, r.probabilities[r.t] + (size_t)tokens[r.t + 1], 1, 0);
-        losses[r.t] = record_map(r.tape, MG_MUL, r.logarithm[r.t], 1, -1);
+        r.losses[r.t] = record_map(r.tape, MG_MUL, r.logarithm[r.t], 1, -1);
     }
-    r.loss = record_mean(r.tape, losses, POSITIONS);
+    r.loss = record_mean(r.tape, r.losses, POSITIONS);
     return r;
 }
 
