@@ -4,6 +4,8 @@
 #include "refused_layers.h"
 #include "summaries.h"
 
+enum { STEPS = 3 };
+
 static void bind_text(const text *r, mg_program *program) {
     for (size_t t = 0; t < POSITIONS; t++) {
         CHECK(mg_program_bind(program, t, r->input[t], 0, 0, r->leaves, E, VOCAB) == MG_OK);
@@ -46,6 +48,43 @@ static void check_layer(layer f, const char *name, const char *why_not) {
     }
     mg_program_free(program);
     mg_tape_free(r.tape);
+}
+
+/* Learns documents of all lengths, side by side where there is a plan. Gives the leaves and the losses then. */
+static void learn(layer f, bool planned, double *leaves, double *losses) {
+    enum { DOCUMENTS = 23, BATCH = 11 };
+    const double rates[STEPS] = {0.05, 0.05, 0.05};
+    const size_t size = LEAVES;
+    int32_t tokens[DOCUMENTS * (POSITIONS + 1)];
+    size_t starts[DOCUMENTS + 1] = {0}, done = 0;
+    uint64_t state = 21;
+    random_numbers(&state, leaves, LEAVES);
+    for (size_t d = 0; d < DOCUMENTS; d++) {
+        starts[d + 1] = starts[d] + 2 + random_below(&state, POSITIONS);
+    }
+    for (size_t i = 0; i < starts[DOCUMENTS]; i++) {
+        tokens[i] = (int32_t)random_below(&state, VOCAB);
+    }
+    text r = record_text(f, leaves, tokens, POSITIONS);
+    mg_program *program = mg_program_new(r.tape, r.loss, 0);
+    bind_text(&r, program);
+    CHECK(!planned || (mg_program_plan(program) == MG_OK && program->plan != NULL));
+    mg_trainer *trainer = mg_trainer_new(program, &r.leaves, &size, 1, &(mg_optimizer){.kind = MG_SGD}, false);
+    CHECK(trainer != NULL && mg_trainer_run(trainer, tokens, starts, DOCUMENTS, BATCH, rates, STEPS, losses, &done) ==
+                                 MG_OK && done == STEPS);
+    CHECK(mg_read_values(r.tape, r.leaves, LEAVES, leaves) == MG_OK);
+    mg_trainer_free(trainer);
+    mg_program_free(program);
+    mg_tape_free(r.tape);
+}
+
+static void check_training(layer f, const char *name) {
+    double leaves[2][LEAVES], losses[2][STEPS];
+    learn(f, false, leaves[0], losses[0]);
+    learn(f, true, leaves[1], losses[1]);
+    if (!CHECK(same_numbers(losses[0], losses[1], STEPS)) || !CHECK(same_numbers(leaves[0], leaves[1], LEAVES))) {
+        printf("    %s, as it learns\n", name);
+    }
 }
 
 /* The result may be the sum of the losses. */
@@ -254,6 +293,9 @@ static void odd_views_are_recordings(void) {
                   {joined_in_turn, "joined in turn", "the sweep takes the lanes of two statements in turn"}};
     for (size_t n = 0; n < sizeof layers / sizeof *layers; n++) {
         check_layer(layers[n].f, layers[n].name, layers[n].why_not);
+        if (layers[n].why_not == NULL) {
+            check_training(layers[n].f, layers[n].name);
+        }
     }
 }
 
