@@ -37,7 +37,11 @@ KINDS = {"plain": [], "asan": ["-fsanitize=address", "-fno-omit-frame-pointer"]}
 # The tests that are asked about each folder, in C and in Python, and those that some files have for themselves.
 C_TESTS = {
     "tape": [
+        "test_ids",
         "test_tape",
+        "test_collection",
+        "test_overwritten",
+        "test_threads",
         "test_sweep",
         "test_operations",
         "test_calls",
