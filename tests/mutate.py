@@ -43,6 +43,8 @@ C_TESTS = {
         "test_overwritten",
         "test_threads",
         "test_sweep",
+        "test_spans",
+        "test_looks",
         "test_operations",
         "test_calls",
         "test_memory",
@@ -62,7 +64,7 @@ C_TESTS = {
         "test_memory",
         "test_regressions",
     ],
-    "kernels": ["test_program", "test_sweep", "test_plans", "test_training", "test_batches", "test_views"],
+    "kernels": ["test_program", "test_spans", "test_plans", "test_training", "test_batches", "test_views"],
 }
 PYTHON_TESTS = {
     "tape": ["test_tape", "test_handles", "test_value", "test_vector", "test_graphs"],
