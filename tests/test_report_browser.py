@@ -18,7 +18,7 @@ from microgpt import Config, save
 from microgpt.cli import main
 from microgpt.report import collect, page
 
-from .test_report import untrained
+from .reports import untrained
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium: the report's page is not operated")
