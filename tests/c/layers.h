@@ -11,6 +11,8 @@ typedef struct {
     mg_id leaves, weights, input[POSITIONS], probabilities[POSITIONS], logarithm[POSITIONS], losses[POSITIONS], loss;
     mg_id key[POSITIONS], value[POSITIONS]; /* what later positions read */
     size_t t, odd; /* the position at hand, and one that is not as the others */
+    mg_id before;  /* what was computed before, and */
+    mg_mark since; /* from when on a program computes anew */
 } text;
 
 /* E lanes that become E others. */
@@ -109,6 +111,13 @@ static mg_id joined_in_turn(text *r, mg_id x) {
     return record_add(r->tape, record_joined(r, (mg_id[2]){record_tanh(r->tape, x, E), x}, E, 2 * E), x, E);
 }
 
+static mg_id joined_lanes(text *r, mg_id x) {
+    const mg_id lanes[3] = {record_tanh(r->tape, x, E) + 1, x + 3, record_map(r->tape, MG_SIN, x, E, 0)};
+    const mg_view terms = {.term = 9, .list = lanes, .entries = 3, .block = 1, .by_term = true};
+    const mg_view w = {.first = r->weights, .lane = 3, .term = 1};
+    return record_joined(r, (mg_id[2]){mg_sum(r->tape, 1, E, 3, &w, &terms), r->input[r->t]}, E, 2 * E);
+}
+
 /* Leaves that are joined, others at every position. */
 static mg_id joined_leaves(text *r, mg_id x) {
     const mg_id leaves[2] = {r->weights + 32 + r->t, r->weights + 40 + 2 * r->t};
@@ -133,7 +142,7 @@ static mg_id attended(text *r, mg_id asked, size_t offset, size_t group, bool pa
     const size_t n = r->t + 1;
     r->key[r->t] = asked;
     r->value[r->t] = record_tanh(r->tape, r->input[r->t], E);
-    const mg_view past = {.group = group, .term = 1, .list = r->key, .entries = n, .block = 1};
+    const mg_view past = {.group = group, .lane = 9, .term = 1, .list = r->key, .entries = n, .block = 1};
     const mg_view now = {.first = asked + offset, .group = group, .term = 1};
     const mg_id logits = mg_sum(r->tape, 2, n, 2, past_first ? &past : &now, past_first ? &now : &past);
     const mg_view shares = {.first = record_softmax_of_groups(r->tape, logits, 2, n), .group = n, .term = 1};
@@ -257,6 +266,45 @@ static mg_id products_that_overlap(text *r, mg_id x) {
     return record_linear(r->tape, mg_sum(r->tape, 1, 2, 3, &moving, &same), r->weights, E, 2);
 }
 
+/* Attention with weights that are no softmax: what lies ahead of a position must count for nothing. */
+static mg_id record_heads(text *r, mg_id x) {
+    const size_t n = r->t + 1;
+    r->key[r->t] = record_linear(r->tape, x, r->weights, E, E);
+    const mg_view query = {.first = record_linear(r->tape, x, r->weights + 32, E, E), .group = 2, .term = 1};
+    const mg_view past = {.group = 2, .term = 1, .list = r->key, .entries = n, .block = 1};
+    return mg_sum(r->tape, 2, n, 2, &query, &past);
+}
+
+static mg_id record_mixed(text *r, mg_id weights) {
+    const size_t n = r->t + 1;
+    r->value[r->t] = record_tanh(r->tape, r->input[r->t], E);
+    const mg_view shares = terms_from(weights);
+    const mg_view past = {.lane = 1, .list = r->value, .entries = n, .block = 1, .by_term = true};
+    return mg_sum(r->tape, 1, E, n, &shares, &past);
+}
+
+static mg_id weights_as_they_are(text *r, mg_id x) { return record_mixed(r, record_heads(r, x)); }
+
+static mg_id weights_that_turn(text *r, mg_id x) {
+    const mg_id logits = record_heads(r, x);
+    return record_mixed(r, record_tanh(r->tape, logits, 2 * (r->t + 1)));
+}
+
+/* Of two factors, both or one of which are 0 ahead, or none. */
+static mg_id products_of_weights(text *r, mg_id x, int32_t first, int32_t second, int32_t operation) {
+    const size_t n = 2 * (r->t + 1);
+    const mg_id logits = record_heads(r, x);
+    const mg_view a = lanes_from(record_map(r->tape, first, logits, n, 0));
+    const mg_view b = lanes_from(record_map(r->tape, second, logits, n, 0));
+    return record_mixed(r, mg_map(r->tape, operation, 1, n, &a, &b, 0));
+}
+
+static mg_id exps_by_exps(text *r, mg_id x) { return products_of_weights(r, x, MG_EXP, MG_EXP, MG_MUL); }
+static mg_id exps_by_sines(text *r, mg_id x) { return products_of_weights(r, x, MG_EXP, MG_SIN, MG_MUL); }
+static mg_id sines_by_exps(text *r, mg_id x) { return products_of_weights(r, x, MG_SIN, MG_EXP, MG_MUL); }
+static mg_id sines_by_tanhs(text *r, mg_id x) { return products_of_weights(r, x, MG_SIN, MG_TANH, MG_MUL); }
+static mg_id exps_and_sines(text *r, mg_id x) { return products_of_weights(r, x, MG_EXP, MG_SIN, MG_ADD); }
+
 /* Weights of attention, divided by their length. */
 static mg_id weights_of_length_one(text *r, mg_id x) {
     const size_t n = r->t + 1;
@@ -293,6 +341,8 @@ static text record_text(layer f, const double *numbers, const int32_t *tokens, s
     text r = {.tape = mg_tape_new(), .odd = odd};
     r.leaves = record_leaves(r.tape, numbers, LEAVES);
     r.weights = r.leaves + 2 * VOCAB * E;
+    r.before = record_tanh(r.tape, r.weights, POSITIONS * E);
+    r.since = mg_tape_mark(r.tape);
     for (r.t = 0; r.t < POSITIONS; r.t++) {
         r.input[r.t] = record_scale_by(r.tape, r.leaves + (size_t)tokens[r.t] * E, E, 1.5);
         const mg_id y = f(&r, record_tanh(r.tape, r.input[r.t], E));

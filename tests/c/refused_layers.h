@@ -61,6 +61,71 @@ static mg_id by_place(text *r, mg_id x) {
     return record_add(r->tape, mg_sum(r->tape, 1, E, r->t + 1, &places, &past), x, E);
 }
 
+/* Lists that are no concatenations. */
+static mg_id record_listed(text *r, const mg_view *listed, size_t groups) {
+    const mg_view w = {.first = r->weights, .lane = 4, .term = 1};
+    const mg_id sum = mg_sum(r->tape, groups, 2, 4, listed, &w);
+    return record_linear(r->tape, sum, r->weights + 16, E, 2 * groups);
+}
+
+static mg_id listed_by_lane(text *r, mg_id x) {
+    const mg_id parts[2] = {x, record_tanh(r->tape, x, E)};
+    return record_listed(r, &(mg_view){.term = 1, .list = parts, .entries = 2, .block = 1}, 1);
+}
+
+static mg_id joined_in_strides(text *r, mg_id x) {
+    const mg_id parts[2] = {x, record_tanh(r->tape, x, E)};
+    return record_listed(r, &(mg_view){.term = 2, .list = parts, .entries = 2, .block = 2, .by_term = true}, 1);
+}
+
+static mg_id joined_and_moving(text *r, mg_id x) {
+    const mg_id parts[2] = {x, record_tanh(r->tape, x, E)};
+    const mg_view moving = {.lane = 1, .term = 1, .list = parts, .entries = 2, .block = 2, .by_term = true};
+    return record_listed(r, &moving, 1);
+}
+
+static mg_id joined_in_groups(text *r, mg_id x) {
+    const mg_id parts[2] = {x, record_tanh(r->tape, x, E)};
+    const mg_view groups = {.group = 1, .term = 1, .list = parts, .entries = 2, .block = 2, .by_term = true};
+    return record_listed(r, &groups, 2);
+}
+
+static mg_id joined_with_leaves(text *r, mg_id x) {
+    return record_joined(r, (mg_id[2]){x, r->weights + 40}, E, 2 * E);
+}
+
+/* What was computed before: by lanes, as a part, and position by position. */
+static mg_id read_from_before(text *r, mg_id x) { return record_add(r->tape, x, r->before, E); }
+
+static mg_id joined_with_before(text *r, mg_id x) {
+    return record_joined(r, (mg_id[2]){x, r->before}, E, 2 * E);
+}
+
+static mg_id attends_to_before(text *r, mg_id x) {
+    return attended(r, r->before + r->t * E, x - (r->before + r->t * E), 2, false);
+}
+
+/* Some of the lanes that a step has for the positions so far. */
+static mg_id by_the_first_weight(text *r, mg_id x) {
+    const mg_view lanes = lanes_from(x), first = one_lane(record_heads(r, x));
+    return mg_map(r->tape, MG_MUL, 1, E, &lanes, &first, 0);
+}
+
+static mg_id from_the_second_weight(text *r, mg_id x) {
+    return record_mixed(r, record_tanh(r->tape, record_heads(r, x) + 1, r->t + 1));
+}
+
+static mg_id windows_of_weights(text *r, mg_id x) {
+    const size_t n = r->t + 1;
+    const mg_view windows = {.first = record_heads(r, x), .group = 1, .lane = 1};
+    return record_mixed(r, mg_map(r->tape, MG_TANH, 2, n, &windows, NULL, 0));
+}
+
+static mg_id by_leaves_of_the_place(text *r, mg_id x) {
+    const mg_view weights = lanes_from(record_heads(r, x)), leaves = lanes_from(r->weights + 16 + r->t);
+    return record_mixed(r, mg_map(r->tape, MG_ADD, 1, r->t + 1, &weights, &leaves, 0));
+}
+
 /* One position that is not as the others: it reads other leaves, other lanes, in other strides, has another constant. */
 static mg_id other_leaves(text *r, mg_id x) {
     return record_linear(r->tape, x, r->weights + (r->t == r->odd ? 16 : 0), E, E);
@@ -87,6 +152,13 @@ static mg_id another_function(text *r, mg_id x) {
 
 static mg_id other_lanes_of_a_map(text *r, mg_id x) {
     return record_linear(r->tape, record_tanh(r->tape, x + (r->t == r->odd), 2), r->weights, E, 2);
+}
+
+static mg_id other_keys(text *r, mg_id x) {
+    const mg_id one = record_linear(r->tape, x, r->weights, E, E);
+    const mg_id other = record_linear(r->tape, x, r->weights + 16, E, E), key = r->t == r->odd ? other : one;
+    const mg_id query = record_linear(r->tape, x, r->weights + 32, E, E);
+    return record_add(r->tape, attended(r, key, query - key, 2, false), record_add(r->tape, one, other, E), E);
 }
 
 static mg_id other_groups_of_a_map(text *r, mg_id x) {

@@ -20,7 +20,7 @@ static void check_layer(layer f, const char *name, const char *why_not) {
     uint64_t state = 12;
     random_numbers(&state, numbers, LEAVES);
     text r = record_text(f, numbers, tokens, POSITIONS);
-    mg_program *program = mg_program_new(r.tape, r.loss, 0);
+    mg_program *program = mg_program_new(r.tape, r.loss, r.since);
     CHECK(program != NULL);
     bind_text(&r, program);
     CHECK(mg_program_plan(program) == MG_OK && broken_program(program) == NULL);
@@ -35,6 +35,7 @@ static void check_layer(layer f, const char *name, const char *why_not) {
         text fresh = record_text(f, numbers, tokens, POSITIONS);
         CHECK(mg_sweep(fresh.tape, fresh.loss) == MG_OK);
         CHECK(mg_clear_adjoints(r.tape, r.leaves, LEAVES) == MG_OK);
+        CHECK(mg_clear_adjoints(r.tape, r.before, POSITIONS * E) == MG_OK);
         CHECK(mg_program_set(program, tokens, POSITIONS + 1) == MG_OK);
         CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK);
         CHECK(program->in_plan == (why_not == NULL));
@@ -159,7 +160,7 @@ static void check_odd_position(layer f, size_t odd, bool planned) {
 
 static void a_position_that_differs_is_noticed(void) {
     const layer layers[] = {other_leaves,     other_lanes,          other_strides,         other_numbers, other_terms,
-                            another_function, other_lanes_of_a_map, other_groups_of_a_map, other_largest};
+                            another_function, other_lanes_of_a_map, other_groups_of_a_map, other_largest, other_keys};
     for (size_t n = 0; n < sizeof layers / sizeof *layers; n++) {
         for (size_t odd = 0; odd < POSITIONS; odd++) {
             const unsigned long long before = failures;
@@ -177,6 +178,41 @@ static void odd_views_keep_their_quick_ways(void) {
         layer f;
         const char *summary;
     } layers[] = {
+        {weights_as_they_are,
+         "17 steps, 1 gathers, 2 fans, 1 exceptions, 14 actions; uniform 13; spread 14.1; cut 4; cut adjoints 4; "
+         "without derivative 8 9; chosen 11 12 13 14; partial 13 14; partials 1 5 13 15; cleared 4 14 16; added "
+         "later 1.0 3.1 6.0 8.0 12.0 15.0; ends 0; matrices 1 2 3; rows 64 + 2, adjoints 52 + 2, turned 16, lanes 5 "
+         "+ 0, aside 4, work 57 + 8, skips ahead, checks values"},
+        {weights_that_turn,
+         "18 steps, 1 gathers, 2 fans, 1 exceptions, 15 actions; uniform 14; spread 15.1; cut 5; cut adjoints 5; "
+         "without derivative 9 10; chosen 12 13 14 15; partial 14 15; partials 1 5 6 14 16; cleared 5 15 17; added "
+         "later 1.0 3.1 7.0 9.0 13.0 16.0; ends 0; matrices 1 2 3; rows 64 + 6, adjoints 52 + 4, turned 16, lanes 5 "
+         "+ 2, aside 4, work 57 + 8, skips ahead, checks values"},
+        {exps_by_sines,
+         "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 5; without derivative "
+         "11 12; chosen 14 15 16 17; partial 16 17; partials 1 6 8 16 18; cleared 7 17 19; added later 1.0 3.1 5.0 "
+         "9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 10, adjoints 52 + 8, turned 16, lanes 5 + 2, aside "
+         "4, work 57 + 8, skips ahead, checks values"},
+        {sines_by_exps,
+         "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 6; without derivative "
+         "11 12; chosen 14 15 16 17; partial 16 17; partials 1 5 8 16 18; cleared 7 17 19; added later 1.0 3.1 5.0 "
+         "9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 10, adjoints 52 + 8, turned 16, lanes 5 + 2, aside "
+         "4, work 57 + 8, skips ahead, checks values"},
+        {exps_by_exps,
+         "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 5 6; without "
+         "derivative 11 12; chosen 14 15 16 17; partial 16 17; partials 1 8 16 18; cleared 7 17 19; added later 1.0 "
+         "3.1 5.0 9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 8, adjoints 52 + 8, turned 16, lanes 5 + 2, "
+         "aside 4, work 57 + 8, skips ahead, checks values"},
+        {sines_by_tanhs,
+         "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 7; cut adjoints 7; "
+         "without derivative 11 12; chosen 14 15 16 17; partial 16 17; partials 1 5 6 8 16 18; cleared 7 17 19; "
+         "added later 1.0 3.1 5.0 9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 12, adjoints 52 + 8, turned "
+         "16, lanes 5 + 2, aside 4, work 57 + 8, skips ahead, checks values"},
+        {exps_and_sines,
+         "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 5 7; cut adjoints 7; "
+         "without derivative 11 12; chosen 14 15 16 17; partial 16 17; partials 1 6 8 16 18; cleared 7 17 19; added "
+         "later 1.0 3.1 5.0 9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 10, adjoints 52 + 8, turned 16, "
+         "lanes 5 + 2, aside 4, work 57 + 8, skips ahead, checks values"},
         {turned_round,
          "13 steps, 1 gathers, 1 fans, 0 exceptions, 11 actions; uniform 9; spread 10.1; without derivative 4 5; "
          "chosen 7 8 9 10; partial 9 10; partials 1 9 11; cleared 1 10 12; added later 2.0 2.1 4.0 8.0 11.0; ends 0; "
@@ -273,13 +309,33 @@ static void odd_views_are_recordings(void) {
                   {products_of_rows, "products of rows", NULL},
                   {products_of_columns, "products of columns", NULL},
                   {products_that_overlap, "products that overlap", NULL},
+                  {weights_as_they_are, "weights as they are", NULL},
+                  {weights_that_turn, "weights that turn", NULL},
+                  {exps_by_exps, "exps by exps", NULL},
+                  {exps_by_sines, "exps by sines", NULL},
+                  {sines_by_exps, "sines by exps", NULL},
+                  {sines_by_tanhs, "sines by tanhs", NULL},
+                  {exps_and_sines, "exps and sines", NULL},
                   {weights_of_length_one, "weights of length one", NULL},
                   {by_weights, "by weights", NULL},
                   {neighbours, "neighbours", NULL},
                   {overlapping, "overlapping", NULL},
                   {joined, "joined", NULL},
                   {joined_in_part, "joined in part", NULL},
+                  {joined_lanes, "joined lanes", NULL},
                   {joined_leaves, "joined leaves", NULL},
+                  {listed_by_lane, "listed by lane", "an operand is listed in a way that is no concatenation"},
+                  {joined_in_strides, "joined in strides", "an operand is listed in a way that is no concatenation"},
+                  {joined_and_moving, "joined and moving", "an operand is listed in a way that is no concatenation"},
+                  {joined_in_groups, "joined in groups", "an operand is listed in a way that is no concatenation"},
+                  {joined_with_leaves, "joined with leaves", "a concatenation of leaves and of what is computed"},
+                  {read_from_before, "read from before", "a position reads what another position computed"},
+                  {joined_with_before, "joined with before", "a position reads what another position computed"},
+                  {attends_to_before, "attends to before", "an operand is listed in a way that is no concatenation"},
+                  {by_the_first_weight, "by the first weight", "a statement reads a part of the lanes"},
+                  {from_the_second_weight, "from the second weight", "a statement reads a part of the lanes"},
+                  {windows_of_weights, "windows of weights", "a statement reads a part of the lanes"},
+                  {by_leaves_of_the_place, "by leaves of the place", "a statement on the positions so far reads"},
                   {backwards, "backwards", "the lanes of a statement read their operands in no regular order"},
                   {pairs_backwards, "pairs backwards", "the lanes of a statement read their operands in no regular"},
                   {without_order, "without order", "an operand of a statement is another at some positions"},
