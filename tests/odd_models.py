@@ -393,7 +393,6 @@ MODELS = {  # each with the reason why its statements are replayed one by one, w
     "the first alone": (attending(lambda f, w, q, k, v: f.attention(q, k[:1], v[:1], 2)), RECORDED),
     "a sink": (attending(with_a_sink), "two positions differ"),
     "a temperature": (attending(lambda f, w, q, k, v: f.attention(q * w("t", 1, 1)[0][0], v, k, 1)), None),
-    "keys as queries": (attending(lambda f, w, q, k, v: f.attention(k[-1], k, v, 2) + q), ORDER),
     "keys as all": (attending(lambda f, w, q, k, v: f.attention(k[-1], k, k, 2) + v[-1]), IN_TURN),
     "keys as queries": (attending(lambda f, w, q, k, v: f.attention(k[-1], k, v, 2) + q), None),
     "values as queries": (attending(lambda f, w, q, k, v: f.attention(v[-1], k, v, 2) + q), None),

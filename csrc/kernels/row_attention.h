@@ -87,25 +87,25 @@ FOR_ROW static bool NAME(mix_of_one)(const NAME(work) *w, size_t f) {
     return finite;
 }
 
-/* x[u] gets past[u][i] * g[i], i down; past[u][i] gets x[u] * g[i], positions down. */
+/* past[u][i] gets x[u] * g[i], positions down; then x[u] gets past[u][i] * g[i], i down. */
 FOR_ROW static void NAME(mix_of_one_reverse)(const NAME(work) *w, size_t f) {
     const mg_source *past = &w->step->operand[f], *x = &w->step->operand[1 - f];
     const ptrdiff_t row = (ptrdiff_t)w->padded;
     for (size_t g = w->step->groups; g-- > 0;) {
         const REAL *adjoint = w->adjoint + g * w->width * w->padded;
         const size_t rows = (past->offset + g * past->group) * w->padded, last = w->width - 1;
-        if (x->gets) {
-            const REAL *values = NAME(values_of)(w->replay, past->step) + rows;
-            const NAME(sum) sum = {values + last * past->lane * w->padded, 1, -NAME(stride)(w, past->lane),
-                                   adjoint + last * w->padded, -row, w->width};
-            NAME(products)(w->positions, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), w->padded, x->first);
-        }
         if (past->gets) {
             const REAL *turned = NAME(turned)(w, NAME(value_row)(w, x, g, 0, 0));
             const NAME(sum) sum = {adjoint + w->positions - 1, row, -1, turned + (w->positions - 1) * w->padded, -row,
                                    w->positions};
             NAME(products)(w->width, w->padded, &sum, 1, NAME(adjoints_of)(w->replay, past->step) + rows,
                            past->lane * w->padded, past->first);
+        }
+        if (x->gets) {
+            const REAL *values = NAME(values_of)(w->replay, past->step) + rows;
+            const NAME(sum) sum = {values + last * past->lane * w->padded, 1, -NAME(stride)(w, past->lane),
+                                   adjoint + last * w->padded, -row, w->width};
+            NAME(products)(w->positions, w->padded, &sum, 1, NAME(adjoint_row)(w, x, g, 0, 0), w->padded, x->first);
         }
     }
     if (x->gets) {
@@ -324,7 +324,7 @@ FOR_ROW static bool NAME(mix_of_many)(const NAME(work) *w, size_t f) {
     return true;
 }
 
-/* x[u] gets past[u][i] * g[i], i down; past[u][i] gets x[u] * g[i], positions down. */
+/* past[u][i] gets x[u] * g[i], positions down; then x[u] gets past[u][i] * g[i], i down. */
 FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
     for (size_t g = w->step->groups; g-- > 0;) {
         const NAME(pair) p = NAME(pair_of)(w, f, g, 1, w->step->operand[f].lane);
@@ -336,18 +336,18 @@ FOR_ROW static void NAME(mix_of_many_reverse)(const NAME(work) *w, size_t f) {
         if (p.to_there != NULL && p.first_there) {
             NAME(clear_rest)(w, w->width, p.to_there, p.next_there);
         }
-        for (size_t t = 0; p.to_here != NULL && t < w->positions; t++) {
-            EACH_VECTOR(t, j, lanes) {
-                NAME(positions_over)(t + 1, w->start, p.g + last * w->padded + w->start[t] + j, -(ptrdiff_t)w->padded,
-                                     p.there + last * p.next_there + j, -(ptrdiff_t)p.next_there, w->width, lanes,
-                                     p.to_here + w->start[t] + j, p.next_here, p.first_here);
-            }
-        }
         for (size_t u = 0; p.to_there != NULL && u < w->positions; u++) {
             EACH_VECTOR(u, j, lanes) {
                 const NAME(over) x = {p.g + j, p.here + u * p.next_here + j, w->padded, 0, true, j, NAME(full)(w, j)};
                 NAME(rows_over)(w->width, true, x, w->start, u, w->replay->length[j], lanes,
                                 p.to_there + w->start[u] + j, p.next_there, p.first_there);
+            }
+        }
+        for (size_t t = 0; p.to_here != NULL && t < w->positions; t++) {
+            EACH_VECTOR(t, j, lanes) {
+                NAME(positions_over)(t + 1, w->start, p.g + last * w->padded + w->start[t] + j, -(ptrdiff_t)w->padded,
+                                     p.there + last * p.next_there + j, -(ptrdiff_t)p.next_there, w->width, lanes,
+                                     p.to_here + w->start[t] + j, p.next_here, p.first_here);
             }
         }
     }

@@ -183,15 +183,15 @@ static void plan_group(proof *p, size_t k, size_t g, size_t only) {
     }
 }
 
-/* Sums over positions add to what is of the position first, and then to what is of others. */
+/* Sums over positions add to what is of others first, and then to what is of the position. */
 static void plan_step(proof *p, size_t k) {
     const mg_step *step = &p->plan->step[k];
     const size_t past = mg_past_of(step);
     for (size_t g = step->groups; g-- > 0;) {
+        plan_group(p, k, g, past == MG_NOWHERE ? ROWS : past);
         if (past != MG_NOWHERE && !mg_is_leaves(p->plan, &step->operand[1 - past])) {
             plan_group(p, k, g, 1 - past);
         }
-        plan_group(p, k, g, past == MG_NOWHERE ? ROWS : past);
     }
 }
 

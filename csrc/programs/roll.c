@@ -100,23 +100,6 @@ static bool operand_agrees(const mg_plan *plan, size_t k, size_t f, size_t t) {
     return by_term || x->step >= plan->each || recorded->listing == MG_STRIDED;
 }
 
-/* Does a sum over positions add to its factors' rows in the sweep's order? The kernels add to those of the past first:
-   which is that order where a row is one factor's alone, or the same term's of both, which then add the same to it. */
-static bool adds_in_order(const mg_step *step, const mg_source *past, const mg_source *x) {
-    if (x->step != past->step) {
-        return true;
-    }
-    bool apart = !x->whole && past->past == MG_BY_LANE;
-    const bool alike = apart && x->offset == past->offset && x->group == past->group && x->term == past->term;
-    for (size_t n = 0; !alike && apart && n < step->groups * step->terms; n++) {
-        const size_t row = x->offset + n / step->terms * x->group + n % step->terms * x->term;
-        for (size_t m = 0; apart && m < step->groups * step->terms; m++) {
-            apart = row != past->offset + m / step->terms * past->group + m % step->terms * past->term;
-        }
-    }
-    return apart;
-}
-
 /* A sum of products with leaves is done with the leaves' numbers side by side; what else may a sum be of? */
 static bool may_sum(mg_plan *plan, mg_step *step) {
     const mg_source *a = &step->operand[0], *b = &step->operand[1];
@@ -143,7 +126,7 @@ static bool may_sum(mg_plan *plan, mg_step *step) {
             const bool one = plan->positions == 1; /* which does not tell what would grow */
             const bool logits = w->past == MG_BY_LANE && (step->causal || one) && !step->causal_terms && !x->whole;
             const bool mix = w->past == MG_BY_TERM && (step->causal_terms || one) && !step->causal && (x->whole || one);
-            if ((logits || mix) && x->lane == 0 && adds_in_order(step, w, x)) {
+            if ((logits || mix) && x->lane == 0) {
                 return true;
             }
         }

@@ -159,9 +159,14 @@ static mg_id asked_by_itself(text *r, mg_id x) {
     return attended(r, record_linear(r->tape, x, r->weights, E, E), 0, 2, true);
 }
 
-/* Some do; each as another term than it is asked as. */
+/* Some do; each as the term before that as which it is asked, or as the one after it, which has another order. */
 static mg_id asks_its_neighbour(text *r, mg_id x) {
     return attended(r, record_linear(r->tape, x, r->weights, E + 1, E), 1, 2, false);
+}
+
+static mg_id asked_by_its_neighbour(text *r, mg_id x) {
+    const mg_id y = record_linear(r->tape, x, r->weights, E + 1, E);
+    return attended(r, y + 1, (size_t)-1, 2, false);
 }
 
 /* One statement has other lanes for the one and the other, by turns or not. */
