@@ -112,8 +112,8 @@ def test_which_selections_are_planned(inputs):
 
 @pytest.mark.parametrize("first", [0, 1, 2])
 def test_leaves_of_a_position_that_are_weights(first):
-    """A position adds its row to x, and a linear has all rows as weights, turned round: whether the row or the weight gets
-    its addition first depends on the lane, and on the position. Some of the lanes have weights that no position adds."""
+    """A position adds its row to x, and a linear has all rows as weights, turned round: whether the row or the weight
+    gets its addition first depends on the lane, and on the position. Some lanes have weights that no position adds."""
     n = 6
 
     def model(f, w, tokens):
@@ -139,7 +139,7 @@ def test_leaves_of_a_position_that_are_weights(first):
 
 @pytest.mark.parametrize("far", [1, 2, 3])
 def test_lanes_that_have_some_weights_in_common(far):
-    """Of lane i of the linear, term c, the weight is lane i + far * c of a row: two selected lanes may add to one weight."""
+    """Of lane i of the linear, term c, the weight is lane i + far * c of a row: two selected lanes may add to one."""
     lanes, terms = 5, 3
 
     def model(f, w, tokens):
