@@ -25,16 +25,6 @@ static mg_status in_range(double a, double value, double *out) {
     return MG_OK;
 }
 
-mg_status mg_exp(double a, double *out) { return in_range(a, exp(a), out); }
-
-mg_status mg_log(double a, double *out) {
-    if (a <= 0) {
-        return MG_DOMAIN;
-    }
-    *out = log(a);
-    return MG_OK;
-}
-
 /* CPython handles the special cases itself, before it calls the C library with a finite base other than 0 and 1. */
 mg_status mg_pow(double a, double k, double *out) {
     if (k == 0 || a == 1) {
@@ -66,14 +56,6 @@ mg_status mg_pow(double a, double k, double *out) {
     return MG_OK;
 }
 
-static mg_status divide(double a, double b, double *out) {
-    if (b == 0) {
-        return MG_DIVISION;
-    }
-    *out = a / b;
-    return MG_OK;
-}
-
 /* ---- the rules -------------------------------------------------------------------------------------------------- */
 
 static mg_status power_constant(double a, double k, mg_outcome *out) {
@@ -86,14 +68,8 @@ static mg_status power_constant(double a, double k, mg_outcome *out) {
 
 /* The derivative of a ** b with respect to b: a ** b * log(a), and its limit 0 at a = 0 < b. */
 static mg_status exponent_partial(double a, double b, double value, double *out) {
-    if (a == 0 && b > 0) {
-        *out = 0;
-        return MG_OK;
-    }
-    double logarithm;
-    MG_TRY(mg_log(a, &logarithm));
-    *out = value * logarithm;
-    return MG_OK;
+    *out = a == 0 && b > 0 ? 0 : value * log(a);
+    return a <= 0 && !(a == 0 && b > 0) ? MG_DOMAIN : MG_OK;
 }
 
 static mg_status power(double a, double b, mg_outcome *out) {
@@ -127,6 +103,20 @@ static mg_status exponential_constant(double a, double k, mg_outcome *out) {
         return MG_OK;                           \
     }
 
+/* The same where the partial is a quotient. */
+#define QUOTIENT_RULE(name, allowed, value, numerator, denominator) \
+    UNARY(name) {                                                   \
+        if (!(allowed)) {                                           \
+            return MG_DOMAIN;                                       \
+        }                                                           \
+        const double y = (value), divisor = (denominator);          \
+        if (divisor == 0) {                                         \
+            return MG_DIVISION;                                     \
+        }                                                           \
+        *out = (mg_outcome){y, (numerator) / divisor, 0};           \
+        return MG_OK;                                               \
+    }
+
 /* The same where both may overflow. */
 #define STEEP_RULE(name, value, partial)        \
     UNARY(name) {                               \
@@ -147,6 +137,7 @@ RULE(relu, true, a > 0 ? a : 0, a > 0)
 RULE(absolute, true, fabs(a), (double)((a > 0) - (a < 0)))
 RULE(sigmoid, true, sigmoid_of(a), y * (1 - y))
 RULE(softplus, true, (0 > a ? 0 : a) + log1p(exp(-fabs(a))), sigmoid_of(a))
+RULE(hyperbolic_tangent, true, tanh(a), 1 - pow(y, 2))
 RULE(error_function, true, erf(a), TWO_BY_ROOT_PI * exp(-a * a))
 RULE(arc_tangent, true, atan(a), 1 / (1 + a * a))
 RULE(sine, !isinf(a), sin(a), cos(a))
@@ -156,50 +147,14 @@ RULE(logarithm, !(a <= 0), log(a), 1 / a)
 RULE(binary_logarithm, !(a <= 0), log2(a), 1 / (a * LOG_2))
 RULE(decimal_logarithm, !(a <= 0), log10(a), 1 / (a * LOG_10))
 RULE(logarithm_of_1_plus, !(a <= -1), log1p(a), 1 / (1 + a))
+QUOTIENT_RULE(square_root, !(a < 0), sqrt(a), 0.5, y)
+QUOTIENT_RULE(arc_sine, !(fabs(a) > 1), asin(a), 1, sqrt(1 - a * a))
+QUOTIENT_RULE(arc_cosine, !(fabs(a) > 1), acos(a), -1, sqrt(1 - a * a))
 STEEP_RULE(exponential, exp(a), y)
 STEEP_RULE(power_of_2, exp2(a), y * LOG_2)
 STEEP_RULE(exponential_minus_1, expm1(a), exp(a))
 STEEP_RULE(hyperbolic_sine, sinh(a), cosh(a))
 STEEP_RULE(hyperbolic_cosine, cosh(a), sinh(a))
-
-UNARY(hyperbolic_tangent) {
-    double t = tanh(a), square;
-    MG_TRY(mg_pow(t, 2, &square));
-    *out = (mg_outcome){t, 1 - square, 0};
-    return MG_OK;
-}
-
-UNARY(square_root) {
-    if (a < 0) {
-        return MG_DOMAIN;
-    }
-    double s = sqrt(a), da;
-    MG_TRY(divide(0.5, s, &da));
-    *out = (mg_outcome){s, da, 0};
-    return MG_OK;
-}
-
-/* 1 / sqrt(1 - a * a), for -1 <= a <= 1. */
-static mg_status arc_partial(double a, double *out) {
-    if (fabs(a) > 1) {
-        return MG_DOMAIN;
-    }
-    return divide(1, sqrt(1 - a * a), out);
-}
-
-UNARY(arc_sine) {
-    double da;
-    MG_TRY(arc_partial(a, &da));
-    *out = (mg_outcome){asin(a), da, 0};
-    return MG_OK;
-}
-
-UNARY(arc_cosine) {
-    double da;
-    MG_TRY(arc_partial(a, &da));
-    *out = (mg_outcome){acos(a), -da, 0};
-    return MG_OK;
-}
 
 static mg_status maximum(double a, double b, mg_outcome *out) {
     *out = b > a ? (mg_outcome){b, 0, 1} : (mg_outcome){a, 1, 0};

@@ -36,7 +36,5 @@ static inline mg_status mg_multiply_rule(double a, double b, mg_outcome *out) {
 }
 
 mg_status mg_pow(double a, double k, double *out); /* as Python's float ** float */
-mg_status mg_exp(double a, double *out);           /* as math.exp */
-mg_status mg_log(double a, double *out);           /* as math.log */
 
 #endif
