@@ -27,9 +27,8 @@ typedef struct {
     void (*squares)(size_t n, void *x);
     /* sum += x */
     void (*add)(size_t n, const void *x, void *sum);
-    /* sum += grad, and grad = 0; grad = sum * share, and sum = 0 */
+    /* sum += grad, and grad = 0 */
     void (*add_gradients)(size_t n, void *grad, void *sum);
-    void (*mean_gradients)(size_t n, void *grad, void *sum, double share);
     /* x *= share */
     void (*scale)(size_t n, void *x, double share);
     void (*from_double)(size_t n, const double *in, void *out);

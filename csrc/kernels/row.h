@@ -93,7 +93,6 @@ static const mg_kernels NAME(row) = {
     .squares = NAME(squares_in_place),
     .add = NAME(add),
     .add_gradients = NAME(add_gradients),
-    .mean_gradients = NAME(mean_gradients),
     .scale = NAME(scale),
     .from_double = NAME(from_double),
     .to_double = NAME(to_double),

@@ -18,15 +18,6 @@ FOR_ROW static void NAME(add_gradients)(size_t n, void *grad_, void *sum_) {
     }
 }
 
-/* grad = sum * share; sum = 0 */
-FOR_ROW static void NAME(mean_gradients)(size_t n, void *grad_, void *sum_, double share) {
-    REAL *restrict grad = grad_, *restrict sum = sum_;
-    for (size_t i = 0; i < n; i++) {
-        grad[i] = sum[i] * (REAL)share;
-        sum[i] = 0;
-    }
-}
-
 /* x *= share */
 FOR_ROW static void NAME(scale)(size_t n, void *x_, double share) {
     REAL *x = x_;

@@ -191,13 +191,6 @@ FOR_ROW static void NAME(add_text)(const mg_text *text, const mg_region *region,
     }
 }
 
-FOR_ROW static void NAME(move_sum)(size_t n, REAL *restrict one, REAL *restrict sum) {
-    for (size_t i = 0; i < n; i++) {
-        sum[i] += one[i];
-        one[i] = 0;
-    }
-}
-
 /* What a text's events added to leaves from `one` on goes to those that begin at `sum`, and is 0 again: once for each
    leaf, whose sum a second 0 does not change. */
 FOR_ROW static void NAME(move_text)(const mg_text *text, const mg_region *region, REAL *one, REAL *sum) {
@@ -206,14 +199,14 @@ FOR_ROW static void NAME(move_text)(const mg_text *text, const mg_region *region
     for (size_t e = region->from; e < region->to; e++) {
         const mg_source *x = &plan->step[plan->event[e].step].operand[plan->event[e].factor];
         if (x->from == MG_FROM_LEAVES) {
-            NAME(move_sum)(region->end - region->first, one, sum);
+            NAME(add_gradients)(region->end - region->first, one, sum);
             return;
         }
         const mg_gather *gather = &plan->gather[plan->step[x->step].gather];
         for (size_t t = 0; t < replay->length[text->text]; t++) {
             const mg_slot *slot = mg_gathered(replay, gather, replay->start[t] + text->text);
             for (size_t p = 0; p < gather->parts; p++) {
-                NAME(move_sum)(gather->block, one + (slot[p] - region->first), sum + (slot[p] - region->first));
+                NAME(add_gradients)(gather->block, one + (slot[p] - region->first), sum + (slot[p] - region->first));
             }
         }
     }

@@ -110,7 +110,6 @@ FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size
         REAL *out = w->value + r * w->padded, *partial = NAME(partials_of)(w) + r * step->partials * w->padded;
         bool ordinary = false;
         if (move[0] == 0 || (step->operation != MG_LOG && step->operation != MG_POW)) {
-            memset(partial, 0, step->partials * w->padded * sizeof *partial);
             ordinary = NAME(rule_row)(w, row.from, row.x, move, out, partial);
         } else if (step->operation == MG_LOG) {
             ordinary = NAME(log_row)(w, row.from, row.x[0], out, partial);

@@ -132,7 +132,7 @@ mg_status mg_gradients_mean(mg_tape *tape, const mg_id *first, const size_t *siz
     for (size_t r = 0; r < count; sum += sizes[r++]) {
         mg_slot slot;
         mg_find(tape, first[r], &slot);
-        mg_kernels_chosen()->mean_gradients(sizes[r], tape->adjoint + slot, sum, share);
+        mg_take_mean(mg_kernels_chosen(), sizes[r], tape->adjoint + slot, sum, share);
     }
     return MG_OK;
 }

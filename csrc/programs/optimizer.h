@@ -5,6 +5,8 @@
 #include "kernels/kernels.h"
 #include "programs/pool.h"
 
+#include <string.h>
+
 #define MG_WORTH_A_THREAD 16384 /* parameters: a step of fewer is over before another thread has begun */
 
 /* Is it one that there is, with numbers that it can work with? */
@@ -20,5 +22,12 @@ typedef struct {
    square of a gradient overflows as it does in Python. The threads of a pool, which may be NULL, share it. */
 mg_status mg_take_step(const mg_kernels *kernels, const mg_optimizer *optimizer, uint64_t step, double learning_rate,
                        const mg_parameters *run, size_t count, mg_pool *pool);
+
+/* grad = sum * share, of n numbers, and sum = 0 */
+static inline void mg_take_mean(const mg_kernels *kernels, size_t n, void *grad, void *sum, double share) {
+    memcpy(grad, sum, n * kernels->size);
+    memset(sum, 0, n * kernels->size);
+    kernels->scale(n, grad, share);
+}
 
 #endif

@@ -114,7 +114,7 @@ static void add_gradients(mg_trainer *trainer) {
 static void take_mean(mg_trainer *trainer, double share) {
     char *sum = trainer->sum;
     for (size_t r = 0; r < trainer->run_count; sum += trainer->run[r++].n * trainer->kernels->size) {
-        trainer->kernels->mean_gradients(trainer->run[r].n, trainer->run[r].grad, sum, share);
+        mg_take_mean(trainer->kernels, trainer->run[r].n, trainer->run[r].grad, sum, share);
     }
 }
 
