@@ -122,13 +122,9 @@ static bool may_sum(mg_plan *plan, mg_step *step) {
             step->weights = f;
             return true;
         }
-        if (w->from == MG_FROM_PAST && x->from == MG_FROM_ROWS && x->parts == 0) {
-            const bool one = plan->positions == 1; /* which does not tell what would grow */
-            const bool logits = w->past == MG_BY_LANE && (step->causal || one) && !step->causal_terms && !x->whole;
-            const bool mix = w->past == MG_BY_TERM && (step->causal_terms || one) && !step->causal && (x->whole || one);
-            if ((logits || mix) && x->lane == 0) {
-                return true;
-            }
+        if (w->from == MG_FROM_PAST && x->from == MG_FROM_ROWS && x->parts == 0 && x->lane == 0 &&
+            (w->past == MG_BY_LANE || !step->causal)) {
+            return true; /* logits, or a mix of values: what is listed by position grows with it */
         }
     }
     if (a->from == MG_FROM_ROWS && b->from == MG_FROM_ROWS && a->parts == 0 && b->parts == 0) {

@@ -325,6 +325,17 @@ static mg_id weights_of_length_one(text *r, mg_id x) {
     return mg_sum(r->tape, 1, E, n, &shares, &mixed);
 }
 
+/* Sums of one lane, or of one term, with strides that are never taken or are none. */
+static mg_id one_lane_that_would_move(text *r, mg_id x) {
+    const mg_view w = {.first = r->weights, .lane = 7, .term = 1}, terms = {.first = x, .lane = 5, .term = 1};
+    return record_linear(r->tape, mg_sum(r->tape, 1, 1, E, &w, &terms), r->weights + 16, E, 1);
+}
+
+static mg_id one_term(text *r, mg_id x) {
+    const mg_view w = lanes_from(r->weights), one = one_lane(x + 1);
+    return record_add(r->tape, mg_sum(r->tape, 1, E, 1, &w, &one), record_tanh(r->tape, r->input[r->t], E), E);
+}
+
 /* Weights as the second factor. */
 static mg_id by_weights(text *r, mg_id x) {
     const mg_view terms = terms_from(x), w = {.first = r->weights, .lane = E, .term = 1};

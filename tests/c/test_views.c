@@ -318,6 +318,8 @@ static void odd_views_are_recordings(void) {
                   {sines_by_tanhs, "sines by tanhs", NULL},
                   {exps_and_sines, "exps and sines", NULL},
                   {weights_of_length_one, "weights of length one", NULL},
+                  {one_lane_that_would_move, "one lane that would move", NULL},
+                  {one_term, "one term", NULL},
                   {by_weights, "by weights", NULL},
                   {neighbours, "neighbours", NULL},
                   {overlapping, "overlapping", NULL},
