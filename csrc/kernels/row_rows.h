@@ -50,7 +50,7 @@ FOR_ROW static inline __attribute__((always_inline)) NAME(work) NAME(work_on)(co
     w.padded = replay->padded;
     w.computed = replay->computed;
     w.start = replay->start;
-    w.skips = replay->texts > 1 && replay->plan->skips_ahead && !replay->plan->check_values;
+    w.skips = replay->texts > 1 && !replay->plan->check_values;
     return w;
 }
 

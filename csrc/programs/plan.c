@@ -49,8 +49,7 @@ mg_slot mg_source_slot(const mg_plan *plan, const mg_step *step, size_t f, size_
     }
     if (x->parts > 0) {
         const mg_part *part = &plan->part[x->part + c / x->block];
-        const size_t rest = g * x->group + i * x->lane + c % x->block;
-        return mg_lane_of_step(plan, part->step, position, part->offset + rest);
+        return mg_lane_of_step(plan, part->step, position, part->offset + c % x->block);
     }
     const size_t inner = i * x->lane + c * x->term, outer = x->offset + g * x->group;
     return mg_lane_of_step(plan, x->step, position, x->whole ? outer * (position + 1) + inner : outer + inner);

@@ -42,7 +42,7 @@ typedef enum {
 
 /* What operand lane i of group g reads at term c:
      rows      lane offset + g * group + i * lane + c * term of the step; of a concatenation (parts > 0), lane
-               part.offset + g * group + i * lane + c % block of the step of part c / block
+               part.offset + c % block of the step of part c / block
      whole     lane i, or c where the terms are the positions so far, of group offset + g * group of a causal step
      past      lane offset + g * group + i * lane + c * term, of which the one that is the position has the stride 0
      selected  the selected lane of the step
@@ -176,7 +176,6 @@ struct mg_plan {
     size_t positions, each; /* losses, and statements of one position */
     bool mean;
     bool check_values;      /* some lane has no derivative at some position: its values must be finite */
-    bool skips_ahead;       /* no step reads lanes that lie ahead of a position, where texts are side by side */
     size_t loss;            /* the step whose lane 0 is the loss */
     size_t step_count, gather_count, select_count, part_count, run_count, exception_count, fan_count, action_count,
         event_count, region_count, gathered_count, selected_count;

@@ -46,9 +46,9 @@ static void find_derivatives(mg_plan *plan) {
         step->derives = step->operation == MG_LARGEST && step->terms == 1; /* detach() is as a leaf, and ends there */
         for (size_t f = 0; f < step->factors; f++) {
             mg_source *x = &step->operand[f];
-            x->derives = x->from == MG_FROM_LEAVES || (x->from != MG_FROM_CONSTANT && plan->step[x->step].derives);
-            for (size_t p = 0; p < x->parts; p++) {
-                x->derives = x->derives || plan->step[plan->part[x->part + p].step].derives;
+            x->derives = x->from == MG_FROM_LEAVES;
+            for (size_t n = 0; n < mg_steps_read(x); n++) {
+                x->derives = x->derives || plan->step[mg_step_read(plan, x, n)].derives;
             }
             step->derives = step->derives || (x->derives && step->operation != MG_LARGEST);
         }
@@ -84,7 +84,7 @@ static bool is_zero_ahead(const mg_plan *plan, size_t k) {
             return true;
         }
     }
-    return step->causal && (step->cut || step->operation == MG_EXP);
+    return step->cut;
 }
 
 /* Does an adjoint of a lane ahead, whatever it is, add 0 to everything that is not itself a lane ahead? */
@@ -108,14 +108,11 @@ static bool drops_what_lies_ahead(const mg_plan *plan, size_t k) {
     return true;
 }
 
-/* Sums over the positions so far run over all of the text: the lanes that lie ahead must be 0, and get nothing. Texts side by
-   side have whole chunks at each position, and what lies ahead is left out, unless products with leaves run over it. */
+/* Sums over the positions so far run over all of the text: the lanes that lie ahead must be 0, and get nothing. */
 static void find_cuts(mg_plan *plan) {
-    plan->skips_ahead = true;
     for (size_t k = 0; k < plan->each; k++) {
         mg_step *step = &plan->step[k];
         step->cut = step->causal && step->operation == MG_EXP;
-        plan->skips_ahead = plan->skips_ahead && (step->weights == MG_NOWHERE || !(step->causal || step->causal_terms));
     }
     for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];

@@ -273,6 +273,7 @@ static inline const char *broken_plan(const mg_program *program, const mg_plan *
     MUST(plan->each * plan->positions + (plan->mean ? 2 : 1) == program->statements.count,
          "all statements but the last are of a position");
     MUST(plan->step_count == plan->each + plan->gather_count, "the gathers follow the statements");
+    MUST(plan->reached.page == NULL && plan->held == NULL, "nothing is left of the proof");
     for (size_t n = 0; n < plan->select_count; n++) {
         MUST(plan->selects[n] < plan->each, "a selection is of a step");
         for (size_t t = 0; t < plan->positions; t++) {

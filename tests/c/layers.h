@@ -88,42 +88,6 @@ static mg_id one_and_all(text *r, mg_id x) {
     return mg_map(r->tape, MG_MUL, 1, E, &all, &one, 0);
 }
 
-/* Terms that are joined from lanes of several statements: all of each, or some; the last part may be shorter. */
-static mg_id record_joined(text *r, const mg_id *parts, size_t block, size_t terms) {
-    const mg_view x = {.term = 1, .list = parts, .entries = (terms - 1) / block + 1, .block = block, .by_term = true};
-    const mg_view w = {.first = r->weights, .lane = terms, .term = 1};
-    return mg_sum(r->tape, 1, E, terms, &w, &x);
-}
-
-static mg_id joined(text *r, mg_id x) {
-    return record_joined(r, (mg_id[2]){record_tanh(r->tape, x, E), record_map(r->tape, MG_SIN, x, E, 0)}, E, 2 * E);
-}
-
-static mg_id joined_in_part(text *r, mg_id x) {
-    const mg_id cubes = record_map(r->tape, MG_POW, x, E, 3), sines = record_map(r->tape, MG_SIN, x + 1, 3, 0);
-    return record_joined(r, (mg_id[3]){cubes + 1, sines, record_tanh(r->tape, x, 3)}, 3, 8);
-}
-
-/* The sweep adds to the same lanes twice in a term's turn; or in turn with another statement. */
-static mg_id joined_with_itself(text *r, mg_id x) { return record_joined(r, (mg_id[2]){x, x}, E, 2 * E); }
-
-static mg_id joined_in_turn(text *r, mg_id x) {
-    return record_add(r->tape, record_joined(r, (mg_id[2]){record_tanh(r->tape, x, E), x}, E, 2 * E), x, E);
-}
-
-static mg_id joined_lanes(text *r, mg_id x) {
-    const mg_id lanes[3] = {record_tanh(r->tape, x, E) + 1, x + 3, record_map(r->tape, MG_SIN, x, E, 0)};
-    const mg_view terms = {.term = 9, .list = lanes, .entries = 3, .block = 1, .by_term = true};
-    const mg_view w = {.first = r->weights, .lane = 3, .term = 1};
-    return record_joined(r, (mg_id[2]){mg_sum(r->tape, 1, E, 3, &w, &terms), r->input[r->t]}, E, 2 * E);
-}
-
-/* Leaves that are joined, others at every position. */
-static mg_id joined_leaves(text *r, mg_id x) {
-    const mg_id leaves[2] = {r->weights + 32 + r->t, r->weights + 40 + 2 * r->t};
-    return record_add(r->tape, record_joined(r, leaves, 3, 6), x, E);
-}
-
 /* Attention to every second lane of what positions had. */
 static mg_id mixed_in_strides(text *r, mg_id x) {
     const mg_id q = record_linear(r->tape, x, r->weights, E, E);
@@ -335,6 +299,15 @@ static mg_id one_term(text *r, mg_id x) {
     const mg_view w = lanes_from(r->weights), one = one_lane(x + 1);
     return record_add(r->tape, mg_sum(r->tape, 1, E, 1, &w, &one), record_tanh(r->tape, r->input[r->t], E), E);
 }
+
+/* A leaf for all lanes, times a lane for all; and leaves of the position, to which lanes are added. */
+static mg_id one_by_a_leaf(text *r, mg_id x) {
+    const mg_view one = one_lane(x + 1), leaf = one_lane(r->weights + 3), all = lanes_from(r->weights + 8);
+    const mg_view same = lanes_from(mg_map(r->tape, MG_MUL, 1, E, &one, &leaf, 0));
+    return mg_map(r->tape, MG_MUL, 1, E, &same, &all, 0);
+}
+
+static mg_id leaves_and_all(text *r, mg_id x) { return record_add(r->tape, r->weights + E * r->t, x, E); }
 
 /* Weights as the second factor. */
 static mg_id by_weights(text *r, mg_id x) {

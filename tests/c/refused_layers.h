@@ -2,7 +2,7 @@
 #ifndef REFUSED_LAYERS_H
 #define REFUSED_LAYERS_H
 
-#include "layers.h"
+#include "joined_layers.h"
 
 /* Lanes that are listed backwards, one by one or in pairs. */
 static mg_id backwards(text *r, mg_id x) {

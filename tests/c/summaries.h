@@ -85,11 +85,10 @@ static inline const char *summary_of(const mg_plan *plan, summary *s) {
     LIST_STEPS(s, "ends", step->ends)
     LIST_REGIONS(s, "matrices", region->is_matrix)
     LIST_REGIONS(s, "gathered", region->is_gathered)
-    write_words(s, "; rows %zu + %zu, adjoints %zu + %zu, turned %zu, lanes %zu + %zu, aside %zu, work %g + %g%s%s",
+    write_words(s, "; rows %zu + %zu, adjoints %zu + %zu, turned %zu, lanes %zu + %zu, aside %zu, work %g + %g%s",
                 plan->value_rows.fixed, plan->value_rows.each, plan->adjoint_rows.fixed, plan->adjoint_rows.each,
                 plan->turned_columns, plan->most_lanes.fixed, plan->most_lanes.each, plan->most_aside,
-                plan->column_work, plan->pair_work, plan->skips_ahead ? ", skips ahead" : "",
-                plan->check_values ? ", checks values" : "");
+                plan->column_work, plan->pair_work, plan->check_values ? ", checks values" : "");
     return s->text;
 }
 

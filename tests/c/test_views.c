@@ -178,87 +178,95 @@ static void odd_views_keep_their_quick_ways(void) {
         layer f;
         const char *summary;
     } layers[] = {
+        {leaves_and_all,
+         "13 steps, 2 gathers, 1 fans, 0 exceptions, 11 actions; uniform 9; spread 10.1; without derivative 4 5; "
+         "chosen 7 8 9 10; partial 9 10; partials 1 9 11; cleared 10 12; added later 4.0 8.0 11.0; adds rows 2; ends "
+         "0; matrices 1; gathered 2; rows 52 + 0, adjoints 40 + 0, turned 16, lanes 5 + 0, aside 0, work 25 + 0"},
+        {joined_twice,
+         "17 steps, 1 gathers, 2 fans, 0 exceptions, 14 actions; uniform 13; spread 14.1; without derivative 8 9; "
+         "chosen 11 12 13 14; partial 13 14; partials 1 2 3 13 15; cleared 2 14 16; added later 3.0 4.1 5.1 8.0 12.0 "
+         "15.0; ends 0; matrices 1 2 3; rows 70 + 0, adjoints 55 + 0, turned 16, lanes 5 + 0, aside 0, work 73 + 0"},
         {weights_as_they_are,
          "17 steps, 1 gathers, 2 fans, 1 exceptions, 14 actions; uniform 13; spread 14.1; cut 4; cut adjoints 4; "
          "without derivative 8 9; chosen 11 12 13 14; partial 13 14; partials 1 5 13 15; cleared 4 14 16; added "
          "later 1.0 3.1 6.0 8.0 12.0 15.0; ends 0; matrices 1 2 3; rows 64 + 2, adjoints 52 + 2, turned 16, lanes 5 "
-         "+ 0, aside 4, work 57 + 8, skips ahead, checks values"},
+         "+ 0, aside 4, work 57 + 8, checks values"},
         {weights_that_turn,
          "18 steps, 1 gathers, 2 fans, 1 exceptions, 15 actions; uniform 14; spread 15.1; cut 5; cut adjoints 5; "
          "without derivative 9 10; chosen 12 13 14 15; partial 14 15; partials 1 5 6 14 16; cleared 5 15 17; added "
          "later 1.0 3.1 7.0 9.0 13.0 16.0; ends 0; matrices 1 2 3; rows 64 + 6, adjoints 52 + 4, turned 16, lanes 5 "
-         "+ 2, aside 4, work 57 + 8, skips ahead, checks values"},
+         "+ 2, aside 4, work 57 + 8, checks values"},
         {exps_by_sines,
          "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 5; without derivative "
          "11 12; chosen 14 15 16 17; partial 16 17; partials 1 6 8 16 18; cleared 7 17 19; added later 1.0 3.1 5.0 "
          "9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 10, adjoints 52 + 8, turned 16, lanes 5 + 2, aside "
-         "4, work 57 + 8, skips ahead, checks values"},
+         "4, work 57 + 8, checks values"},
         {sines_by_exps,
          "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 6; without derivative "
          "11 12; chosen 14 15 16 17; partial 16 17; partials 1 5 8 16 18; cleared 7 17 19; added later 1.0 3.1 5.0 "
          "9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 10, adjoints 52 + 8, turned 16, lanes 5 + 2, aside "
-         "4, work 57 + 8, skips ahead, checks values"},
+         "4, work 57 + 8, checks values"},
         {exps_by_exps,
          "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 5 6; without "
          "derivative 11 12; chosen 14 15 16 17; partial 16 17; partials 1 8 16 18; cleared 7 17 19; added later 1.0 "
          "3.1 5.0 9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 8, adjoints 52 + 8, turned 16, lanes 5 + 2, "
-         "aside 4, work 57 + 8, skips ahead, checks values"},
+         "aside 4, work 57 + 8, checks values"},
         {sines_by_tanhs,
          "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 7; cut adjoints 7; "
          "without derivative 11 12; chosen 14 15 16 17; partial 16 17; partials 1 5 6 8 16 18; cleared 7 17 19; "
          "added later 1.0 3.1 5.0 9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 12, adjoints 52 + 8, turned "
-         "16, lanes 5 + 2, aside 4, work 57 + 8, skips ahead, checks values"},
+         "16, lanes 5 + 2, aside 4, work 57 + 8, checks values"},
         {exps_and_sines,
          "20 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 16; spread 17.1; cut 5 7; cut adjoints 7; "
          "without derivative 11 12; chosen 14 15 16 17; partial 16 17; partials 1 6 8 16 18; cleared 7 17 19; added "
          "later 1.0 3.1 5.0 9.0 11.0 15.0 18.0; ends 0; matrices 1 2 3; rows 64 + 10, adjoints 52 + 8, turned 16, "
-         "lanes 5 + 2, aside 4, work 57 + 8, skips ahead, checks values"},
+         "lanes 5 + 2, aside 4, work 57 + 8, checks values"},
         {turned_round,
          "13 steps, 1 gathers, 1 fans, 0 exceptions, 11 actions; uniform 9; spread 10.1; without derivative 4 5; "
          "chosen 7 8 9 10; partial 9 10; partials 1 9 11; cleared 1 10 12; added later 2.0 2.1 4.0 8.0 11.0; ends 0; "
-         "matrices 1; rows 48 + 0, adjoints 40 + 0, turned 8, lanes 5 + 0, aside 0, work 25 + 0, skips ahead"},
+         "matrices 1; rows 48 + 0, adjoints 40 + 0, turned 8, lanes 5 + 0, aside 0, work 25 + 0"},
         {in_strides,
          "15 steps, 1 gathers, 3 fans, 0 exceptions, 13 actions; uniform 11; spread 12.1; without derivative 6 7; "
          "chosen 9 10 11 12; partial 11 12; partials 1 11 13; cleared 1 12 14; added later 2.0 3.0 6.0 10.0 13.0; "
-         "ends 0; matrices 1 2 3; rows 53 + 0, adjoints 45 + 0, turned 24, lanes 5 + 0, aside 0, work 35 + 0, skips "
-         "ahead, checks values"},
+         "ends 0; matrices 1 2 3; rows 53 + 0, adjoints 45 + 0, turned 24, lanes 5 + 0, aside 0, work 35 + 0, checks "
+         "values"},
         {asks_by_turns,
          "23 steps, 1 gathers, 2 fans, 1 exceptions, 19 actions; uniform 10 19; spread 11.1 20.1; cut 8; without "
          "derivative 5 6 14 15; chosen 17 18 19 20; partial 19 20; partials 1 3 10 19 21; cleared 2 20 22; added "
          "later 1.0 4.0 4.1 5.0 9.0 14.0 18.0 21.0; ends 0; matrices 1 2; rows 74 + 8, adjoints 54 + 10, turned 16, "
-         "lanes 5 + 2, aside 4, work 57 + 10, skips ahead"},
+         "lanes 5 + 2, aside 4, work 57 + 10"},
         {by_weights,
          "13 steps, 1 gathers, 2 fans, 0 exceptions, 11 actions; uniform 9; spread 10.1; without derivative 4 5; "
          "chosen 7 8 9 10; partial 9 10; partials 1 9 11; cleared 10 12; added later 4.0 8.0 11.0; ends 0; matrices "
-         "1 2; rows 48 + 0, adjoints 40 + 0, turned 16, lanes 5 + 0, aside 0, work 41 + 0, skips ahead"},
+         "1 2; rows 48 + 0, adjoints 40 + 0, turned 16, lanes 5 + 0, aside 0, work 41 + 0"},
         {heads_apart,
          "21 steps, 1 gathers, 2 fans, 1 exceptions, 17 actions; uniform 17; spread 18.1; cut 6 7; without "
          "derivative 12 13; chosen 15 16 17 18; partial 17 18; partials 1 17 19; cleared 3 5 18 20; added later 3.1 "
          "4.1 6.0 7.0 8.1 9.1 12.0 16.0 19.0; ends 0; matrices 1 2; rows 76 + 6, adjoints 68 + 6, turned 16, lanes 5 "
-         "+ 2, aside 4, work 105 + 14, skips ahead"},
+         "+ 2, aside 4, work 105 + 14"},
         {one_head_of_two,
          "24 steps, 1 gathers, 3 fans, 1 exceptions, 19 actions; uniform 11 20; spread 12.1 21.1; cut 9; without "
          "derivative 6 7 15 16; chosen 18 19 20 21; partial 20 21; partials 1 11 20 22; cleared 5 21 23; added later "
          "2.1 4.1 6.0 8.0 10.0 15.0 19.0 22.0; ends 0; matrices 1 2 3 4; rows 65 + 5, adjoints 53 + 6, turned 16, "
-         "lanes 5 + 1, aside 4, work 73 + 9, skips ahead, checks values"},
+         "lanes 5 + 1, aside 4, work 73 + 9, checks values"},
         {one_of_two,
          "16 steps, 1 gathers, 3 fans, 0 exceptions, 14 actions; uniform 12; spread 13.1; without derivative 7 8; "
          "chosen 10 11 12 13; partial 12 13; partials 1 3 12 14; cleared 1 2 13 15; added later 2.1 3.0 4.0 7.0 11.0 "
          "14.0; ends 0; matrices 1 2 3; rows 56 + 0, adjoints 46 + 0, turned 24, lanes 5 + 0, aside 0, work 43 + 0, "
-         "skips ahead, checks values"},
+         "checks values"},
         {squares,
          "14 steps, 1 gathers, 1 fans, 0 exceptions, 12 actions; uniform 10; spread 11.1; without derivative 5 6; "
          "chosen 8 9 10 11; partial 10 11; partials 1 2 10 12; cleared 11 13; added later 3.1 5.0 9.0 12.0; ends 0; "
-         "matrices 1; rows 56 + 0, adjoints 44 + 0, turned 8, lanes 5 + 0, aside 0, work 25 + 0, skips ahead"},
+         "matrices 1; rows 56 + 0, adjoints 44 + 0, turned 8, lanes 5 + 0, aside 0, work 25 + 0"},
         {joined,
          "15 steps, 1 gathers, 2 fans, 0 exceptions, 13 actions; uniform 11; spread 12.1; without derivative 6 7; "
          "chosen 9 10 11 12; partial 11 12; partials 1 2 3 11 13; cleared 12 14; added later 2.0 6.0 10.0 13.0; ends "
-         "0; matrices 1 2; rows 64 + 0, adjoints 48 + 0, turned 16, lanes 5 + 0, aside 0, work 57 + 0, skips ahead"},
+         "0; matrices 1 2; rows 64 + 0, adjoints 48 + 0, turned 16, lanes 5 + 0, aside 0, work 57 + 0"},
         {joined_in_part,
          "16 steps, 1 gathers, 2 fans, 0 exceptions, 14 actions; uniform 12; spread 13.1; without derivative 7 8; "
          "chosen 10 11 12 13; partial 12 13; partials 1 2 3 4 12 14; cleared 1 2 4 13 15; added later 2.0 3.0 4.0 "
          "5.1 7.0 11.0 14.0; ends 0; matrices 1 2; rows 68 + 0, adjoints 50 + 0, turned 16, lanes 5 + 0, aside 0, "
-         "work 57 + 0, skips ahead"},
+         "work 57 + 0"},
     };
     double numbers[LEAVES];
     const int32_t tokens[POSITIONS + 1] = {0, 1, 2, 3, 4, 1};
@@ -325,6 +333,11 @@ static void odd_views_are_recordings(void) {
                   {overlapping, "overlapping", NULL},
                   {joined, "joined", NULL},
                   {joined_in_part, "joined in part", NULL},
+                  {joined_twice, "joined twice", NULL},
+                  {one_by_a_leaf, "one by a leaf", NULL},
+                  {leaves_and_all, "leaves, and all", NULL},
+                  {joined_with_largest, "joined with largest", "the gradients would be added in another order"},
+                  {joined_largest, "joined largest", NULL},
                   {joined_lanes, "joined lanes", NULL},
                   {joined_leaves, "joined leaves", NULL},
                   {listed_by_lane, "listed by lane", "an operand is listed in a way that is no concatenation"},
