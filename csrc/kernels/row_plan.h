@@ -72,7 +72,7 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     }
     for (size_t d = 0; d < replay->texts; d++) {
         for (size_t t = 0; t < replay->length[d]; t++) {
-            losses[replay->start[t] + d] = plan->mean ? (REAL)(1 / (double)replay->length[d]) : 1;
+            losses[replay->start[t] + d] = (REAL)mg_share_of(plan->program, replay->length[d]);
         }
     }
     for (size_t n = 0; n < plan->action_count; n++) {

@@ -57,9 +57,6 @@ void mg_program_stamp(const mg_program *program) {
     }
 }
 
-/* What a loss counts for in the result of n of them. */
-static double share_of(const mg_program *program, size_t n) { return program->mean ? 1 / (double)n : 1; }
-
 mg_status mg_compute_plainly(mg_program *program, size_t n) {
     const mg_status status = forward_all(program, n);
     mg_program_stamp(program);
@@ -73,7 +70,7 @@ double mg_result_of(const mg_program *program, size_t n) {
     for (size_t t = 0; t < n; t++) {
         sum += tape->value[program->loss.item[t]];
     }
-    return sum * share_of(program, n);
+    return sum * mg_share_of(program, n);
 }
 
 /* Searches from what the first n losses are added up to. */
@@ -120,7 +117,7 @@ mg_status mg_sweep_plainly(mg_program *program, size_t n) {
         tape->adjoint[result] = 1;
     }
     for (size_t t = 0; n < program->losses && t < n; t++) {
-        tape->adjoint[program->loss.item[t]] = share_of(program, n);
+        tape->adjoint[program->loss.item[t]] = mg_share_of(program, n);
     }
     mg_go_down(tape, program->order.item, program->order.count);
     return MG_OK;

@@ -174,7 +174,6 @@ struct mg_plan {
     uint64_t *held;         /* [reached.slots]: what the first proof says that accumulators hold; before it NULL */
     const char *why_not;    /* that is no plan; NULL where there was no memory to find out */
     size_t positions, each; /* losses, and statements of one position */
-    bool mean;
     bool check_values;      /* some lane has no derivative at some position: its values must be finite */
     size_t loss;            /* the step whose lane 0 is the loss */
     size_t step_count, gather_count, select_count, part_count, run_count, exception_count, fan_count, action_count,

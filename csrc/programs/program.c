@@ -92,7 +92,7 @@ static bool find_losses(mg_program *program, mg_slot result) {
     const mg_operands *x = &statement->operand[0];
     const double share = program->mean ? tape->value[tape->operand[result][1]] : 1;
     if (statement->lanes != 1 || statement->factors != 1 || x->listing != MG_BY_TERM || x->block != 1 ||
-        share != (program->mean ? 1 / (double)statement->terms : 1) ||
+        share != mg_share_of(program, statement->terms) ||
         mg_program_statement(program, sum) != program->statements.count - (program->mean ? 2 : 1)) {
         return true;
     }

@@ -63,6 +63,9 @@ mg_status mg_program_enter(const mg_program *program);
 /* Has somebody asked for a plan? */
 static inline bool mg_program_planned(const mg_program *program) { return program->plan != NULL || program->why_not != NULL; }
 
+/* What a loss counts for in the result of n of them. */
+static inline double mg_share_of(const mg_program *program, size_t n) { return program->mean ? 1 / (double)n : 1; }
+
 /* inputs.c. May it run now? Looks where the tables of the inputs are. */
 mg_status mg_program_find_inputs(mg_program *program);
 bool mg_program_in_range(const mg_program *program, const int32_t *values, size_t n);

@@ -161,7 +161,7 @@ double mg_replay_loss(const mg_replay *replay, size_t text, size_t size) {
         const size_t at = first + replay->start[t];
         sum += size == sizeof(float) ? (double)((const float *)replay->value)[at] : ((const double *)replay->value)[at];
     }
-    return plan->mean ? sum * (1 / (double)replay->length[text]) : sum;
+    return sum * mg_share_of(plan->program, replay->length[text]);
 }
 
 /* ---- to the tape ------------------------------------------------------------------------------------------------ */

@@ -158,7 +158,6 @@ static bool find_positions(mg_plan *plan) {
     }
     plan->positions = positions;
     plan->each = each;
-    plan->mean = program->mean;
     plan->loss = each - 1;
     return true;
 }

@@ -270,7 +270,7 @@ static inline const char *broken_region(const mg_plan *plan, const mg_region *re
 static inline const char *broken_plan(const mg_program *program, const mg_plan *plan) {
     const char *broken = NULL;
     MUST(plan->positions == program->losses && plan->loss < plan->each, "a position has a loss");
-    MUST(plan->each * plan->positions + (plan->mean ? 2 : 1) == program->statements.count,
+    MUST(plan->each * plan->positions + (program->mean ? 2 : 1) == program->statements.count,
          "all statements but the last are of a position");
     MUST(plan->step_count == plan->each + plan->gather_count, "the gathers follow the statements");
     MUST(plan->reached.page == NULL && plan->held == NULL, "nothing is left of the proof");

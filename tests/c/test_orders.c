@@ -326,7 +326,7 @@ static void faults_in_a_plan_are_found(void) {
     CHECK(fan->exceptions < fan->exceptions_end && plan->gather_count > 0 && plan->select_count > 0);
     mg_exception *exception = &plan->exception[fan->exceptions];
     PLANT_FAULT(plan->positions, plan->positions - 1);
-    PLANT_FAULT(plan->mean, false);
+    PLANT_FAULT(program->mean, false);
     PLANT_FAULT(plan->loss, plan->each);
     PLANT_FAULT(plan->gather_count, plan->gather_count + 1);
     PLANT_FAULT(plan->selects[0], plan->each);

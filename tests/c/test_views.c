@@ -100,7 +100,7 @@ static void a_sum_of_losses_has_a_plan(void) {
     CHECK(mg_sweep(r.tape, total) == MG_OK && mg_read_adjoints(r.tape, r.leaves, LEAVES, expected) == MG_OK);
     mg_program *program = mg_program_new(r.tape, total, 0);
     bind_text(&r, program);
-    CHECK(mg_program_plan(program) == MG_OK && program->plan != NULL && !program->plan->mean);
+    CHECK(mg_program_plan(program) == MG_OK && program->plan != NULL && !program->mean);
     CHECK(mg_clear_adjoints(r.tape, r.leaves, LEAVES) == MG_OK);
     CHECK(mg_program_forward(program) == MG_OK && mg_program_reverse(program) == MG_OK && program->in_plan);
     CHECK(mg_read_adjoints(r.tape, r.leaves, LEAVES, found) == MG_OK && same_numbers(expected, found, LEAVES));
