@@ -1,6 +1,4 @@
-/* row_optimizer.h: the optimizers' steps on parameters in a row, and the sums of several documents' gradients. A part of
- * row.h.
- */
+/* row_optimizer.h: the optimizers' steps on parameters in a row. A part of row.h. */
 
 /* Parameters, and what goes with them. */
 typedef struct {
@@ -542,5 +540,3 @@ FOR_ROW static double NAME(largest)(size_t n, const void *x_) {
     memcpy(&size, &largest, sizeof size);
     return (double)size;
 }
-
-/* ---- gradients of several documents ----------------------------------------------------------------------------- */
