@@ -2,38 +2,18 @@
  * what a scalar operation is.
  */
 
-/* Of a power with the constant k: the value, and k * x ** (k - 1). */
-FOR_ROW static bool NAME(power_row)(const NAME(work) *w, size_t from, const REAL *x, REAL *out, REAL *partial) {
-    const double k = w->step->constant;
-    if (from == 0 && k == -1) {
+/* Of a power with the constant k, -1 or -0.5: the value, and k * x ** (k - 1). */
+FOR_ROW static void NAME(inverse_row)(const NAME(work) *w, const REAL *x, REAL *out, REAL *partial) {
+    const REAL k = (REAL)w->step->constant;
+    if (k == -1) {
         NAME(inverses)(w->padded, w->computed, x, out, partial);
-    } else if (from == 0 && k == -0.5) {
+    } else {
         memcpy(out, x, w->padded * sizeof *out);
         NAME(inverse_roots)(w->padded, w->computed, out, partial);
-    } else {
-        memset(out, 0, w->padded * sizeof *out);
-        memset(partial, 0, w->padded * sizeof *partial);
-        for (size_t t = from; t < w->computed; t++) {
-            double value, lower;
-            if (mg_pow((double)x[t], k, &value) != MG_OK || mg_pow((double)x[t], k - 1, &lower) != MG_OK) {
-                return false;
-            }
-            out[t] = (REAL)value;
-            partial[t] = (REAL)lower;
-        }
     }
     for (size_t t = 0; t < w->padded; t += WIDTH) {
-        STORE(partial + t, LOAD(partial + t) * (REAL)k);
+        STORE(partial + t, LOAD(partial + t) * k);
     }
-    VECTOR sum = {0}; /* NaN where one of the numbers is an infinity or a NaN: Python raises, or goes on with a NaN */
-    for (size_t t = 0; t < w->padded; t += WIDTH) {
-        sum += (LOAD(out + t) + LOAD(partial + t)) * 0;
-    }
-    REAL total = 0;
-    for (size_t t = 0; t < WIDTH; t++) {
-        total += sum[t];
-    }
-    return total == 0;
 }
 
 FOR_ROW static bool NAME(log_row)(const NAME(work) *w, size_t from, const REAL *x, REAL *out, REAL *partial) {
@@ -61,13 +41,13 @@ FOR_ROW static bool NAME(rule_row)(const NAME(work) *w, size_t from, const REAL 
     memset(partial, 0, step->partials * w->padded * sizeof *partial);
     for (size_t t = from; t < w->computed; t++) {
         const double b = step->factors == 2 ? (double)x[1][move[1] ? t : 0] : step->constant;
-        double result[3];
-        if (mg_rule(step->operation, (double)x[0][move[0] ? t : 0], b, result) != MG_OK) {
+        mg_outcome result;
+        if (mg_table[step->operation].rule((double)x[0][move[0] ? t : 0], b, &result) != MG_OK) {
             return false;
         }
-        out[t] = (REAL)result[0];
+        out[t] = (REAL)result.value;
         for (size_t p = 0; p < step->partials; p++) {
-            partial[p * w->padded + t] = (REAL)result[1 + p];
+            partial[p * w->padded + t] = (REAL)(p == 0 ? result.da : result.db);
         }
     }
     return true;
@@ -105,16 +85,20 @@ FOR_ROW static bool NAME(exp_rows)(const NAME(work) *w, const NAME(extent) *size
 FOR_ROW static bool NAME(map_rows)(const NAME(work) *w, const NAME(extent) *size, const NAME(rows) *x) {
     const mg_step *step = w->step;
     const size_t move[2] = {x[0].move, x[1].move};
+    const bool inverse = step->operation == MG_POW && (step->constant == -1 || step->constant == -0.5);
     for (size_t r = 0; r < size->groups * size->width; r++) {
         const NAME(map_row) row = NAME(map_row_of)(w, size, x, r);
         REAL *out = w->value + r * w->padded, *partial = NAME(partials_of)(w) + r * step->partials * w->padded;
-        bool ordinary = false;
-        if (move[0] == 0 || (step->operation != MG_LOG && step->operation != MG_POW)) {
-            ordinary = NAME(rule_row)(w, row.from, row.x, move, out, partial);
-        } else if (step->operation == MG_LOG) {
+        bool ordinary = true;
+        if (move[0] != 0 && step->operation == MG_LOG) {
             ordinary = NAME(log_row)(w, row.from, row.x[0], out, partial);
+        } else if (move[0] != 0 && row.from == 0 && inverse) {
+            NAME(inverse_row)(w, row.x[0], out, partial);
         } else {
-            ordinary = NAME(power_row)(w, row.from, row.x[0], out, partial);
+            ordinary = NAME(rule_row)(w, row.from, row.x, move, out, partial);
+        }
+        if (ordinary && step->operation == MG_POW) { /* Python raises, or goes on with what is not finite */
+            ordinary = NAME(all_finite)(w->padded, out) && NAME(all_finite)(w->padded, partial);
         }
         if (!ordinary) {
             return false;

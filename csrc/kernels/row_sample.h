@@ -141,11 +141,11 @@ FOR_ROW static bool NAME(sample_rule)(const mg_sample_step *step, size_t n, cons
         NAME(squares)(n, a, out);
     } else {
         for (size_t i = 0; i < n; i++) {
-            double result[3];
-            if (mg_rule(step->operation, a[i], step->factors == 2 ? b[i] : step->constant, result) != MG_OK) {
+            mg_outcome result;
+            if (mg_table[step->operation].rule(a[i], step->factors == 2 ? b[i] : step->constant, &result) != MG_OK) {
                 return false;
             }
-            out[i] = result[0];
+            out[i] = result.value;
         }
     }
     double sum = 0; /* NaN where one is an infinity or a NaN: Python may raise */

@@ -237,12 +237,3 @@ const char *mg_operation_python(int32_t operation, int32_t which) {
 /* The arities by themselves, dense, for the sweep's inner loop. */
 #define ARITY_ROW(code, name, arity, ...) [code] = arity,
 const uint8_t mg_scalar_arity[MG_SCALAR_COUNT] = {SCALAR_OPERATIONS(ARITY_ROW)};
-
-mg_status mg_rule(int32_t operation, double a, double b, double out[3]) {
-    mg_outcome result;
-    MG_TRY(mg_table[operation].rule(a, b, &result));
-    out[0] = result.value;
-    out[1] = result.da;
-    out[2] = result.db;
-    return MG_OK;
-}

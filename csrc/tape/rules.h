@@ -22,9 +22,6 @@ extern const mg_operation_row mg_table[MG_OPERATION_COUNT];
 /* The arities by themselves, dense, for the sweep's inner loop. */
 extern const uint8_t mg_scalar_arity[MG_SCALAR_COUNT];
 
-/* The value of an operation and its partials: out[0], out[1] and out[2]. b is the second operand, or the constant. */
-mg_status mg_rule(int32_t operation, double a, double b, double out[3]);
-
 /* The two that cannot fail, to be used where one of them is known to be meant. */
 static inline mg_status mg_add_rule(double a, double b, mg_outcome *out) {
     *out = (mg_outcome){a + b, 1, 1};

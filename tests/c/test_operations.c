@@ -82,9 +82,9 @@ typedef struct {
 
 /* What the rule makes of operand a and second operand, or constant, b. */
 static expectation expect(int32_t operation, double a, double b) {
-    double out[3] = {NAN, NAN, NAN};
-    mg_status status = mg_rule(operation, a, b, out);
-    return (expectation){status, out[0], out[1], out[2]};
+    mg_outcome out = {NAN, NAN, NAN};
+    const mg_status status = mg_table[operation].rule(a, b, &out);
+    return (expectation){status, out.value, out.da, out.db};
 }
 
 /* ---- recording one operation ------------------------------------------------------------------------------------ */
