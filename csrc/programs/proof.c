@@ -46,30 +46,49 @@ static uint64_t adjoint_of(const proof *p, const mg_step *step, mg_slot lane, bo
 /* Has a step its turn in this proof? */
 static bool takes_part(const mg_plan *plan, const mg_step *step) { return plan->held == NULL || step->concerned; }
 
-/* The partial of term c of an operand: the number of the other factor's slot, or of this statement's own partial. */
-static uint64_t partial_of(const mg_step *step, mg_slot lane, size_t f, mg_slot other) {
+/* What an input selects for term c of a source at a position; NULL where it is always the same. */
+static const mg_read *selected_for(const mg_plan *plan, const mg_source *x, size_t t, size_t c) {
+    if (x->from != MG_FROM_ROWS || !mg_is_leaves(plan, x)) {
+        return NULL;
+    }
+    const mg_gather *gather = &plan->gather[plan->step[x->step].gather];
+    const size_t part = gather->parts > 1 ? c / gather->block : 0;
+    const mg_read *read = &plan->gathered[gather->slots + t * gather->parts + part];
+    return read->binding != MG_NOWHERE ? read : NULL;
+}
+
+/* What stands for the number in a slot that term c of a source reads: the slot; or the input that selects it, as other rows
+   may be read in its place, and where it is in a row. */
+static uint64_t number_in(const mg_plan *plan, const mg_source *x, size_t t, size_t c, mg_slot slot) {
+    const mg_read *read = selected_for(plan, x, t, c);
+    if (read == NULL) {
+        return slot;
+    }
+    const mg_binding *binding = &plan->program->bindings[read->binding];
+    return product((uint64_t)1 << 42 | binding->input, binding->table + (slot - read->at));
+}
+
+/* The partial of term c of an operand: the number of the other factor, or this statement's own partial. */
+static uint64_t partial_of(const mg_plan *plan, const mg_step *step, mg_slot lane, size_t f, size_t t, size_t c,
+                           mg_slot other) {
     if (step->operation == MG_SUM) {
-        return step->factors == 2 ? (uint64_t)other : (uint64_t)1 << 40;
+        return step->factors == 2 ? number_in(plan, &step->operand[1 - f], t, c, other) : (uint64_t)1 << 40;
     }
     return (uint64_t)1 << 41 | (uint64_t)f << 40 | lane;
 }
 
 /* Adds to leaves; to all rows that may be selected in their place. */
 static void add_to_leaves(proof *p, const mg_source *x, size_t t, size_t c, mg_slot target, uint64_t what) {
-    if (x->from == MG_FROM_ROWS) {
-        const mg_gather *gather = &p->plan->gather[p->plan->step[x->step].gather];
-        const size_t part = gather->parts > 1 ? c / gather->block : 0;
-        const mg_read *read = &p->plan->gathered[gather->slots + t * gather->parts + part];
-        if (read->binding != MG_NOWHERE) {
-            const mg_binding *binding = &p->plan->program->bindings[read->binding];
-            const mg_slot offset = target - (mg_slot)read->at;
-            for (size_t v = 0; v < binding->count; v++) {
-                fold(p, p->hash, binding->table + (mg_slot)(v * binding->size) + offset, what);
-            }
-            return;
-        }
+    const mg_read *read = selected_for(p->plan, x, t, c);
+    if (read == NULL) {
+        fold(p, p->hash, target, what);
+        return;
     }
-    fold(p, p->hash, target, what);
+    const mg_binding *binding = &p->plan->program->bindings[read->binding];
+    const mg_slot offset = target - (mg_slot)read->at;
+    for (size_t v = 0; v < binding->count; v++) {
+        fold(p, p->hash, binding->table + (mg_slot)(v * binding->size) + offset, what);
+    }
 }
 
 /* What lane `lane`, whose adjoint is g, adds to term c of an operand, whose other factor is in slot `other`. */
@@ -77,7 +96,7 @@ static void add(proof *p, const mg_step *step, mg_slot lane, uint64_t g, size_t 
                 mg_slot other) {
     const mg_plan *plan = p->plan;
     const mg_source *x = &step->operand[f];
-    const uint64_t partial = partial_of(step, lane, f, other), what = product(partial, g);
+    const uint64_t partial = partial_of(plan, step, lane, f, t, c, other), what = product(partial, g);
     if (mg_is_leaves(plan, x)) {
         add_to_leaves(p, x, t, c, target, what);
         return;
@@ -202,6 +221,10 @@ static void plan_fan_at(proof *p, const mg_fan *fan, size_t t, size_t begin, siz
     size_t selected = MG_NOWHERE;
     if (fan->select != MG_NOWHERE) {
         selected = plan->selected[fan->select * plan->positions + t].at;
+        p->lost = p->lost || selected >= plan->step[fan->first].width; /* the fan has no such lane */
+    }
+    if (p->lost) {
+        return;
     }
     for (size_t r = order.from; r < order.to; r++) {
         for (size_t n = 0; n < plan->run[r].count; n++) {

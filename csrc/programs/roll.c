@@ -100,6 +100,12 @@ static bool operand_agrees(const mg_plan *plan, size_t k, size_t f, size_t t) {
     return by_term || x->step >= plan->each || recorded->listing == MG_STRIDED;
 }
 
+/* Do the sums over positions that a kernel has side by side, of terms or of lanes, add to rows that differ? */
+static bool adds_apart(const mg_step *step, const mg_source *past, const mg_source *x) {
+    return past->past == MG_BY_LANE ? step->terms == 1 || (past->term > 0 && x->term > 0)
+                                    : step->width == 1 || past->lane > 0;
+}
+
 /* A sum of products with leaves is done with the leaves' numbers side by side; what else may a sum be of? */
 static bool may_sum(mg_plan *plan, mg_step *step) {
     const mg_source *a = &step->operand[0], *b = &step->operand[1];
@@ -123,7 +129,7 @@ static bool may_sum(mg_plan *plan, mg_step *step) {
             return true;
         }
         if (w->from == MG_FROM_PAST && x->from == MG_FROM_ROWS && x->parts == 0 && x->lane == 0 &&
-            (w->past == MG_BY_LANE || !step->causal)) {
+            (w->past == MG_BY_LANE || !step->causal) && adds_apart(step, w, x)) {
             return true; /* logits, or a mix of values: what is listed by position grows with it */
         }
     }

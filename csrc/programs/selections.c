@@ -7,7 +7,8 @@
  * is visited at that moment, in one order. Which turns there are can then be read off a few lists:
  *
  *     with the first lane selected, the second, the last    the turns of lanes, and whether that of a selection matters
- *     with one lane after the other, up and down            the turns of two selections at one position
+ *     with one lane after the other, up and down; and each  the turns of two selections at one position
+ *     two selections a lane apart, both ways
  *     until every selection has selected each of its lanes  what is of one lane alone: at some position of those that
  *                                                           have the same turns, and at every other position
  */
@@ -212,6 +213,23 @@ static bool select_unseen(const selecting *s) {
     return any;
 }
 
+/* Of each two selections, one selects a lane and the other the next one, where there are three or more neither the first, in
+   one of the rounds for each bit of their numbers; and the other way round. False when there are no more. */
+static bool select_apart(const selecting *s, size_t round) {
+    const size_t bit = round / 2, last = s->plan->select_count - 1;
+    memset(s->given, 0, s->program->inputs * sizeof *s->given);
+    for (size_t n = 0; n <= last && last >> bit > 0; n++) {
+        for (size_t t = 0; t < s->plan->positions; t++) {
+            const size_t input = input_of(s, n, t), most = s->most[input];
+            if (!s->given[input]) {
+                s->given[input] = true;
+                s->values[input] = (int32_t)(((most > 2) + ((n >> bit) + round) % 2) % most);
+            }
+        }
+    }
+    return last >> bit > 0;
+}
+
 /* ---- the proofs ------------------------------------------------------------------------------------------------- */
 
 /* Proves the order that is the sweep's now; in the first round it is also found. False without one, or without memory. */
@@ -257,6 +275,11 @@ static bool prove_all(selecting *s, mg_blocks *scratch, mg_status *status) {
         }
         if (alike) {
             note_turns(s);
+        }
+    }
+    for (size_t round = 0; select_apart(s, round); round++) {
+        if (!prove_now(s, scratch, status)) {
+            return false;
         }
     }
     find_likes(s);
