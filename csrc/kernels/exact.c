@@ -14,7 +14,6 @@
 #include "kernels/kernels.h"
 
 #include "kernels/exp_table.h"
-#include "kernels/float_mode.h"
 #include "tape/operations.h"
 
 #include <float.h>

@@ -6,7 +6,6 @@
  */
 #include "kernels/kernels.h"
 
-#include "kernels/float_mode.h"
 #include "tape/operations.h"
 
 #include <float.h>

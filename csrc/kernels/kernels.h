@@ -7,6 +7,7 @@
 #ifndef MG_KERNELS_H
 #define MG_KERNELS_H
 
+#include "kernels/float_mode.h"
 #include "programs/plan.h"
 #include "programs/position.h"
 
@@ -43,6 +44,11 @@ typedef struct {
     /* All steps of one position, see position.h; false where Python would raise, or might. Of exact rows only. */
     bool (*position)(const mg_sample_plan *plan, size_t position);
 } mg_kernels;
+
+/* The float mode in which a row works, of the calling thread; to be put back. */
+static inline mg_float_mode mg_enter_mode(const mg_kernels *kernels) {
+    return mg_flush_subnormals(kernels->size == sizeof(float));
+}
 
 /* What the processor can do, and which row was asked for: exact.c and fast.c have the rows. */
 typedef enum { MG_PLAIN, MG_AVX2, MG_AVX512, MG_NEON, MG_ROW_COUNT } mg_row;

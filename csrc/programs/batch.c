@@ -8,8 +8,6 @@
  */
 #include "programs/batch.h"
 
-#include "kernels/float_mode.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -104,15 +102,10 @@ static bool enter_group(mg_batch *batch, const mg_document *documents, size_t co
     return true;
 }
 
-/* The float mode is a thread's own. */
-static mg_float_mode enter_mode(const mg_batch *batch) {
-    return mg_flush_subnormals(batch->kernels->size == sizeof(float));
-}
-
 static void compute_group(void *context, size_t number) {
     mg_batch *batch = context;
     const mg_replay *replay = &batch->replay[number];
-    const mg_float_mode mode = enter_mode(batch);
+    const mg_float_mode mode = mg_enter_mode(batch->kernels);
     batch->ordinary[number] =
         batch->kernels->forward(replay) && (!batch->reverse || batch->kernels->reverse(replay));
     mg_restore_float_mode(mode);
@@ -120,7 +113,7 @@ static void compute_group(void *context, size_t number) {
 
 static void add_part(void *context, size_t part) {
     mg_batch *batch = context;
-    const mg_float_mode mode = enter_mode(batch);
+    const mg_float_mode mode = mg_enter_mode(batch->kernels);
     batch->kernels->add_to_leaves(batch->text + batch->first, batch->count, part, batch->threads,
                                   batch->alone ? NULL : batch->one);
     mg_restore_float_mode(mode);

@@ -1,7 +1,6 @@
 /* optimizer.c: the optimizers' steps, as Python writes them, and the mean of several documents' gradients. */
 #include "programs/optimizer.h"
 
-#include "kernels/float_mode.h"
 #include "programs/memory.h"
 #include "tape/operations.h"
 
@@ -50,7 +49,7 @@ static void look_for_largest(shared_step *step, const mg_parameters *some, size_
 
 static void update(shared_step *step, const mg_parameters *some, size_t part) {
     (void)part;
-    const mg_float_mode mode = mg_flush_subnormals(step->kernels->size == sizeof(float));
+    const mg_float_mode mode = mg_enter_mode(step->kernels);
     step->kernels->update(some->n, some->data, some->grad, some->m, some->v, &step->by);
     mg_restore_float_mode(mode);
 }

@@ -1,8 +1,6 @@
 /* train.c: many steps of training in one call, and a step in parts. */
 #include "programs/trainer.h"
 
-#include "kernels/float_mode.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -70,7 +68,7 @@ static size_t wave_of(size_t documents) { return documents < MG_WAVE ? documents
 /* A call that computes begins, if what it was given fits; what is returned other than MG_OK ends it. */
 static mg_status begin(mg_trainer *trainer, bool fits, mg_float_mode *mode) {
     MG_TRY(fits ? mg_trainer_load(trainer) : MG_SHAPE);
-    *mode = mg_flush_subnormals(mg_trains_fast(trainer));
+    *mode = mg_enter_mode(trainer->kernels);
     return MG_OK;
 }
 
@@ -300,7 +298,7 @@ mg_status mg_trainer_add_rows(mg_trainer *trainer, const void *rows, size_t rows
     if (width * size != sum_bytes || count * sum_bytes != rows_bytes) {
         return MG_SHAPE;
     }
-    const mg_float_mode mode = mg_flush_subnormals(mg_trains_fast(trainer));
+    const mg_float_mode mode = mg_enter_mode(trainer->kernels);
     for (size_t row = 0; row < count; row++) {
         trainer->kernels->add(width, (const char *)rows + row * sum_bytes, sum);
     }
