@@ -49,8 +49,9 @@ LOSSES = {
     "selected, then a product of all": lambda f, e, a, b: e[a] * (e * e).sum(),
     "a probability": lambda f, e, a, b: -f.softmax(e)[a].log(),
     "two": lambda f, e, a, b: e[a] * 0.3 - e[b],
-    "two and all": lambda f, e, a, b: e[a] * 0.3 - e[b] + e.sum(),
-    "one, all, the other": lambda f, e, a, b: e[a] * 0.3 + e.sum() - e[b],
+    "two and all": lambda f, e, a, b: e[a] * 0.3 - e[b] * 0.7 + e.sum(),
+    "of two maps and all": lambda f, e, a, b: (e * 0.5)[a] * 0.3 + e.tanh()[b] + e.sum(),
+    "one, all, the other": lambda f, e, a, b: e[a] * 0.3 + e.sum() - e[b] * 0.7,
     "a product of two": lambda f, e, a, b: e[b] * e[a],
     "of two maps": lambda f, e, a, b: e.exp()[a] * e.tanh()[b],
     "of a map and of what it is of": lambda f, e, a, b: e.exp()[a] + e[b] * e[a],
@@ -82,6 +83,26 @@ def test_every_selection(name, computed, lanes):
             loss = program(*tokens)
             program.backward()
             assert all_bits([loss, *vectors.grad]) == expected, (tokens, program.why_not_planned)
+
+
+@pytest.mark.parametrize("computed", ["one linear", "halves"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_inputs_that_are_as_many_apart_as_there_are_lanes(name, computed):
+    """The first and the last of six select one of five lanes each."""
+
+    def model(f, w, tokens):
+        return f.mean([LOSSES[name](f, COMPUTED[computed](f, w, 5, tokens[1]), tokens[0], tokens[5])])
+
+    with Tape():
+        vectors, scalars = both_weights(model, [0] * 6)
+        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(6)))
+        for a, b in itertools.product(range(5), repeat=2):
+            tokens = (a, 1, 0, 0, 0, b)
+            expected = all_bits(loss_and_gradients(model, scalars, tokens))
+            vectors.zero_grad()
+            loss = program(*tokens)
+            program.backward()
+            assert all_bits([loss, *vectors.grad]) == expected, (a, b, program.why_not_planned)
 
 
 def planned(name, computed, inputs):

@@ -7,8 +7,7 @@
  * is visited at that moment, in one order. Which turns there are can then be read off a few lists:
  *
  *     with the first lane selected, the second, the last    the turns of lanes, and whether that of a selection matters
- *     with one lane after the other, up and down; and each  the turns of two selections at one position
- *     two selections a lane apart, both ways
+ *     with the first and the last, by two inputs            the turns of two selections at one position
  *     until every selection has selected each of its lanes  what is of one lane alone: at some position of those that
  *                                                           have the same turns, and at every other position
  */
@@ -26,9 +25,10 @@ typedef struct {
     size_t *like;    /* [plan->positions]: one that has the same turns, and stands for it */
     size_t *next;    /* [plan->positions]: the next lane that is to be seen there */
     bool *seen;      /* [plan->select_count][plan->positions][lanes]: did the selection select the lane at a position like it? */
+    bool *paired;    /* [plan->select_count][plan->select_count][plan->positions]: and one its first lane, the other its last? */
     size_t lanes;    /* the most that an input may select */
     size_t rounds;
-    bool apart;      /* does every position add to leaves of its own, to which what varies adds? */
+    bool apart;      /* may every position have turns, or leaves that what varies adds to, of its own? */
 } selecting;
 
 #define MOST_WORK 1e9 /* words of the sweep's list that all rounds may take together */
@@ -139,18 +139,17 @@ static bool know_values(selecting *s, mg_blocks *scratch) {
     return !scratch->failed;
 }
 
-/* Rounds that come first: the inputs select lane `first`, and the next `each` after it; or counted from the last one, down. */
-static const struct {
-    size_t first, each;
-    bool down;
-} round_of[] = {{1, 1, false}, {0, 0, false}, {1, 0, false}, {0, 0, true}, {0, 1, true}};
-#define ROUNDS (sizeof round_of / sizeof *round_of)
-
-static void select_for(const selecting *s, size_t round) {
+/* Every input selects another lane, or row, than the one before it. */
+static void select_in_turn(const selecting *s) {
     for (size_t n = 0; n < s->program->inputs; n++) {
-        const size_t most = s->most[n] > 0 ? s->most[n] : 1;
-        const size_t lane = (round_of[round].first + n * round_of[round].each) % most;
-        s->values[n] = (int32_t)(round_of[round].down ? most - 1 - lane : lane);
+        s->values[n] = s->most[n] == 0 ? 0 : (int32_t)((n + 1) % s->most[n]);
+    }
+}
+
+/* Every input selects this lane, or its last, where it has no such. */
+static void select_everywhere(const selecting *s, size_t lane) {
+    for (size_t n = 0; n < s->program->inputs; n++) {
+        s->values[n] = (int32_t)(lane < s->most[n] ? lane : s->most[n] - (s->most[n] > 0));
     }
 }
 
@@ -172,6 +171,17 @@ static void note_turns(const selecting *s) {
     }
 }
 
+/* Do two selections read different inputs at some position? The turns of both do not show where all select one lane. */
+static bool has_pairs(const selecting *s) {
+    bool any = false;
+    for (size_t n = 1; n < s->plan->select_count; n++) {
+        for (size_t t = 0; t < s->plan->positions; t++) {
+            any = any || input_of(s, n, t) != input_of(s, 0, t);
+        }
+    }
+    return any;
+}
+
 /* The last position stands for all that have its turns. */
 static void find_likes(const selecting *s) {
     const size_t last = s->plan->positions - 1;
@@ -184,18 +194,52 @@ static bool *seen_at(const selecting *s, size_t n, size_t position) {
     return s->seen + (n * s->plan->positions + s->like[position]) * s->lanes;
 }
 
+static bool *paired_at(const selecting *s, size_t n, size_t m, size_t position) {
+    return s->paired + (n * s->plan->select_count + m) * s->plan->positions + position;
+}
+
 static void note_seen(const selecting *s) {
     for (size_t n = 0; n < s->plan->select_count; n++) {
         for (size_t t = 0; t < s->plan->positions; t++) {
-            seen_at(s, n, t)[s->values[input_of(s, n, t)]] = true;
+            const int32_t value = s->values[input_of(s, n, t)];
+            seen_at(s, n, t)[value] = true;
+            for (size_t m = 0; value == 0 && m < s->plan->select_count; m++) {
+                const size_t other = input_of(s, m, t);
+                *paired_at(s, n, m, t) = *paired_at(s, n, m, t) || (size_t)s->values[other] + 1 == s->most[other];
+            }
         }
     }
 }
 
+/* Unless it has got another value in this round, an input selects a lane. */
+static bool select_lane(const selecting *s, size_t input, size_t lane) {
+    if (s->given[input]) {
+        return false;
+    }
+    s->values[input] = (int32_t)lane;
+    return s->given[input] = true;
+}
+
+/* Pairs of inputs select the first lane and the last, where that was not seen yet. */
+static bool select_pairs(const selecting *s) {
+    bool any = false;
+    for (size_t n = 0; n < s->plan->select_count; n++) {
+        for (size_t m = 0; m < s->plan->select_count; m++) {
+            for (size_t t = 0; t < s->plan->positions; t++) {
+                const size_t a = input_of(s, n, t), b = input_of(s, m, t);
+                if (a != b && !*paired_at(s, n, m, t) && !s->given[a] && !s->given[b]) {
+                    any = select_lane(s, a, 0) && select_lane(s, b, s->most[b] - 1);
+                }
+            }
+        }
+    }
+    return any;
+}
+
 /* Inputs select what was not seen yet. Is there any? */
 static bool select_unseen(const selecting *s) {
-    bool any = false;
     memset(s->given, 0, s->program->inputs * sizeof *s->given);
+    bool any = select_pairs(s);
     for (size_t n = 0; n < s->plan->select_count; n++) {
         memset(s->next, 0, s->plan->positions * sizeof *s->next);
         for (size_t t = 0; t < s->plan->positions; t++) {
@@ -204,30 +248,13 @@ static bool select_unseen(const selecting *s) {
             while (*lane < most && seen_at(s, n, t)[*lane]) {
                 ++*lane;
             }
-            if (!s->given[input] && *lane < most) {
-                s->values[input] = (int32_t)(*lane)++;
-                s->given[input] = any = true;
+            if (*lane < most && select_lane(s, input, *lane)) {
+                ++*lane;
+                any = true;
             }
         }
     }
     return any;
-}
-
-/* Of each two selections, one selects a lane and the other the next one, where there are three or more neither the first, in
-   one of the rounds for each bit of their numbers; and the other way round. False when there are no more. */
-static bool select_apart(const selecting *s, size_t round) {
-    const size_t bit = round / 2, last = s->plan->select_count - 1;
-    memset(s->given, 0, s->program->inputs * sizeof *s->given);
-    for (size_t n = 0; n <= last && last >> bit > 0; n++) {
-        for (size_t t = 0; t < s->plan->positions; t++) {
-            const size_t input = input_of(s, n, t), most = s->most[input];
-            if (!s->given[input]) {
-                s->given[input] = true;
-                s->values[input] = (int32_t)(((most > 2) + ((n >> bit) + round) % 2) % most);
-            }
-        }
-    }
-    return last >> bit > 0;
 }
 
 /* ---- the proofs ------------------------------------------------------------------------------------------------- */
@@ -267,33 +294,28 @@ static bool prove_all(selecting *s, mg_blocks *scratch, mg_status *status) {
     if (scratch->failed || !find_concerned(s, scratch)) {
         return false;
     }
-    while (s->rounds < ROUNDS) {
-        const bool alike = round_of[s->rounds].each == 0; /* the same lane at all positions */
-        select_for(s, s->rounds);
+    static const size_t everywhere[] = {0, 1, SIZE_MAX};
+    for (size_t n = 0; n < sizeof everywhere / sizeof *everywhere; n++) {
+        select_everywhere(s, everywhere[n]);
         if (!prove_now(s, scratch, status)) {
             return false;
         }
-        if (alike) {
-            note_turns(s);
-        }
+        note_turns(s);
     }
-    for (size_t round = 0; select_apart(s, round); round++) {
-        if (!prove_now(s, scratch, status)) {
-            return false;
-        }
-    }
+    s->apart = s->apart || has_pairs(s);
     find_likes(s);
     if (!is_enough(s)) {
         return mg_refuse_plan(plan, "there are too many lanes that an input may select");
     }
     s->seen = mg_allot(scratch, plan->select_count * plan->positions * s->lanes, sizeof *s->seen);
-    while (s->seen != NULL && select_unseen(s)) {
+    s->paired = mg_allot(scratch, plan->select_count * plan->select_count * plan->positions, sizeof *s->paired);
+    while (!scratch->failed && select_unseen(s)) {
         if (!prove_now(s, scratch, status)) {
             return false;
         }
         note_seen(s);
     }
-    return s->seen != NULL;
+    return !scratch->failed;
 }
 
 mg_status mg_fill_plan(mg_program *program, mg_plan *plan, bool proved, mg_blocks *scratch) {
@@ -301,7 +323,7 @@ mg_status mg_fill_plan(mg_program *program, mg_plan *plan, bool proved, mg_block
     mg_status status = MG_OK;
     bool made = know_values(&s, scratch);
     if (made) {
-        select_for(&s, 0); /* each another one, so that what depends on it differs by position */
+        select_in_turn(&s); /* so that what depends on it differs by position */
         mg_program_select(program, s.values);
         made = mg_roll(plan) && (!proved || (find_varying(plan) && prove_all(&s, scratch, &status)));
     }
