@@ -11,6 +11,7 @@ typedef struct {
     mg_id leaves, weights, input[POSITIONS], probabilities[POSITIONS], logarithm[POSITIONS], losses[POSITIONS], loss;
     mg_id key[POSITIONS], value[POSITIONS]; /* what later positions read */
     size_t t, odd; /* the position at hand, and one that is not as the others */
+    bool halves;   /* are the probabilities those of two halves? */
     mg_id before;  /* what was computed before, and */
     mg_mark since; /* from when on a program computes anew */
 } text;
@@ -335,7 +336,9 @@ static text record_text(layer f, const double *numbers, const int32_t *tokens, s
     for (r.t = 0; r.t < POSITIONS; r.t++) {
         r.input[r.t] = record_scale_by(r.tape, r.leaves + (size_t)tokens[r.t] * E, E, 1.5);
         const mg_id y = f(&r, record_tanh(r.tape, r.input[r.t], E));
-        r.probabilities[r.t] = record_softmax(r.tape, record_linear(r.tape, y, r.leaves + VOCAB * E, VOCAB, E), VOCAB);
+        const mg_id logits = record_linear(r.tape, y, r.leaves + VOCAB * E, r.halves ? VOCAB + 1 : VOCAB, E);
+        r.probabilities[r.t] = r.halves ? record_softmax_of_groups(r.tape, logits, 2, (VOCAB + 1) / 2)
+                                        : record_softmax(r.tape, logits, VOCAB);
         r.logarithm[r.t] = record_map(r.tape, MG_LOG, r.probabilities[r.t] + (size_t)tokens[r.t + 1], 1, 0);
         r.losses[r.t] = record_map(r.tape, MG_MUL, r.logarithm[r.t], 1, -1);
     }

@@ -126,6 +126,12 @@ static mg_id by_leaves_of_the_place(text *r, mg_id x) {
     return record_mixed(r, mg_map(r->tape, MG_ADD, 1, r->t + 1, &weights, &leaves, 0));
 }
 
+/* A lane that is selected from two groups, whose sums are over other lanes. */
+static mg_id selected_from_halves(text *r, mg_id x) {
+    r->halves = true;
+    return record_linear(r->tape, x, r->weights, E, E);
+}
+
 /* One position that is not as the others: it reads other leaves, other lanes, in other strides, has another constant. */
 static mg_id other_leaves(text *r, mg_id x) {
     return record_linear(r->tape, x, r->weights + (r->t == r->odd ? 16 : 0), E, E);

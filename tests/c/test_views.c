@@ -361,6 +361,7 @@ static void odd_views_are_recordings(void) {
                   {convolution, "convolution", "a sum of products of a kind that no plan has"},
                   {one_by_leaves, "one by leaves", "a sum of products of a kind that no plan has"},
                   {by_place, "by place", "a sum over the positions so far of something that does not grow with them"},
+                  {selected_from_halves, "selected from halves", "an input selects a lane of a sum, whose lanes are not"},
                   {joined_with_itself, "joined with itself", "the gradients would be added in another order"},
                   {joined_in_turn, "joined in turn", "the sweep takes the lanes of two statements in turn"}};
     for (size_t n = 0; n < sizeof layers / sizeof *layers; n++) {
