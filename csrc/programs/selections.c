@@ -8,8 +8,8 @@
  *
  *     with the first lane selected, the second, the last    the turns of lanes, and whether that of a selection matters
  *     with the first and the last, by two inputs            the turns of two selections at one position
- *     until every selection has selected each of its lanes  what is of one lane alone: at some position of those that
- *                                                           have the same turns, and at every other position
+ *     until every selection has selected each of its lanes  where something else adds to what is of one lane alone: at some
+ *                                                           position of those that have the same turns, and at every other
  */
 #include "programs/descent.h"
 
@@ -28,6 +28,7 @@ typedef struct {
     bool *paired;    /* [plan->select_count][plan->select_count][plan->positions]: and one its first lane, the other its last? */
     size_t lanes;    /* the most that an input may select */
     size_t rounds;
+    bool each_lane;  /* does something else add to what one lane alone adds to, as its weights are? */
     bool apart;      /* may every position have turns, or leaves that what varies adds to, of its own? */
 } selecting;
 
@@ -75,6 +76,13 @@ static bool find_varying(mg_plan *plan) {
     return true;
 }
 
+/* Does a step read every lane of another one once, or the one that an input selects? */
+static bool reads_all(const mg_plan *plan, const mg_step *step, const mg_source *x) {
+    const size_t lanes = mg_rows_of(&plan->step[x->step], plan->positions);
+    return x->from == MG_FROM_SELECTED || (x->parts == 0 && x->offset == 0 && mg_reach(step, x) + 1 == lanes &&
+                                           step->groups * step->width * step->terms == lanes);
+}
+
 /* Does an event add to leaves that are others at every position, whatever the inputs select? */
 static bool is_by_position(const mg_plan *plan, const mg_event *event) {
     const mg_source *x = &plan->step[event->step].operand[event->factor];
@@ -105,7 +113,9 @@ static bool find_concerned(selecting *s, mg_blocks *scratch) {
         mg_step *step = &plan->step[k];
         for (size_t f = 0; f < step->factors; f++) {
             for (size_t n = 0; n < mg_steps_read(&step->operand[f]); n++) {
-                step->concerned = step->concerned || added[mg_step_read(plan, &step->operand[f], n)];
+                const size_t read = mg_step_read(plan, &step->operand[f], n);
+                step->concerned = step->concerned || added[read];
+                s->each_lane = s->each_lane || (plan->step[read].varies && !reads_all(plan, step, &step->operand[f]));
             }
         }
     }
@@ -117,6 +127,7 @@ static bool find_concerned(selecting *s, mg_blocks *scratch) {
         }
         for (size_t e = region->from; varies && e < region->to; e++) {
             plan->step[plan->event[e].step].concerned = true;
+            s->each_lane = s->each_lane || region->to - region->from > 1;
             s->apart = s->apart || (region->to - region->from > 1 && is_by_position(plan, &plan->event[e]));
         }
     }
@@ -240,7 +251,7 @@ static bool select_pairs(const selecting *s) {
 static bool select_unseen(const selecting *s) {
     memset(s->given, 0, s->program->inputs * sizeof *s->given);
     bool any = select_pairs(s);
-    for (size_t n = 0; n < s->plan->select_count; n++) {
+    for (size_t n = 0; s->each_lane && n < s->plan->select_count; n++) {
         memset(s->next, 0, s->plan->positions * sizeof *s->next);
         for (size_t t = 0; t < s->plan->positions; t++) {
             const size_t input = input_of(s, n, t), most = s->most[input];
@@ -277,7 +288,7 @@ static bool is_enough(const selecting *s) {
         unlike += s->like[t] == t && t + 1 < s->plan->positions;
     }
     const size_t rounds = unlike > 0 ? s->lanes : s->lanes / s->plan->positions;
-    return (double)rounds * (double)s->program->order.count < MOST_WORK;
+    return !s->each_lane || (double)rounds * (double)s->program->order.count < MOST_WORK;
 }
 
 static bool prove_all(selecting *s, mg_blocks *scratch, mg_status *status) {
