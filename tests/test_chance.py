@@ -4,6 +4,7 @@ like those that kernels have: planned or not, the numbers are those of plain sca
 from __future__ import annotations
 
 import random
+from math import isfinite
 
 import pytest
 
@@ -142,6 +143,37 @@ def test_replays(model):
             loss = program(*tokens)
             program.backward()
             assert all_bits([loss, *vectors.grad]) == expected, tokens
+
+
+def beside_an_infinity(f, w, tokens):
+    """The lanes that are not selected get no gradient, and are not to be multiplied with one of 0."""
+    losses = []
+    for token, target in pairs(tokens):
+        x = w("row", 2, LANES)[token] * w("huge", 1, LANES)[0]
+        losses.append(
+            (x * (f.sums(1, 1, LANES, View(x, term=1), View(x, term=1)) + 1e-5)[0] ** -0.5)[:2][target] * -1.0
+        )
+    return f.mean(losses)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 9])
+def test_a_number_that_is_not_finite(batch_size):
+    """A document alone and several side by side: what is infinite touches what it touches in plain scalars."""
+    config = Config(steps=1, block_size=5, batch_size=batch_size)
+    documents = [[1, 0, 1, 1], [0, 0, 1, 0], [1, 1]]
+    with Tape():
+        vectors, scalars = both_weights(beside_an_infinity, documents[0])
+        for w in (vectors, scalars):
+            for row in (w("huge", 1, LANES)[0], *(w("row", 2, LANES)[token] for token in (0, 1))):
+                lane = row[2]
+                lane.data = 1e160
+        fit = Model(
+            lambda tokens: beside_an_infinity(VECTORS, vectors, tokens), list(vectors.matrices.values()), config
+        )
+        losses = [step.loss for step in train(fit, documents)]
+        assert all_bits(losses) == all_bits(trained(beside_an_infinity, scalars, documents, config))
+        assert 0 < [isfinite(x) for x in vectors.data].count(False) < 4
+        assert all_bits(vectors.data) == all_bits([value.data for value in scalars.lanes])
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)

@@ -59,7 +59,7 @@ FOR_ROW static bool NAME(forward)(const mg_replay *replay) {
 }
 
 /* Seeds the losses and goes through the actions. False where a 0 that stands for what is not there may have counted: beside
-   a number that is not finite. Texts side by side have nothing else in their columns. */
+   a number that is not finite. */
 FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
     const mg_plan *plan = replay->plan;
     REAL *losses = NAME(adjoints_of)(replay, plan->loss);
@@ -90,7 +90,7 @@ FOR_ROW static bool NAME(reverse)(const mg_replay *replay) {
             NAME(map_reverse)(&w);
         }
     }
-    for (size_t k = 0; replay->texts == 1 && k < plan->each; k++) { /* an adjoint that is not finite makes all below it so */
+    for (size_t k = 0; k < plan->each; k++) { /* an adjoint that is not finite makes all below it so */
         if (plan->step[k].ends) {
             NAME(take)(&w, k);
             if (!NAME(all_finite)(w.step->groups * w.width * w.padded, w.adjoint)) {
