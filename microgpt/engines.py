@@ -16,7 +16,7 @@ from .errors import ConfigError, DataError, TapeError
 from .index import Index
 from .model import GPT
 from .optimizers import Optimizer, Remembering, TrainerOptimizer, learning_rate_at, settings_of
-from .program import Program, record
+from .program import Program, record, record_with
 from .value import Value
 from .vector import Lanes
 
@@ -39,6 +39,9 @@ class Trainable(Protocol):
         """The loss of a document: the mean, or the sum, of a loss at each position, of which those of the first n
         positions are the losses of a shorter document. The tokens are integers, or the integer inputs (Index) of a
         function that is being recorded."""
+
+
+MOST_TOKENS_ASKED = 256  # in documents for which a function is recorded beside the longest
 
 
 class _NotPrefixesError(Exception):
@@ -132,14 +135,11 @@ class CoreEngine:
         parameters = model.parameters
         tape = parameters[0]._tape
         mark = tape.mark()
-        # The tokens mean nothing, and so do the numbers of this recording.
-        indices = [Index(0) for _ in range(max(end - start for start, end in pairwise(starts)))]
-        self._program = record(lambda *tokens: _loss(model, tokens), *indices, tape=tape, quiet=True)
+        lengths = {end - start for start, end in pairwise(starts)}
+        self._program = self._recorded(max(lengths), plan=True)
         if not isinstance(model, GPT):  # whose tokens were checked
             _check_tokens(self._program, tokens, starts)
-        if not self._program._indices or not self._serves(
-            min(end - start for start, end in pairwise(starts)), len(indices), mark
-        ):
+        if not self._program._indices or not self._serves(lengths, mark):
             raise _NotPrefixesError
         first, sizes = [w._node for w in parameters], [w._size for w in parameters]
         self._size = sum(sizes)
@@ -159,18 +159,27 @@ class CoreEngine:
         check(lib.mg_trainer_use_threads(pointer, threads))
         self.optimizer = TrainerOptimizer(self._pointer, self._size)
 
-    def _serves(self, shortest: int, longest: int, mark: int) -> bool:
-        """Is the loss of a shorter document the beginning of that of the longest? Looks at the shortest. What the
-        model's function makes by itself was recorded since the mark."""
-        program, model = self._program, self._model
-        if isinstance(model, GPT) or shortest == longest:
-            return bool(lib.mg_program_losses(program._pointer, longest))
+    def _recorded(self, length: int, plan: bool) -> Program:
+        """The loss of a document, whose tokens mean nothing, and so do the numbers of the recording."""
+        model, indices = self._model, [Index(0) for _ in range(length)]
         tape = model.parameters[0]._tape
-        indices = [Index(0) for _ in range(shortest)]
-        short = record(lambda *tokens: _loss(model, tokens), *indices, tape=tape, quiet=True)
-        losses, begins = lib.mg_program_losses(short._pointer, shortest), ffi.new("bool *")
-        check(lib.mg_program_begins(program._pointer, short._pointer, mark, begins))
-        return bool(begins[0]) and losses == lib.mg_program_losses(program._pointer, shortest)
+        return record_with(lambda *tokens: _loss(model, tokens), indices, tape, quiet=True, plan=plan)
+
+    def _serves(self, lengths: set[int], mark: int) -> bool:
+        """Is the loss of a shorter document the beginning of that of the longest? A function of the user's own is
+        asked for every length that there is, or for some, from the shortest on, where these are more tokens than a
+        recording should take. What it makes by itself was recorded since the mark."""
+        program, longest, begins = self._program, max(lengths), ffi.new("bool *")
+        serves = bool(lib.mg_program_losses(program._pointer, longest))
+        shorter = sorted(lengths - {longest})
+        for length in shorter[:: sum(shorter) // MOST_TOKENS_ASKED + 1]:
+            if not serves or isinstance(self._model, GPT):
+                break
+            short = self._recorded(length, plan=False)
+            check(lib.mg_program_begins(program._pointer, short._pointer, mark, begins))
+            losses = lib.mg_program_losses(short._pointer, length)
+            serves = bool(begins[0]) and losses == lib.mg_program_losses(program._pointer, length)
+        return serves
 
     def run(self, step: int, steps: int) -> tuple[list[float], BaseException | None]:
         rates = [learning_rate_at(self._config, i) for i in range(step, step + steps)]

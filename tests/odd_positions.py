@@ -198,6 +198,15 @@ def one_more_for_long(f, w, tokens):
     return f.mean(losses)
 
 
+def another_of_five(f, w, tokens):
+    """Documents of five tokens are bolder than all others, shorter or longer."""
+    losses = []
+    for token, target in pairwise(tokens):
+        x = w("wte", VOCAB, EMBD)[token] * (2.0 if len(tokens) == 5 else 1.0)
+        losses.append(loss_of(f, f.linear(x, w("head", VOCAB, EMBD)), target))
+    return f.mean(losses)
+
+
 def first_from_nothing(f, w, tokens):
     """The first token has a loss, too, of a bias alone."""
     losses = [loss_of(f, w("prior", 1, VOCAB)[0], tokens[0])]
@@ -231,6 +240,7 @@ POSITIONS = {  # each with the reason why its statements are replayed one by one
     "as many layers as tokens": (as_many_layers_as_tokens, None),
     "deeper later": (deeper_later, RECORDED),
     "one more for long": (one_more_for_long, None),
+    "another of five": (another_of_five, None),
     "first from nothing": (first_from_nothing, RECORDED),
     "first from a row": (first_from_a_row, ORDER),
 }
