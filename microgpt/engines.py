@@ -16,7 +16,7 @@ from .errors import ConfigError, DataError, TapeError
 from .index import Index
 from .model import GPT
 from .optimizers import Optimizer, Remembering, TrainerOptimizer, learning_rate_at, settings_of
-from .program import Program, record, record_with
+from .program import Program, record_with
 from .value import Value
 from .vector import Lanes
 

@@ -201,8 +201,9 @@ def train(
     added in the order of the documents. With `replay` the loss is recorded once, for the longest document, and the
     steps are taken in C; without, or when the model computes with scalar Values, every step records it anew. The
     numbers are the same. A loss of another form, whose first terms are not the loss of a shorter document, is
-    recorded anew in every step; it is asked for every length that there is, up to 256 tokens, and for some of more. What it reads that was computed before the training, from parameters, is computed anew
-    in each step with `replay`, and stays as it was without: compute it inside.
+    recorded anew in every step; it is asked for every length that there is, up to 256 tokens, and for some of more.
+    What it reads that was computed before the training, from parameters, is computed anew in each step with `replay`,
+    and stays as it was without: compute it inside.
 
     `steps_per_call` is how many steps are taken, in one call of the core, before their records are yielded: with 1 the
     parameters are those after the step that was yielded; with more they may be up to steps_per_call - 1 steps ahead,
