@@ -96,8 +96,8 @@ PYTHON_TESTS_OF = {name: ["test_sampling"] for name in SAMPLES} | {
     "optimizer.c": ["test_training", "test_kernels", "test_saving"],
     "float_mode.h": ["test_subnormals"],
     "threads.c": ["test_threads"],
-    "selections.c": ["test_selections"],
-    "proof.c": ["test_selections"],
+    "selections.c": ["test_selections", "test_selected_plans", "test_chance"],
+    "proof.c": ["test_selections", "test_selected_plans", "test_chance"],
 }
 # The rows of kernels are one text, and each takes a second to compile: the copy does without the widest.
 LEFT_OUT = re.compile(r"#define ROW \w*avx512\n.*?row\.h\"\n|    case MG_AVX512: .*?\n|RUN_ROW\(avx512\);", re.DOTALL)
