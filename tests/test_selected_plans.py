@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from microgpt import Index, Matrix, Tape, record
+from microgpt.core import lib
+from microgpt.vector import View
 
-from .mirror import VECTORS, Weights
+from .bits import all_bits
+from .mirror import VECTORS, Weights, both_weights, loss_and_gradients
 from .test_selections import COMPUTED, IN_TURN, LOSSES, NEW_ORDER
 
 OF_ONE = {"one linear", "halves"}
@@ -110,3 +113,98 @@ def test_one_leaf_of_one_position(row, lane, positions):
         return f.mean([one_row(f, w, tokens[t:], t, row, lane) for t in range(positions)])
 
     assert why_not_planned(model, positions) == (NEW_ORDER if row < positions else None)
+
+
+# ---- what lanes have in common: all that they read, or nothing
+
+IN_COMMON = "an input selects one of some lanes that have a part of what they read in common"
+SUMS = {
+    (1, 1): IN_COMMON,
+    (1, 2): IN_COMMON,
+    (1, 4): IN_COMMON,
+    (1, 5): None,
+    (2, 1): IN_COMMON,
+    (3, 1): None,
+    (1, 0): None,
+}
+MAPS = {(3, 1): None, (1, 2): None, (2, 1): IN_COMMON, (4, 2): IN_COMMON, (1, 1): IN_COMMON, (1, 0): NEW_ORDER}
+
+
+@pytest.mark.parametrize("strides", SUMS)
+def test_lanes_of_sums(strides):
+    """Five lanes of three terms each, of a row of weights."""
+
+    def loss(f, w, a, b):
+        weights = View(w("band", 1, 19)[0], lane=strides[0], term=strides[1])
+        y = f.sums(1, 5, 3, weights, View(w("row", 5, 3)[b].tanh(), term=1))
+        return y[a] * 0.3 + y.sum()
+
+    assert_plan(loss, 5, SUMS[strides])
+
+
+@pytest.mark.parametrize("strides", MAPS)
+def test_lanes_of_groups(strides):
+    """Two groups of three lanes each."""
+
+    def loss(f, w, a, b):
+        x = w("row", 6, 9)[b].tanh()
+        y = f.maps(lib.MG_MUL, 2, 3, View(x, group=strides[0], lane=strides[1]), constant=0.5)
+        return y[a] * 0.3 + y.sum()
+
+    assert_plan(loss, 6, MAPS[strides])
+
+
+def assert_plan(loss, lanes, why_not):
+    """Of two positions; the numbers, whatever is selected, are those of plain scalars."""
+
+    def model(f, w, tokens):
+        return f.mean([loss(f, w, a, b) for a, b in zip(tokens[::2], tokens[1::2], strict=True)])
+
+    with Tape():
+        vectors, scalars = both_weights(model, [0] * 4)
+        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(4)))
+        assert program.why_not_planned == why_not
+        for tokens in [(a, (a + 1) % lanes, (2 * a) % lanes, a) for a in range(lanes)]:
+            expected = all_bits(loss_and_gradients(model, scalars, tokens))
+            vectors.zero_grad()
+            loss_now = program(*tokens)
+            program.backward()
+            assert all_bits([loss_now, *vectors.grad]) == expected
+
+
+def test_nothing_is_selected():
+    """But rows of leaves."""
+
+    def model(f, w, tokens):
+        return f.mean([f.linear(w("row", 5, 3)[token].tanh(), w("head", 4, 3)).exp().sum() for token in tokens])
+
+    assert why_not_planned(model, 3) is None
+
+
+@pytest.mark.parametrize("lanes", range(2, 8))
+def test_as_many_rows_as_lanes(lanes):
+    """What two positions select differs while a plan is made."""
+
+    def loss(f, w, token):
+        e = f.linear(w("row", lanes, 4)[token].tanh(), w("head", lanes, 4)).exp()
+        return e[token] * 0.3 + e.sum()
+
+    assert why_not_planned(lambda f, w, tokens: f.mean([loss(f, w, token) for token in tokens]), 2) is None
+
+
+@pytest.mark.parametrize(("rows", "positions", "enough"), [(1, 1, 15800), (1, 2, 15800), (2, 1, 15800), (2, 2, 11170)])
+def test_how_many_lanes_are_selected_in_turn(rows, positions, enough):
+    """Words of the sweep's list, four a lane, by so many rounds: as many as there are lanes, or fewer, where positions
+    are alike, as each of them takes others. Of leaves of the same row at every position, or of others."""
+
+    def reason(lanes):
+        def loss(f, w, token, t):
+            e = w("leaves", 2, lanes)[t % rows] * 1.5
+            return e[token] * 0.3 + w("leaves", 2, lanes)[0][3].exp() + e.sum()
+
+        return why_not_planned(
+            lambda f, w, tokens: f.mean([loss(f, w, *at) for at in zip(tokens, range(9))]), positions
+        )
+
+    assert reason(enough) == NEW_ORDER
+    assert reason(enough + 20) == "there are too many lanes that an input may select"

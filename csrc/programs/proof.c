@@ -208,7 +208,7 @@ static void plan_step(proof *p, size_t k) {
     const size_t past = mg_past_of(step);
     for (size_t g = step->groups; g-- > 0;) {
         plan_group(p, k, g, past == MG_NOWHERE ? ROWS : past);
-        if (past != MG_NOWHERE && !mg_is_leaves(p->plan, &step->operand[1 - past])) {
+        if (past != MG_NOWHERE) {
             plan_group(p, k, g, 1 - past);
         }
     }
