@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from microgpt import Index, Matrix, Tape, record
@@ -54,26 +56,26 @@ def one_lane_read(f, w, ids, t, lane):
     """Of a statement whose lanes vary with those of the one that is selected."""
     x = w("row", LANES, LANES)[ids[0]].tanh()
     e = x * 0.5
-    return e[ids[0]] * 0.3 + x[lane].exp() + e.sum()
+    return e[ids[0]] * 0.3, x[lane].exp(), e.sum()
 
 
 def one_leaf_read(f, w, ids, t, lane):
     """Of the same row at every position."""
     e = w("fixed", 2, LANES)[1] * 1.5
-    return e[ids[0]] * 0.3 + w("fixed", 2, LANES)[1][lane].exp() + e.sum()
+    return e[ids[0]] * 0.3, w("fixed", 2, LANES)[1][lane].exp(), e.sum()
 
 
 def two_lanes_read(f, w, ids, t, lane):
     """Two inputs select, of two statements."""
     x = w("row", LANES, LANES)[ids[0]].tanh()
     e, d = x * 0.5, w("other", LANES, LANES)[ids[1]].exp()
-    return d[ids[1]] * 0.7 + e[ids[0]] * 0.3 + x[lane].exp() + e.sum() + d.sum()
+    return d[ids[1]] * 0.7 + e[ids[0]] * 0.3, x[lane].exp(), e.sum() + d.sum()
 
 
 def one_weight_read(f, w, ids, t, lane):
     """Of a linear, of which inputs select a lane."""
     y = f.linear(w("row", LANES, 2)[ids[0]].tanh(), w("head", LANES, 2))
-    return y[ids[0]] * 0.3 + w("head", LANES, 2)[lane][1].exp() + y.sum()
+    return y[ids[0]] * 0.3, w("head", LANES, 2)[lane][1].exp(), y.sum()
 
 
 ONE_LANE = {model.__name__: model for model in (one_lane_read, one_leaf_read, two_lanes_read, one_weight_read)}
@@ -85,7 +87,7 @@ def beside_one_lane(name, lane, positions, inputs):
 
     def model(f, w, tokens):
         at = [[tokens[n] for n in inputs(t)] for t in range(positions)]
-        return f.mean([ONE_LANE[name](f, w, ids, t, lane) for t, ids in enumerate(at)])
+        return f.mean([a + b + c for a, b, c in (ONE_LANE[name](f, w, ids, t, lane) for t, ids in enumerate(at))])
 
     return model
 
@@ -99,10 +101,24 @@ def test_one_lane(name, lane, positions, inputs):
     assert why_not_planned(model, 1 + max(max(inputs(t)) for t in range(positions))) in (NEW_ORDER, IN_TURN)
 
 
-def one_row(f, w, ids, t, row, lane):
+@pytest.mark.parametrize("lane", range(LANES))
+@pytest.mark.parametrize("name", [*ONE_LANE, "one_row"])
+def test_one_lane_before_all(name, lane):
+    """What adds to it comes last in the reverse, whichever lane is selected."""
+    model = ONE_LANE.get(name, one_row)
+    rng = random.Random(f"{name}, {lane}")
+
+    def before(f, w, tokens):
+        found = (model(f, w, tokens[2 * t : 2 * t + 2], t, lane) for t in range(2))
+        return f.mean([one + selected + rest for selected, one, rest in found])
+
+    assert_numbers(before, None, [[rng.randrange(LANES) for _ in range(4)] for _ in range(6)])
+
+
+def one_row(f, w, ids, t, lane, row=1):
     """Of another row at every position."""
     e = w("position", 9, LANES)[t] * 1.5
-    return e[ids[0]] * 0.3 + w("position", 9, LANES)[row][lane].exp() + e.sum()
+    return e[ids[0]] * 0.3, w("position", 9, LANES)[row][lane].exp(), e.sum()
 
 
 @pytest.mark.parametrize("positions", [1, 2, 3])
@@ -110,7 +126,7 @@ def one_row(f, w, ids, t, row, lane):
 @pytest.mark.parametrize("row", range(4))
 def test_one_leaf_of_one_position(row, lane, positions):
     def model(f, w, tokens):
-        return f.mean([one_row(f, w, tokens[t:], t, row, lane) for t in range(positions)])
+        return f.mean([a + b + c for a, b, c in (one_row(f, w, tokens[t:], t, lane, row) for t in range(positions))])
 
     assert why_not_planned(model, positions) == (NEW_ORDER if row < positions else None)
 
@@ -160,16 +176,21 @@ def assert_plan(loss, lanes, why_not):
     def model(f, w, tokens):
         return f.mean([loss(f, w, a, b) for a, b in zip(tokens[::2], tokens[1::2], strict=True)])
 
+    assert_numbers(model, why_not, [(a, (a + 1) % lanes, (2 * a) % lanes, a) for a in range(lanes)])
+
+
+def assert_numbers(model, why_not, texts):
+    """Of four inputs."""
     with Tape():
         vectors, scalars = both_weights(model, [0] * 4)
         program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(4)))
         assert program.why_not_planned == why_not
-        for tokens in [(a, (a + 1) % lanes, (2 * a) % lanes, a) for a in range(lanes)]:
+        for tokens in texts:
             expected = all_bits(loss_and_gradients(model, scalars, tokens))
             vectors.zero_grad()
-            loss_now = program(*tokens)
+            loss = program(*tokens)
             program.backward()
-            assert all_bits([loss_now, *vectors.grad]) == expected
+            assert all_bits([loss, *vectors.grad]) == expected
 
 
 def test_nothing_is_selected():
