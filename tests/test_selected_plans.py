@@ -133,6 +133,7 @@ def test_one_leaf_of_one_position(row, lane, positions):
 
 # ---- what lanes have in common: all that they read, or nothing
 
+TOO_MANY = "there are too many lanes that an input may select"
 IN_COMMON = "an input selects one of some lanes that have a part of what they read in common"
 SUMS = {
     (1, 1): IN_COMMON,
@@ -228,4 +229,22 @@ def test_how_many_lanes_are_selected_in_turn(rows, positions, enough):
         )
 
     assert reason(enough) == NEW_ORDER
-    assert reason(enough + 20) == "there are too many lanes that an input may select"
+    assert reason(enough + 20) == TOO_MANY
+
+
+def test_positions_of_which_one_is_unlike():
+    """Of the second, a statement on the positions so far has more lanes: every position takes all lanes."""
+
+    def reason(lanes):
+        def model(f, w, tokens):
+            keys, losses = [], []
+            for token in tokens:
+                keys.append(w("row", 1, lanes)[0] * 1.5)
+                e, weights = keys[-1] * 0.5, f.attention_weights(w("query", 1, lanes)[0] * 1.1, keys, 1)
+                losses.append(e[token] * 0.3 + keys[-1][3].exp() + e.sum() + weights.sum())
+            return f.mean(losses)
+
+        return why_not_planned(model, 2)
+
+    assert reason(7400) == NEW_ORDER
+    assert reason(7500) == TOO_MANY
