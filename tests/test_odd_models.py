@@ -11,13 +11,14 @@ from microgpt import Config, Index, Model, Tape, Training, record, train
 
 from .bits import all_bits
 from .mirror import VECTORS, both_weights, loss_and_gradients, trained
+from .odd_inputs import INPUTS
 from .odd_losses import LOSSES
 from .odd_models import LONGEST, MODELS, VOCAB
 from .odd_positions import POSITIONS
 from .odd_weights import WEIGHTS
 from .rows import in_every_row, printed_in_row
 
-ALL = {**MODELS, **POSITIONS, **WEIGHTS, **LOSSES}
+ALL = {**MODELS, **POSITIONS, **WEIGHTS, **LOSSES, **INPUTS}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -130,12 +130,15 @@ static bool concatenate(mg_plan *plan, size_t k, size_t f, const mg_operands *x,
     const mg_step *step = &plan->step[k];
     const size_t block = x->block < step->terms ? x->block : step->terms;
     size_t leaves = 0;
+    for (size_t e = 0; e < x->entries; e++) {
+        leaves += mg_is_leaf(mg_code(plan->program->tape, list[e]));
+    }
+    if (leaves > 0 && (step->causal || step->causal_terms)) {
+        return mg_refuse_plan(plan, "a statement on the positions so far reads leaves that differ by position");
+    }
     if (x->listing != MG_BY_TERM || (x->term != 1 && block > 1) || step->causal_terms || x->lane != 0 ||
         step->groups != 1) {
         return mg_refuse_plan(plan, "an operand is listed in a way that is no concatenation");
-    }
-    for (size_t e = 0; e < x->entries; e++) {
-        leaves += mg_is_leaf(mg_code(plan->program->tape, list[e]));
     }
     source->from = MG_FROM_ROWS;
     source->term = 1;
