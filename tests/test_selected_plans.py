@@ -248,3 +248,29 @@ def test_positions_of_which_one_is_unlike():
 
     assert reason(7400) == NEW_ORDER
     assert reason(7500) == TOO_MANY
+
+
+def test_many_lanes():
+    """Nothing else adds to what is of one alone: any position's order shows all."""
+
+    def loss(f, w, token):
+        e = w("leaves", 1, 16000)[0] * 1.5
+        return e[token] * 0.3 + e.sum()
+
+    assert why_not_planned(lambda f, w, tokens: f.mean([loss(f, w, token) for token in tokens]), 2) is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "why_not"), [([(0, 1), (2, 2)], TOO_MANY), ([(2, 2), (0, 1)], TOO_MANY), ([(0, 0), (1, 1)], NEW_ORDER)]
+)
+def test_positions_with_two_inputs(inputs, why_not):
+    """Which may select two lanes: such positions are not alike."""
+
+    def loss(f, w, a, b):
+        e, d = w("leaves", 1, 8500)[0] * 1.5, w("others", 1, 8500)[0] * 1.5
+        return e[a] * 0.3 + w("leaves", 1, 8500)[0][7].exp() + e.sum() + d[b] * 0.7 + d.sum()
+
+    def model(f, w, tokens):
+        return f.mean([loss(f, w, tokens[a], tokens[b]) for a, b in inputs])
+
+    assert why_not_planned(model, 3) == why_not
