@@ -11,12 +11,13 @@ import math
 import random
 from types import SimpleNamespace
 
-from microgpt import Matrix, Vector, functions
+from microgpt import Index, Matrix, Tape, Vector, functions, record
 from microgpt.core import lib
 from microgpt.vector import record_largest, record_map, record_sum
 
 from . import oracle
 from . import program as plainly
+from .bits import all_bits
 
 
 class Row(list):
@@ -220,6 +221,20 @@ def loss_and_gradients(model, scalars, tokens):
         loss = model(SCALARS, scalars, tokens)
         loss.backward()
     return [loss.data, *(value.grad for value in scalars.lanes)]
+
+
+def check_replays(model, inputs, draws):
+    """Are replays of the model, of so many inputs, plain scalars for every list of values? Why it has no plan."""
+    with Tape():
+        vectors, scalars = both_weights(model, [0] * inputs)
+        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(inputs)))
+        for tokens in draws:
+            expected = all_bits(loss_and_gradients(model, scalars, tokens))
+            vectors.zero_grad()
+            loss = program(*tokens)
+            program.backward()
+            assert all_bits([loss, *vectors.grad]) == expected, (tokens, program.why_not_planned)
+        return program.why_not_planned
 
 
 def trained(model, scalars, documents, config):

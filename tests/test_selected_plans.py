@@ -10,8 +10,7 @@ from microgpt import Index, Matrix, Tape, record
 from microgpt.core import lib
 from microgpt.vector import View
 
-from .bits import all_bits
-from .mirror import VECTORS, Weights, both_weights, loss_and_gradients
+from .mirror import VECTORS, Weights, check_replays
 from .test_selections import COMPUTED, IN_TURN, LOSSES, NEW_ORDER
 
 OF_ONE = {"one linear", "halves"}
@@ -182,16 +181,7 @@ def assert_plan(loss, lanes, why_not):
 
 def assert_numbers(model, why_not, texts):
     """Of four inputs."""
-    with Tape():
-        vectors, scalars = both_weights(model, [0] * 4)
-        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(4)))
-        assert program.why_not_planned == why_not
-        for tokens in texts:
-            expected = all_bits(loss_and_gradients(model, scalars, tokens))
-            vectors.zero_grad()
-            loss = program(*tokens)
-            program.backward()
-            assert all_bits([loss, *vectors.grad]) == expected
+    assert check_replays(model, 4, texts) == why_not
 
 
 def test_nothing_is_selected():

@@ -10,8 +10,7 @@ import pytest
 from microgpt import Index, Tape, record
 from microgpt.vector import View
 
-from .bits import all_bits
-from .mirror import VECTORS, both_weights, loss_and_gradients
+from .mirror import VECTORS, both_weights, check_replays
 
 WIDTH = 5
 NEW_ORDER = "the gradients would be added in another order than the sweep's"
@@ -73,16 +72,8 @@ def test_every_selection(name, computed, lanes):
         return f.mean([LOSSES[name](f, COMPUTED[computed](f, w, lanes, b), a, b) for a, b in pairs])
 
     rng = random.Random(f"{name}, {computed}, {lanes}")
-    with Tape():
-        vectors, scalars = both_weights(model, [0] * 4)
-        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(4)))
-        every = list(itertools.product(range(lanes), repeat=4))
-        for tokens in rng.sample(every, min(len(every), 81)):
-            expected = all_bits(loss_and_gradients(model, scalars, tokens))
-            vectors.zero_grad()
-            loss = program(*tokens)
-            program.backward()
-            assert all_bits([loss, *vectors.grad]) == expected, (tokens, program.why_not_planned)
+    every = list(itertools.product(range(lanes), repeat=4))
+    check_replays(model, 4, rng.sample(every, min(len(every), 81)))
 
 
 @pytest.mark.parametrize("computed", ["one linear", "halves"])
@@ -93,16 +84,7 @@ def test_inputs_that_are_as_many_apart_as_there_are_lanes(name, computed):
     def model(f, w, tokens):
         return f.mean([LOSSES[name](f, COMPUTED[computed](f, w, 5, tokens[1]), tokens[0], tokens[5])])
 
-    with Tape():
-        vectors, scalars = both_weights(model, [0] * 6)
-        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(6)))
-        for a, b in itertools.product(range(5), repeat=2):
-            tokens = (a, 1, 0, 0, 0, b)
-            expected = all_bits(loss_and_gradients(model, scalars, tokens))
-            vectors.zero_grad()
-            loss = program(*tokens)
-            program.backward()
-            assert all_bits([loss, *vectors.grad]) == expected, (a, b, program.why_not_planned)
+    check_replays(model, 6, [(a, 1, 0, 0, 0, b) for a, b in itertools.product(range(5), repeat=2)])
 
 
 def planned(name, computed, inputs):
@@ -146,16 +128,7 @@ def test_leaves_of_a_position_that_are_weights(first):
         return f.mean(losses)
 
     rng = random.Random(first)
-    with Tape():
-        vectors, scalars = both_weights(model, [0] * n)
-        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(n)))
-        for _ in range(20):
-            tokens = [rng.randrange(n) for _ in range(n)]
-            expected = all_bits(loss_and_gradients(model, scalars, tokens))
-            vectors.zero_grad()
-            loss = program(*tokens)
-            program.backward()
-            assert all_bits([loss, *vectors.grad]) == expected
+    check_replays(model, n, [[rng.randrange(n) for _ in range(n)] for _ in range(20)])
 
 
 @pytest.mark.parametrize("far", [1, 2, 3])
@@ -172,13 +145,4 @@ def test_lanes_that_have_some_weights_in_common(far):
         return f.mean(losses)
 
     rng = random.Random(far)
-    with Tape():
-        vectors, scalars = both_weights(model, [0] * 4)
-        program = record(lambda *tokens: model(VECTORS, vectors, tokens), *(Index(0) for _ in range(4)))
-        for _ in range(40):
-            tokens = [rng.randrange(lanes) for _ in range(4)]
-            expected = all_bits(loss_and_gradients(model, scalars, tokens))
-            vectors.zero_grad()
-            loss = program(*tokens)
-            program.backward()
-            assert all_bits([loss, *vectors.grad]) == expected, program.why_not_planned
+    check_replays(model, 4, [[rng.randrange(lanes) for _ in range(4)] for _ in range(40)])

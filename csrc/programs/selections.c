@@ -100,7 +100,10 @@ static bool is_by_position(const mg_plan *plan, const mg_event *event) {
 static bool find_concerned(selecting *s, mg_blocks *scratch) {
     mg_plan *plan = s->plan;
     bool *added = mg_allot(scratch, plan->step_count, sizeof *added);
-    for (size_t k = 0; added != NULL && k < plan->each; k++) {
+    if (added == NULL) {
+        return false;
+    }
+    for (size_t k = 0; k < plan->each; k++) {
         const mg_step *step = &plan->step[k];
         added[k] = added[k] || step->varies;
         for (size_t f = 0; step->varies && f < step->factors; f++) {
@@ -109,7 +112,7 @@ static bool find_concerned(selecting *s, mg_blocks *scratch) {
             }
         }
     }
-    for (size_t k = 0; added != NULL && k < plan->each; k++) {
+    for (size_t k = 0; k < plan->each; k++) {
         mg_step *step = &plan->step[k];
         for (size_t f = 0; f < step->factors; f++) {
             for (size_t n = 0; n < mg_steps_read(&step->operand[f]); n++) {
@@ -119,7 +122,7 @@ static bool find_concerned(selecting *s, mg_blocks *scratch) {
             }
         }
     }
-    for (size_t r = 0; added != NULL && r < plan->region_count; r++) {
+    for (size_t r = 0; r < plan->region_count; r++) {
         const mg_region *region = &plan->region[r];
         bool varies = false;
         for (size_t e = region->from; e < region->to; e++) {
@@ -131,7 +134,7 @@ static bool find_concerned(selecting *s, mg_blocks *scratch) {
             s->apart = s->apart || (region->to - region->from > 1 && is_by_position(plan, &plan->event[e]));
         }
     }
-    return added != NULL;
+    return true;
 }
 
 /* ---- what is selected ------------------------------------------------------------------------------------------- */
